@@ -1,0 +1,48 @@
+"""Settings of the adapter: what is trained."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from sidestep_tui.schema.meta import Group, Meta
+
+Projection = Literal["q", "k", "v", "o"]
+
+
+class AdapterSettings(Group):
+    """The small set of weights that learns your style; the base model stays frozen."""
+
+    kind: Annotated[Literal["lora", "dora"], Meta("kind", costs=("parameters", "memory", "time"))] = "lora"
+    """LoRA is fast, small and loads everywhere. DoRA also learns a magnitude per output: slightly closer to full
+    fine-tuning, about twice the activation memory."""
+
+    rank: Annotated[int, Field(ge=1, le=512), Meta("rank", bump="double", costs=("parameters", "memory", "disk"))] = 64
+    """Capacity. Lower is faster and smaller and may underfit (16: a subtle touch); higher keeps more detail and may
+    overfit small datasets (64 and up: maximum fidelity)."""
+
+    alpha: Annotated[float, Field(gt=0, le=2048), Meta("alpha", bump="double", costs=("quality",))] = 128.0
+    """Strength. The adapter's change is multiplied by alpha / rank (by alpha / √rank with rsLoRA), so this acts like a
+    learning rate: twice the rank is the usual choice, half the rank keeps transients sharp."""
+
+    dropout: Annotated[float, Field(ge=0, le=0.9), Meta("dropout", step=0.05, costs=("memory", "quality"))] = 0.0
+    """Share of the adapter's input dropped at random. 0.1 to 0.2 fights overfitting on few songs; anything above 0 costs
+    about a third more activation memory."""
+
+    rslora: Annotated[bool, Meta("rank-stabilised", level="advanced", costs=("quality",))] = False
+    """Scale by alpha / √rank instead of alpha / rank, so that one alpha suits every rank."""
+
+    attention: Annotated[
+        Literal["both", "self", "cross", "none"], Meta("attention", costs=("parameters", "memory"))
+    ] = "both"
+    """Which attention learns: self shapes sound and rhythm, cross how text steers it. Self or cross alone halves the
+    adapter."""
+
+    mlp: Annotated[bool, Meta("MLP layers", costs=("parameters", "memory"))] = False
+    """Also train the feed-forward layers: more capacity for timbre, nearly twice the parameters."""
+
+    projections: Annotated[
+        tuple[Projection, ...], Field(min_length=1), Meta("projections", level="expert", costs=("parameters",))
+    ] = ("q", "k", "v", "o")
+    """Which of the attention projections learn: query, key, value, output."""

@@ -1,0 +1,130 @@
+"""The settings models flattened into one list of FieldSpecs, from which every rendering is made.
+
+Wizard rows, command-line help, the README table, preset comments and validation all read these; nobody else looks
+into pydantic.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import annotated_types
+from pydantic.fields import FieldInfo
+
+from sidestep_tui.schema.meta import Group, Meta
+from sidestep_tui.schema.settings import Settings
+
+Kind = Literal["bool", "int", "float", "choice", "choices", "text", "path"]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSpec:
+    """One setting: `path` is its dotted address (`adapter.rank`)."""
+
+    path: str
+    group: str
+    name: str
+    kind: Kind
+    default: Any
+    choices: tuple[str, ...]
+    low: float | None
+    high: float | None
+    low_open: bool
+    high_open: bool
+    help: str
+    meta: Meta
+
+    @property
+    def bounds(self) -> str:
+        """The allowed range in words, empty where anything goes: `1–512`, `above 0, at most 1`."""
+        if self.choices:
+            return ", ".join(self.choices)
+        if self.low is None and self.high is None:
+            return ""
+        if self.low is not None and self.high is not None and not (self.low_open or self.high_open):
+            return f"{self.low:g}–{self.high:g}"
+        parts = []
+        if self.low is not None:
+            parts.append(f"{'above' if self.low_open else 'at least'} {self.low:g}")
+        if self.high is not None:
+            parts.append(f"{'below' if self.high_open else 'at most'} {self.high:g}")
+        return ", ".join(parts)
+
+
+@cache
+def all_fields() -> tuple[FieldSpec, ...]:
+    """Every setting in the order of the models."""
+    specs: list[FieldSpec] = []
+    for group_name, group_info in Settings.model_fields.items():
+        group_type = group_info.annotation
+        assert isinstance(group_type, type)
+        assert issubclass(group_type, Group)
+        specs.extend(_spec(group_name, name, info) for name, info in group_type.model_fields.items())
+    return tuple(specs)
+
+
+@cache
+def fields_by_path() -> dict[str, FieldSpec]:
+    """The same, by dotted path."""
+    return {spec.path: spec for spec in all_fields()}
+
+
+def group_names() -> tuple[str, ...]:
+    """The groups in order: model, data, adapter, …"""
+    return tuple(Settings.model_fields)
+
+
+def group_help(group: str) -> str:
+    """One sentence about a group."""
+    annotation = Settings.model_fields[group].annotation
+    assert annotation is not None
+    return (annotation.__doc__ or "").strip()
+
+
+def _spec(group: str, name: str, info: FieldInfo) -> FieldSpec:
+    meta = next(item for item in info.metadata if isinstance(item, Meta))
+    kind, choices = _kind(info.annotation, meta)
+    low = high = None
+    low_open = high_open = False
+    for item in info.metadata:
+        if isinstance(item, annotated_types.Ge):
+            low = float(typing.cast(float, item.ge))
+        elif isinstance(item, annotated_types.Gt):
+            low, low_open = float(typing.cast(float, item.gt)), True
+        elif isinstance(item, annotated_types.Le):
+            high = float(typing.cast(float, item.le))
+        elif isinstance(item, annotated_types.Lt):
+            high, high_open = float(typing.cast(float, item.lt)), True
+    return FieldSpec(
+        path=f"{group}.{name}",
+        group=group,
+        name=name,
+        kind=kind,
+        default=info.default,
+        choices=choices,
+        low=low,
+        high=high,
+        low_open=low_open,
+        high_open=high_open,
+        help=" ".join((info.description or "").split()),
+        meta=meta,
+    )
+
+
+def _kind(annotation: Any, meta: Meta) -> tuple[Kind, tuple[str, ...]]:
+    origin = typing.get_origin(annotation)
+    if origin is Literal:
+        return "choice", tuple(typing.get_args(annotation))
+    if origin is tuple:
+        inner = typing.get_args(annotation)[0]
+        return "choices", tuple(typing.get_args(inner))
+    if origin in (typing.Union, types.UnionType):
+        raise TypeError(f"settings have one type each, not {annotation}")
+    simple: dict[type, Kind] = {bool: "bool", int: "int", float: "float"}
+    if annotation in simple:
+        return simple[annotation], ()
+    return ("path" if meta.path else "text"), ()

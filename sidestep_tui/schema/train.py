@@ -1,0 +1,65 @@
+"""Settings of the training loop and its objective."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from sidestep_tui.schema.meta import Group, Meta
+
+
+class TrainSettings(Group):
+    """How long to train, on what, and when to call a result the best."""
+
+    epochs: Annotated[int, Field(ge=1, le=100_000), Meta("epochs", step=10, costs=("time",))] = 100
+    """Passes over all songs. Small sets need many (10 to 20 songs: several hundred), large ones few. Every checkpoint is
+    a usable adapter, so stopping early loses nothing."""
+
+    max_steps: Annotated[
+        int,
+        Field(ge=0, le=10_000_000),
+        Meta("step limit", level="advanced", step=100, costs=("time",), zero_means="no limit"),
+    ] = 0
+    """Stop after this many optimizer steps, even inside an epoch; the schedule ends there too. 0 runs all epochs."""
+
+    batch_size: Annotated[int, Field(ge=1, le=64), Meta("batch size", bump="double", costs=("memory", "time"))] = 1
+    """Crops computed together. More is faster per song while it fits; memory grows with it."""
+
+    accumulation: Annotated[int, Field(ge=1, le=256), Meta("accumulation", bump="double", costs=("time",))] = 4
+    """Batches summed into one optimizer step. Batch size times accumulation is what the optimizer sees; raising it
+    smooths the loss at no cost in memory."""
+
+    seed: Annotated[int, Field(ge=-1, le=2**31 - 1), Meta("seed", level="advanced")] = 42
+    """Start of all randomness: the same seed, settings and data give the same adapter. -1 draws one and records it."""
+
+    timesteps: Annotated[
+        Literal["model", "logit_normal", "turbo8"], Meta("noise levels", level="expert", costs=("quality",))
+    ] = "model"
+    """How noise levels are drawn. `model` is what ACE-Step itself was trained with (the larger of two logit-normal
+    draws); `logit_normal` draws one; `turbo8` visits only the eight levels that turbo samples with."""
+
+    condition_dropout: Annotated[
+        float, Field(ge=0, le=1), Meta("condition dropout", level="advanced", step=0.05, costs=("quality",))
+    ] = 0.15
+    """Share of examples trained without caption and lyrics, so that guidance keeps working. The model's own value is
+    0.15."""
+
+    loss_weighting: Annotated[
+        Literal["none", "min_snr"], Meta("loss weighting", level="advanced", costs=("quality",))
+    ] = "none"
+    """`min_snr` weighs down the noise levels that are easy to learn; `none` weighs all alike, as the model was trained."""
+
+    snr_gamma: Annotated[float, Field(gt=0, le=100), Meta("min-SNR gamma", level="expert", step=0.5)] = 5.0
+    """Cap of the min-SNR weighting; without effect when the weighting is `none`."""
+
+    best_after: Annotated[int, Field(ge=0, le=100_000), Meta("best from epoch", level="advanced", step=10)] = 50
+    """The best adapter is looked for from this epoch on: the mean loss of five epochs must fall by 0.001. Must lie
+    before the last epoch, or there will never be a best."""
+
+    patience: Annotated[
+        int,
+        Field(ge=0, le=100_000),
+        Meta("patience", level="advanced", unit="epochs", step=10, costs=("time",), zero_means="never stop early"),
+    ] = 80
+    """Stop when this many epochs brought no new best. 0 never stops early."""
