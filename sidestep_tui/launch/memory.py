@@ -1,0 +1,261 @@
+"""How much device memory a run will need, from closed forms: no model, no torch, no measuring.
+
+The saved-for-backward terms count what eager diffusers keeps per layer and sample with a flash-class attention
+kernel; they were checked against the real configurations under fake tensors to within half a percent, and the
+peak to within five percent, always on the safe side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sidestep_tui.core.errors import ModelError
+from sidestep_tui.schema.settings import Settings
+
+TOKENS_PER_SECOND = 12.5
+"""Latents run at 25 Hz; the model folds two of them into one token."""
+
+CONDITION_TOKENS = 1024
+"""Assumed length of caption, lyrics and timbre together: a song with three or four verses."""
+
+FRAGMENTATION = 1.05
+CONTEXT_BYTES = int(0.7 * 1024**3)
+"""CUDA context, cuBLAS workspaces and what the allocator cannot give back."""
+
+_TIME_EMBEDDING_CHANNELS = 256
+_BYTES_PER_ADAPTER_PARAMETER = {"adamw": 16.0, "adamw8bit": 10.3}
+"""fp32 weight, fp32 gradient and the optimizer's two moments."""
+
+Attention = Literal["flash", "math"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """The dimensions of a diffusion transformer that decide its memory."""
+
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    encoder_hidden: int
+    in_channels: int = 192
+    latent_channels: int = 64
+    patch: int = 2
+
+    @property
+    def query_width(self) -> int:
+        return self.heads * self.head_dim
+
+    @property
+    def key_width(self) -> int:
+        return self.kv_heads * self.head_dim
+
+    @property
+    def linear_parameters(self) -> int:
+        """Weights of the blocks' attention and MLP matrices: what a quantised base would shrink."""
+        attention = 2 * self.hidden * self.query_width + 2 * self.hidden * self.key_width
+        return self.layers * (2 * attention + 3 * self.hidden * self.intermediate)
+
+    @property
+    def parameters(self) -> int:
+        """Every weight of the transformer."""
+        hidden = self.hidden
+        norms_and_tables = self.layers * (3 * hidden + 4 * self.head_dim + 6 * hidden) + hidden + 2 * hidden
+        time_embed = (_TIME_EMBEDDING_CHANNELS + 1) * hidden + (hidden + 1) * hidden + (hidden + 1) * 6 * hidden
+        patches = self.patch * hidden * (self.in_channels + self.latent_channels) + hidden + self.latent_channels
+        condition = (self.encoder_hidden + 1) * hidden
+        return self.linear_parameters + norms_and_tables + 2 * time_embed + patches + condition
+
+
+SHAPE_2B = ModelShape(2048, 6144, 24, 16, 8, 128, 2048)
+SHAPE_XL = ModelShape(2560, 9728, 32, 32, 8, 128, 2048)
+_NAMED_SHAPES = {"2b": SHAPE_2B, "xl": SHAPE_XL}
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEstimate:
+    """Bytes by purpose; `total` adds the allocator's fragmentation and the device context."""
+
+    weights: int
+    adapter: int
+    optimizer: int
+    activations: int
+    overhead: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.adapter + self.optimizer + self.activations + self.overhead
+
+    def parts(self) -> tuple[tuple[str, int], ...]:
+        """The terms with their names, in the order of a stacked bar."""
+        return (
+            ("base model", self.weights),
+            ("adapter", self.adapter),
+            ("optimizer", self.optimizer),
+            ("activations", self.activations),
+            ("overhead", self.overhead),
+        )
+
+
+def model_shape(config: Mapping[str, Any] | str) -> ModelShape:
+    """The shape in a checkpoint's `config.json` (original or diffusers names), or of a size by name: `2b`, `xl`."""
+    if isinstance(config, str):
+        return _NAMED_SHAPES[config.lower()]
+    try:
+        hidden = int(config["hidden_size"])
+        heads = int(config["num_attention_heads"])
+        return ModelShape(
+            hidden=hidden,
+            intermediate=int(config["intermediate_size"]),
+            layers=int(config["num_hidden_layers"]),
+            heads=heads,
+            kv_heads=int(config.get("num_key_value_heads", heads)),
+            head_dim=int(config.get("head_dim", hidden // heads)),
+            encoder_hidden=int(config.get("encoder_hidden_size", hidden)),
+            in_channels=int(config.get("in_channels", 192)),
+            latent_channels=int(config.get("audio_acoustic_hidden_dim", 64)),
+            patch=int(config.get("patch_size", 2)),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            "The model's configuration is incomplete.",
+            f"config.json does not state a usable {error.args[0] if error.args else 'shape'}.",
+            "Copy config.json again from the same place as the weights.",
+        ) from error
+
+
+def shape_for_variant(variant: str) -> ModelShape:
+    """The published shape of a variant name; what to assume while no checkpoint is chosen."""
+    return SHAPE_XL if variant.startswith("xl") else SHAPE_2B
+
+
+@dataclass(frozen=True, slots=True)
+class _Targets:
+    """Summed input and output widths of the adapted matrices of one layer, on latent and on condition tokens."""
+
+    matrices: int
+    latent_in: int
+    latent_out: int
+    condition_in: int
+    condition_out: int
+
+
+def _targets(shape: ModelShape, settings: Settings) -> _Targets:
+    hidden, query, key = shape.hidden, shape.query_width, shape.key_width
+    attention = {"q": (hidden, query), "k": (hidden, key), "v": (hidden, key), "o": (query, hidden)}
+    chosen = [attention[name] for name in settings.adapter.projections]
+    latent: list[tuple[int, int]] = []
+    condition: list[tuple[int, int]] = []
+    if settings.adapter.attention in ("both", "self"):
+        latent += chosen
+    if settings.adapter.attention in ("both", "cross"):
+        for name, widths in zip(settings.adapter.projections, chosen, strict=True):
+            (condition if name in "kv" else latent).append(widths)
+    if settings.adapter.mlp:
+        latent += [(hidden, shape.intermediate), (hidden, shape.intermediate), (shape.intermediate, hidden)]
+    return _Targets(
+        matrices=len(latent) + len(condition),
+        latent_in=sum(width for width, _ in latent),
+        latent_out=sum(width for _, width in latent),
+        condition_in=sum(width for width, _ in condition),
+        condition_out=sum(width for _, width in condition),
+    )
+
+
+def adapted_matrices(shape: ModelShape, settings: Settings) -> int:
+    """How many matrices of the model get an adapter."""
+    return shape.layers * _targets(shape, settings).matrices
+
+
+def adapter_parameters(shape: ModelShape, settings: Settings) -> int:
+    """Trainable weights: rank times the in and out widths of every target; DoRA adds one magnitude per output."""
+    targets = _targets(shape, settings)
+    outputs = targets.latent_out + targets.condition_out
+    per_layer = settings.adapter.rank * (targets.latent_in + targets.condition_in + outputs)
+    if settings.adapter.kind == "dora":
+        per_layer += outputs
+    return shape.layers * per_layer
+
+
+def latent_tokens(settings: Settings) -> int:
+    """Model tokens of one training example; whole songs count as the longest allowed one."""
+    seconds = settings.data.crop_seconds or settings.data.max_duration
+    return math.ceil(seconds * TOKENS_PER_SECOND)
+
+
+def estimate(
+    shape: ModelShape,
+    settings: Settings,
+    *,
+    condition_tokens: int = CONDITION_TOKENS,
+    attention: Attention = "flash",
+    autocast_copies: bool = True,
+    base_bytes: float | None = None,
+    context_bytes: int = CONTEXT_BYTES,
+) -> MemoryEstimate:
+    """Device memory at the peak of a training step.
+
+    `attention="math"` adds what PyTorch's fallback keeps on the sliding layers when no flash kernel takes their mask.
+    `autocast_copies` counts the low-precision copies of adapter inputs that peft keeps for fp32 weights under
+    autocast. `base_bytes` overrides the bytes per weight of the frozen model (2 for bfloat16, 4 for float32).
+    """
+    width = base_bytes if base_bytes is not None else (4.0 if settings.memory.precision == "float32" else 2.0)
+    trained = adapter_parameters(shape, settings)
+    activation_scale = width / 2.0
+    per_layer = activation_scale * _layer_bytes(
+        shape, settings, condition_tokens, attention=attention, autocast_copies=autocast_copies
+    )
+    batch = settings.train.batch_size
+    if settings.memory.gradient_checkpointing:
+        activations = batch * _checkpointed_bytes(shape, settings, condition_tokens, per_layer, activation_scale)
+        if attention == "math":
+            activations += batch * 2.5 * shape.heads * latent_tokens(settings) ** 2 * 4
+    else:
+        activations = batch * shape.layers * per_layer
+    weights = shape.parameters * width
+    adapter = trained * 8.0
+    optimizer = trained * (_BYTES_PER_ADAPTER_PARAMETER[settings.optim.optimizer] - 8.0)
+    overhead = (FRAGMENTATION - 1) * (weights + adapter + optimizer + activations) + context_bytes
+    return MemoryEstimate(int(weights), int(adapter), int(optimizer), int(activations), int(overhead))
+
+
+def _layer_bytes(
+    shape: ModelShape, settings: Settings, condition_tokens: int, *, attention: Attention, autocast_copies: bool
+) -> float:
+    """What the backward pass of one layer needs kept for one example, averaged over sliding and full layers."""
+    tokens, hidden, inner = latent_tokens(settings), shape.hidden, shape.intermediate
+    query, key, rank = shape.query_width, shape.key_width, settings.adapter.rank
+    targets = _targets(shape, settings)
+    kept = tokens * (6.0 * inner + 22 * hidden + 20 * query + 10 * key + 12 * rank)
+    kept += condition_tokens * (10.0 * key + 4 * rank)
+    if settings.adapter.mlp:
+        kept += tokens * (2.0 * inner + 2 * hidden + 6 * rank)
+    inputs = tokens * float(targets.latent_in) + condition_tokens * float(targets.condition_in)
+    outputs = tokens * float(targets.latent_out) + condition_tokens * float(targets.condition_out)
+    if autocast_copies:
+        # Four bytes of the fp32 cast would be kept without autocast; under it a two-byte copy remains per target,
+        # less the one copy of each shared input that the base layer keeps anyway.
+        kept += tokens * (6.0 * hidden + 4 * query) + condition_tokens * 4.0 * hidden
+        if settings.adapter.mlp:
+            kept += tokens * 2.0 * (hidden + inner)
+    if settings.adapter.dropout > 0:
+        kept += 3.0 * inputs  # the dropped copy and its mask
+    if settings.adapter.kind == "dora":
+        kept += 12.0 * outputs  # base output, adapter output and their fp32 product with the magnitude
+    if attention == "math" and not settings.memory.gradient_checkpointing:
+        kept += (shape.heads * tokens**2 * 4.0 + 8.0 * tokens * query) / 2  # every second layer slides
+    return kept
+
+
+def _checkpointed_bytes(
+    shape: ModelShape, settings: Settings, condition_tokens: int, layer: float, scale: float
+) -> float:
+    """Layer inputs of the whole depth, and one layer being recomputed with its temporaries."""
+    tokens, hidden = latent_tokens(settings), shape.hidden
+    kept = shape.layers * 2.0 * tokens * hidden + 2.0 * condition_tokens * hidden + 6.0 * tokens * hidden
+    return kept * scale + 1.15 * layer
