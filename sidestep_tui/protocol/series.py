@@ -1,0 +1,228 @@
+"""A metric over the steps of a run, with a min/max pyramid that makes any window cheap to draw.
+
+Pure Python and no numpy: the viewer must start in milliseconds. Appending costs an array append; the pyramid
+grows by whole blocks when a window is asked for, so that its cost is proportional to what was added.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from operator import lt
+
+FANOUT = 16
+"""Points (or blocks) under one block of the level above."""
+
+Bucket = tuple[float, float, float]
+"""Smallest and largest finite value, and the last value as it is; all NaN where no value is finite."""
+
+
+def _bounds(values: Sequence[float]) -> tuple[float, float]:
+    """Smallest and largest finite value; NaN for both if there is none."""
+    total = sum(values)
+    if total - total != 0.0:  # NaN or an infinity in it (or a sum beyond floats): look at each.
+        finite = [value for value in values if math.isfinite(value)]
+        if not finite:
+            return math.nan, math.nan
+        return min(finite), max(finite)
+    return min(values), max(values)
+
+
+def _merge(lows: Sequence[float], highs: Sequence[float]) -> tuple[float, float]:
+    return _bounds(lows)[0], _bounds(highs)[1]
+
+
+class _Level:
+    """Minima and maxima of whole blocks of the level below."""
+
+    __slots__ = ("highs", "lows")
+
+    def __init__(self) -> None:
+        self.lows = array("d")
+        self.highs = array("d")
+
+    def truncate(self, blocks: int) -> None:
+        del self.lows[blocks:]
+        del self.highs[blocks:]
+
+
+class _Smooth:
+    """A running average: what has been handed out, the raw average, and the weight still missing from it."""
+
+    __slots__ = ("average", "values", "weight")
+
+    def __init__(self) -> None:
+        self.values = array("d")
+        self.average = 0.0
+        self.weight = 1.0
+
+
+class Series:
+    """Points (x, y) with strictly rising x.
+
+    A point at or before the last x supersedes what is there from that x on: a curve never forks.
+    """
+
+    __slots__ = ("_levels", "_smoothed", "name", "xs", "ys")
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.xs = array("d")
+        self.ys = array("d")
+        self._levels: list[_Level] = []
+        self._smoothed: dict[float, _Smooth] = {}
+
+    def __len__(self) -> int:
+        return len(self.xs)
+
+    def __iter__(self) -> Iterator[tuple[float, float]]:
+        return iter(zip(self.xs, self.ys, strict=True))
+
+    @property
+    def last(self) -> float | None:
+        """The newest value, NaN included; None if there is no point."""
+        return self.ys[-1] if self.ys else None
+
+    @property
+    def last_x(self) -> float | None:
+        """Where the newest point lies."""
+        return self.xs[-1] if self.xs else None
+
+    @property
+    def first_x(self) -> float | None:
+        """Where the oldest point lies."""
+        return self.xs[0] if self.xs else None
+
+    def append(self, x: float, y: float) -> None:
+        """Add one point."""
+        if self.xs and x <= self.xs[-1]:
+            self._truncate(bisect_left(self.xs, x))
+        self.xs.append(x)
+        self.ys.append(y)
+
+    def extend(self, xs: Sequence[float], ys: Sequence[float]) -> None:
+        """Add many points at once; much faster than one by one when x rises."""
+        if len(xs) != len(ys):
+            raise ValueError("as many x as y")
+        if not xs:
+            return
+        rising = all(map(lt, xs, islice(xs, 1, None))) and not (self.xs and xs[0] <= self.xs[-1])
+        if not rising:
+            for x, y in zip(xs, ys, strict=True):
+                self.append(x, y)
+            return
+        self.xs.extend(array("d", xs))
+        self.ys.extend(array("d", ys))
+
+    def truncate_after(self, x: float) -> None:
+        """Drop the points beyond `x`: a resumed run went back to it."""
+        self._truncate(bisect_right(self.xs, x))
+
+    def clear(self) -> None:
+        """Drop every point."""
+        self._truncate(0)
+
+    def _truncate(self, n: int) -> None:
+        if n >= len(self.xs):
+            return
+        del self.xs[n:]
+        del self.ys[n:]
+        blocks = n
+        for level in self._levels:
+            blocks //= FANOUT
+            level.truncate(blocks)
+        self._smoothed.clear()
+
+    def _grow(self) -> None:
+        """Bring the pyramid up to date with the points."""
+        below_lows: array[float] = self.ys
+        below_highs: array[float] = self.ys
+        depth = 0
+        while len(below_lows) >= FANOUT:
+            if depth == len(self._levels):
+                self._levels.append(_Level())
+            level = self._levels[depth]
+            for block in range(len(level.lows), len(below_lows) // FANOUT):
+                start = block * FANOUT
+                stop = start + FANOUT
+                low, high = _merge(below_lows[start:stop], below_highs[start:stop])
+                level.lows.append(low)
+                level.highs.append(high)
+            below_lows, below_highs = level.lows, level.highs
+            depth += 1
+
+    def _extremes(self, start: int, stop: int) -> tuple[float, float]:
+        """Smallest and largest finite value among the points [start, stop), through the pyramid."""
+        lows: list[float] = []
+        highs: list[float] = []
+        below_lows: array[float] = self.ys
+        below_highs: array[float] = self.ys
+        for level in self._levels:
+            first, end = -(-start // FANOUT), min(stop // FANOUT, len(level.lows))
+            if first >= end:
+                break
+            for part in (slice(start, first * FANOUT), slice(end * FANOUT, stop)):
+                lows.extend(below_lows[part])
+                highs.extend(below_highs[part])
+            start, stop = first, end
+            below_lows, below_highs = level.lows, level.highs
+        lows.extend(below_lows[start:stop])
+        highs.extend(below_highs[start:stop])
+        return _merge(lows, highs)
+
+    def bounds(self, x0: float | None = None, x1: float | None = None) -> tuple[float, float] | None:
+        """Smallest and largest finite y with x0 <= x <= x1; None if no value there is finite."""
+        start = 0 if x0 is None else bisect_left(self.xs, x0)
+        stop = len(self.xs) if x1 is None else bisect_right(self.xs, x1)
+        if start >= stop:
+            return None
+        self._grow()
+        low, high = self._extremes(start, stop)
+        return None if math.isnan(low) else (low, high)
+
+    def window(self, x0: float, x1: float, buckets: int) -> list[Bucket | None]:
+        """The points with x0 <= x <= x1 in `buckets` equal parts of that span.
+
+        A bucket without points is None. One with points is (min, max, last): min and max over the finite
+        values, NaN if there are none; last as it is. The right edge x1 belongs to the last bucket.
+        """
+        if buckets < 1:
+            raise ValueError("at least one bucket")
+        if x1 < x0:
+            raise ValueError("x0 must not lie beyond x1")
+        self._grow()
+        result: list[Bucket | None] = []
+        width = (x1 - x0) / buckets
+        start = bisect_left(self.xs, x0)
+        for bucket in range(buckets):
+            edge = x0 + width * (bucket + 1)
+            stop = bisect_right(self.xs, x1) if bucket == buckets - 1 else bisect_left(self.xs, edge, start)
+            if stop <= start:
+                result.append(None)
+                continue
+            low, high = self._extremes(start, stop)
+            result.append((low, high, self.ys[stop - 1]))
+            start = stop
+        return result
+
+    def smoothed(self, alpha: float) -> array[float]:
+        """Exponential moving average of y, one value a point, corrected for its start.
+
+        `alpha` in (0, 1] is the weight of the newest value. A value that is not finite leaves the average
+        where it was. Kept up to date incrementally: a second call costs only what was added.
+        """
+        if not 0.0 < alpha <= 1.0:
+            raise ValueError("alpha lies in (0, 1]")
+        smooth = self._smoothed.setdefault(alpha, _Smooth())
+        keep = 1.0 - alpha
+        average, weight = smooth.average, smooth.weight
+        for value in islice(self.ys, len(smooth.values), None):
+            if math.isfinite(value):
+                average = keep * average + alpha * value
+                weight *= keep
+            smooth.values.append(average / (1.0 - weight) if weight < 1.0 else math.nan)
+        smooth.average, smooth.weight = average, weight
+        return smooth.values
