@@ -23,12 +23,12 @@ class AdapterSettings(Group):
     overfit small datasets (64 and up: maximum fidelity)."""
 
     alpha: Annotated[float, Field(gt=0, le=2048), Meta("alpha", bump="double", costs=("quality",))] = 128.0
-    """Strength. The adapter's change is multiplied by alpha / rank (by alpha / √rank with rsLoRA), so this acts like a
-    learning rate: twice the rank is the usual choice, half the rank keeps transients sharp."""
+    """Strength. The adapter's change is multiplied by alpha / rank (by alpha / √rank with rsLoRA), so this acts
+    like a learning rate: twice the rank is the usual choice, half the rank keeps transients sharp."""
 
     dropout: Annotated[float, Field(ge=0, le=0.9), Meta("dropout", step=0.05, costs=("memory", "quality"))] = 0.0
-    """Share of the adapter's input dropped at random. 0.1 to 0.2 fights overfitting on few songs; anything above 0 costs
-    about a third more activation memory."""
+    """Share of the adapter's input dropped at random. 0.1 to 0.2 fights overfitting on few songs; anything above 0
+    costs about a third more activation memory."""
 
     rslora: Annotated[bool, Meta("rank-stabilised", level="advanced", costs=("quality",))] = False
     """Scale by alpha / √rank instead of alpha / rank, so that one alpha suits every rank."""

@@ -28,19 +28,23 @@ class DataSettings(Group):
     ] = 240.0
     """Songs are cut after this many seconds before encoding."""
 
-    tag: Annotated[str, Field(max_length=80), Meta("trigger tag")] = ""
-    """A word of your own that every caption gets, so that you can call the style by name later. Leave empty for none."""
+    tag: Annotated[str, Field(max_length=80), Meta("trigger tag", allowed="up to 80 characters")] = ""
+    """A word of your own that every caption gets, so that you can call the style by name later. Leave empty for
+    none."""
 
     tag_position: Annotated[Literal["prepend", "append", "replace"], Meta("tag position", level="advanced")] = "prepend"
-    """Where the tag goes: before the caption (recommended), after it, or instead of it (which throws captions away)."""
+    """Where the tag goes: before the caption (recommended), after it, or instead of it (which throws captions
+    away)."""
 
     txt_role: Annotated[Literal["auto", "caption", "lyrics"], Meta("name.txt holds", level="advanced")] = "auto"
-    """What a plain `name.txt` beside a song holds. `auto` looks at the content: line breaks and [Verse] tags are lyrics,
-    a comma list is a caption."""
+    """What a plain `name.txt` beside a song holds. `auto` looks at the content: line breaks and [Verse] tags are
+    lyrics, a comma list is a caption."""
 
-    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$|^unknown$"), Meta("lyrics language", level="advanced")] = (
-        "unknown"
-    )
+    language: Annotated[
+        str,
+        Field(pattern=r"^([a-z]{2,3}|unknown)$"),
+        Meta("lyrics language", level="advanced", allowed="a code of two or three letters, or unknown"),
+    ] = "unknown"
     """Language code of lyrics that do not name their own (en, ja, de, …); `unknown` suits instrumental music."""
 
     duration_text: Annotated[
@@ -49,7 +53,9 @@ class DataSettings(Group):
     """Whether the prompt states the length of the whole song, as in generating one, or of the crop."""
 
     repeats: Annotated[int, Field(ge=1, le=1000), Meta("repeats", level="advanced", costs=("time",))] = 1
-    """How often each song is visited in an epoch, each time with another crop. Raises steps per epoch for small sets."""
+    """How often each song is visited in an epoch, each time with another crop. Raises steps per epoch for small
+    sets."""
 
     cache: Annotated[str, Meta("cache", level="expert", path="directory")] = ""
-    """Directory of encoded songs. Empty keeps them in the user cache, shared by all runs; entries are keyed by content."""
+    """Directory of encoded songs. Empty keeps them in the user cache, shared by all runs; entries are keyed by
+    content."""

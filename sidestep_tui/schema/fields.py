@@ -37,6 +37,9 @@ class FieldSpec:
     high_open: bool
     help: str
     meta: Meta
+    min_length: int = 0
+    max_length: int | None = None
+    pattern: str = ""
 
     @property
     def bounds(self) -> str:
@@ -44,14 +47,14 @@ class FieldSpec:
         if self.choices:
             return ", ".join(self.choices)
         if self.low is None and self.high is None:
-            return ""
+            return self.meta.allowed
         if self.low is not None and self.high is not None and not (self.low_open or self.high_open):
-            return f"{self.low:g}–{self.high:g}"
+            return f"{_bound(self.low)}{'–' if self.low >= 0 else ' to '}{_bound(self.high)}"
         parts = []
         if self.low is not None:
-            parts.append(f"{'above' if self.low_open else 'at least'} {self.low:g}")
+            parts.append(f"{'above' if self.low_open else 'at least'} {_bound(self.low)}")
         if self.high is not None:
-            parts.append(f"{'below' if self.high_open else 'at most'} {self.high:g}")
+            parts.append(f"{'below' if self.high_open else 'at most'} {_bound(self.high)}")
         return ", ".join(parts)
 
 
@@ -90,6 +93,7 @@ def _spec(group: str, name: str, info: FieldInfo) -> FieldSpec:
     kind, choices = _kind(info.annotation, meta)
     low = high = None
     low_open = high_open = False
+    min_length, max_length, pattern = 0, None, ""
     for item in info.metadata:
         if isinstance(item, annotated_types.Ge):
             low = float(typing.cast(float, item.ge))
@@ -99,6 +103,13 @@ def _spec(group: str, name: str, info: FieldInfo) -> FieldSpec:
             high = float(typing.cast(float, item.le))
         elif isinstance(item, annotated_types.Lt):
             high, high_open = float(typing.cast(float, item.lt)), True
+        elif isinstance(item, annotated_types.MinLen):
+            min_length = item.min_length
+        elif isinstance(item, annotated_types.MaxLen):
+            max_length = item.max_length
+        elif isinstance(item, annotated_types.BaseMetadata) and hasattr(item, "pattern"):
+            # pydantic keeps `pattern` in a class that it makes inside a function; there is no name to test for.
+            pattern = item.pattern
     return FieldSpec(
         path=f"{group}.{name}",
         group=group,
@@ -112,7 +123,15 @@ def _spec(group: str, name: str, info: FieldInfo) -> FieldSpec:
         high_open=high_open,
         help=" ".join((info.description or "").split()),
         meta=meta,
+        min_length=min_length,
+        max_length=max_length,
+        pattern=pattern,
     )
+
+
+def _bound(number: float) -> str:
+    """`10,000,000`, `0.01`, `1e-8`: the way people write bounds."""
+    return f"{int(number):,}" if number == int(number) else f"{number:g}"
 
 
 def _kind(annotation: Any, meta: Meta) -> tuple[Kind, tuple[str, ...]]:

@@ -16,17 +16,21 @@ class MemorySettings(Group):
     """Recompute activations instead of keeping them: fits long crops into small GPUs, at about a third more time.
     Switch it off whenever the estimate says that it fits without."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$"), Meta("device")] = "auto"
+    device: Annotated[
+        str,
+        Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$"),
+        Meta("device", allowed="auto, cuda, cuda:1, …, mps, cpu"),
+    ] = "auto"
     """Where to train: `auto`, `cuda`, `cuda:1`, `mps` or `cpu`. `auto` takes the GPU with the most free memory."""
 
     precision: Annotated[
         Literal["auto", "bfloat16", "float32"], Meta("precision", level="advanced", costs=("memory", "time"))
     ] = "auto"
-    """Precision of the frozen base model. `auto` takes bfloat16 on GPUs that have it and float32 elsewhere; the adapter
-    itself is always float32, because small updates vanish in bfloat16."""
+    """Precision of the frozen base model. `auto` takes bfloat16 on GPUs that have it and float32 elsewhere; the
+    adapter itself is always float32, because small updates vanish in bfloat16."""
 
     preload: Annotated[Literal["auto", "ram", "disk"], Meta("encoded songs in", level="expert", costs=("memory",))] = (
         "auto"
     )
-    """Where encoded songs wait for their turn: in RAM, which costs about 5 MB a song, or on disk. `auto` takes RAM while
-    a quarter of it suffices."""
+    """Where encoded songs wait for their turn: in RAM, which costs about 5 MB a song, or on disk. `auto` takes RAM
+    while a quarter of it suffices."""

@@ -19,6 +19,7 @@ class Meta:
 
     `bump` says what + and - do: `linear` adds `step`, `double` doubles or halves, `scale` multiplies by 1.25.
     `costs` names the estimates that change with the setting. `zero_means` explains a 0 that switches something off.
+    `allowed` says in words what a text may hold, where a pattern or a length restricts it.
     """
 
     label: str
@@ -29,6 +30,7 @@ class Meta:
     costs: tuple[Cost, ...] = ()
     path: PathKind | None = None
     zero_means: str = ""
+    allowed: str = ""
 
 
 class Group(BaseModel):

@@ -37,7 +37,8 @@ class OptimSettings(Group):
     max_grad_norm: Annotated[
         float, Field(ge=0, le=100), Meta("gradient clip", level="advanced", step=0.1, zero_means="no clipping")
     ] = 1.0
-    """Gradients longer than this are shortened to it, so that one odd example cannot throw the run. 0 switches it off."""
+    """Gradients longer than this are shortened to it, so that one odd example cannot throw the run. 0 switches it
+    off."""
 
     beta1: Annotated[float, Field(ge=0, lt=1), Meta("beta 1", level="expert", step=0.01)] = 0.9
     """Memory of the gradient's direction."""

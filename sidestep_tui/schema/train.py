@@ -13,8 +13,8 @@ class TrainSettings(Group):
     """How long to train, on what, and when to call a result the best."""
 
     epochs: Annotated[int, Field(ge=1, le=100_000), Meta("epochs", step=10, costs=("time",))] = 100
-    """Passes over all songs. Small sets need many (10 to 20 songs: several hundred), large ones few. Every checkpoint is
-    a usable adapter, so stopping early loses nothing."""
+    """Passes over all songs. Small sets need many (10 to 20 songs: several hundred), large ones few. Every
+    checkpoint is a usable adapter, so stopping early loses nothing."""
 
     max_steps: Annotated[
         int,
@@ -31,7 +31,8 @@ class TrainSettings(Group):
     smooths the loss at no cost in memory."""
 
     seed: Annotated[int, Field(ge=-1, le=2**31 - 1), Meta("seed", level="advanced")] = 42
-    """Start of all randomness: the same seed, settings and data give the same adapter. -1 draws one and records it."""
+    """Start of all randomness: the same seed, settings and data give the same adapter. -1 draws one and records
+    it."""
 
     timesteps: Annotated[
         Literal["model", "logit_normal", "turbo8"], Meta("noise levels", level="expert", costs=("quality",))
@@ -48,7 +49,8 @@ class TrainSettings(Group):
     loss_weighting: Annotated[
         Literal["none", "min_snr"], Meta("loss weighting", level="advanced", costs=("quality",))
     ] = "none"
-    """`min_snr` weighs down the noise levels that are easy to learn; `none` weighs all alike, as the model was trained."""
+    """`min_snr` weighs down the noise levels that are easy to learn; `none` weighs all alike, as the model was
+    trained."""
 
     snr_gamma: Annotated[float, Field(gt=0, le=100), Meta("min-SNR gamma", level="expert", step=0.5)] = 5.0
     """Cap of the min-SNR weighting; without effect when the weighting is `none`."""
@@ -61,5 +63,6 @@ class TrainSettings(Group):
         int,
         Field(ge=0, le=100_000),
         Meta("patience", level="advanced", unit="epochs", step=10, costs=("time",), zero_means="never stop early"),
-    ] = 80
-    """Stop when this many epochs brought no new best. 0 never stops early."""
+    ] = 0
+    """Stop when this many epochs brought no new best; 80 is a patient choice for several hundred epochs. 0 never stops
+    early."""

@@ -1,0 +1,225 @@
+"""Settings files: TOML in with file, line and key in every refusal, TOML out with its comments."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sidestep_tui.core import atomic, paths, text
+from sidestep_tui.core.errors import SettingsError
+from sidestep_tui.schema.fields import fields_by_path, group_names
+from sidestep_tui.schema.layers import check_values
+from sidestep_tui.schema.problems import Problem, refuse, unknown_key
+
+SCHEMA_VERSION = 1
+# A settings file is a page of text; anything near this size is something else.
+_LARGEST_FILE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A TOML file as read: the parsed `data` and the `text`, from which lines are named."""
+
+    path: Path
+    text: str
+    data: dict[str, Any]
+
+    @property
+    def source(self) -> str:
+        """How messages name the file."""
+        return paths.shorten(self.path)
+
+    def line_of(self, path: str) -> int:
+        """The line (from 1) that sets dotted `path`, or 0 where it cannot be found."""
+        return line_of(self.text, path)
+
+
+def read_text(path: Path) -> str:
+    """The text of a settings file; a SettingsError says why there is none."""
+    shown = paths.shorten(path)
+    try:
+        if path.is_dir():
+            raise SettingsError(f"{shown} is a directory.", "A settings file was expected.", "Name the file inside it.")
+        with path.open("rb") as handle:
+            data = handle.read(_LARGEST_FILE + 1)
+    except FileNotFoundError:
+        raise SettingsError(f"There is no file {shown}.", "", "Check the path.") from None
+    except OSError as error:
+        raise SettingsError(f"{shown} cannot be read.", f"{error.strerror}.", "Check its permissions.") from error
+    if len(data) > _LARGEST_FILE:
+        limit = text.file_size(_LARGEST_FILE)
+        raise SettingsError(f"{shown} is too large for a settings file.", f"The limit is {limit}.", "Check the path.")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        reason = f"Line {line} is not UTF-8."
+        raise SettingsError(f"{shown} is not a text file.", reason, "Save it as UTF-8.") from error
+
+
+def read_document(path: Path) -> Document:
+    """Read and parse a TOML file; a SettingsError names file and line of a mistake."""
+    content = read_text(path)
+    try:
+        return Document(path, content, tomllib.loads(content))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(
+            f"{paths.shorten(path)} is not valid TOML.",
+            f"{error}.",
+            "Text needs quotation marks, and each group of settings its [header] once.",
+        ) from error
+    except RecursionError as error:
+        raise SettingsError(f"{paths.shorten(path)} is nested too deeply.", "", "Check the path.") from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file as plain values."""
+    return read_document(path).data
+
+
+def check_version(version: Any, source: str) -> None:
+    """Refuse a file that a newer release wrote, or one whose version is no version."""
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise SettingsError(
+            f"{source} has an unusable schema_version.",
+            f"It must be a whole number from 1 to {SCHEMA_VERSION}, not {version!r}.",
+            f"Write schema_version = {SCHEMA_VERSION}.",
+        )
+    if version > SCHEMA_VERSION:
+        raise SettingsError(
+            f"{source} was written for a newer release.",
+            f"Its schema_version is {version}; this release reads versions up to {SCHEMA_VERSION}.",
+            "Update sidestep-tui, or save the settings again with this release.",
+        )
+
+
+def flatten(mapping: Mapping[str, Any], *, ignore: Collection[str] = ()) -> dict[str, Any]:
+    """`{"adapter": {"rank": 8}}` as `{"adapter.rank": 8}`, values as they are.
+
+    Raises a SettingsError listing every unknown group and setting; top-level keys in `ignore` are skipped.
+    """
+    values, problems = _flatten(mapping, ignore)
+    refuse(problems)
+    return values
+
+
+def read_values(document: Document, *, ignore: Collection[str] = ()) -> dict[str, Any]:
+    """The settings in a document, checked; a SettingsError lists every problem with its line."""
+    values, problems = document_values(document, ignore=ignore)
+    refuse(problems, source=document.source, hint="Correct the file and try again.")
+    return values
+
+
+def document_values(document: Document, *, ignore: Collection[str] = ()) -> tuple[dict[str, Any], list[Problem]]:
+    """The usable settings of a document, and a Problem with its line for everything else in it."""
+    raw, problems = _flatten(document.data, ignore)
+    values, bad = check_values(raw)
+    problems.extend(bad)
+    located = [replace(problem, line=document.line_of(problem.path)) for problem in problems]
+    return values, sorted(located, key=lambda problem: problem.line)
+
+
+def unflatten(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """`{"adapter.rank": 8}` as `{"adapter": {"rank": 8}}`, groups and settings in the order of the models."""
+    nested: dict[str, dict[str, Any]] = {}
+    for path in fields_by_path():
+        if path in values:
+            group, _, name = path.partition(".")
+            nested.setdefault(group, {})[name] = values[path]
+    return nested
+
+
+def write_preset(
+    path: Path,
+    values: Mapping[str, Any],
+    *,
+    comment: str = "",
+    description: str = "",
+    extends: str = "",
+    requires: Mapping[str, float] | None = None,
+) -> None:
+    """Write a sparse preset. `comment` becomes the header, each line behind a #."""
+    head: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
+    if description:
+        head["description"] = description
+    if extends:
+        head["extends"] = extends
+    tables: dict[str, Mapping[str, Any]] = {"requires": requires} if requires else {}
+    atomic.write_text(path, toml_text({**tables, **unflatten(values)}, head=head, comment=comment))
+
+
+def toml_text(
+    tables: Mapping[str, Mapping[str, Any]], *, head: Mapping[str, Any] | None = None, comment: str = ""
+) -> str:
+    """TOML with a comment on top, then the `head` keys, then one table after the other."""
+    # tomlkit costs 55 ms to import and only writers need it.
+    import tomlkit
+
+    document = tomlkit.document()
+    for line in comment.splitlines():
+        document.add(tomlkit.comment(line) if line.strip() else tomlkit.nl())
+    if comment:
+        document.add(tomlkit.nl())
+    for key, value in (head or {}).items():
+        document.add(key, tomlkit.item(_plain(value)))
+    for name, content in tables.items():
+        table = tomlkit.table()
+        for key, value in content.items():
+            table.add(tomlkit.key(key), tomlkit.item(_plain(value)))
+        document.add(name, table)
+    return tomlkit.dumps(document)
+
+
+def line_of(content: str, path: str) -> int:
+    """The line (from 1) of `content` that sets dotted `path`, or that opens the group it names, or 0.
+
+    tomllib keeps no positions; a scan for the header and the key is enough to point a person at the place.
+    """
+    group, _, name = path.partition(".")
+    table = ""
+    opened = 0
+    for number, line in enumerate(content.splitlines(), start=1):
+        header = re.match(r"\s*\[\[?\s*([^\]]+?)\s*\]", line)
+        if header:
+            table = header.group(1).replace('"', "").replace("'", "").replace(" ", "")
+            if table == path:
+                return number
+            opened = opened or (number if table == group else 0)
+            continue
+        key = re.match(r"\s*([A-Za-z0-9_.\"' -]+?)\s*=", line)
+        if key is None:
+            continue
+        bare = key.group(1).replace('"', "").replace("'", "").replace(" ", "")
+        full = f"{table}.{bare}" if table else bare
+        if full == path or (name and full == group):
+            return number
+    return opened
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _flatten(mapping: Mapping[str, Any], ignore: Iterable[str]) -> tuple[dict[str, Any], list[Problem]]:
+    values: dict[str, Any] = {}
+    problems: list[Problem] = []
+    skipped = set(ignore)
+    for group, content in mapping.items():
+        if group in skipped:
+            continue
+        if group not in group_names():
+            problems.append(Problem(group, unknown_key(group)))
+        elif not isinstance(content, Mapping):
+            problems.append(Problem(group, f"{group} is a group of settings and must be a [{group}] table."))
+        else:
+            for name, value in content.items():
+                path = f"{group}.{name}"
+                if path in fields_by_path():
+                    values[path] = value
+                else:
+                    problems.append(Problem(path, unknown_key(path)))
+    return values, problems
