@@ -1,0 +1,249 @@
+"""The songs of a folder with all that is known about each, as the wizard shows it and the engine encodes it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from sidestep_tui.core import text as wording
+from sidestep_tui.core.errors import DataError
+from sidestep_tui.dataset import probe
+from sidestep_tui.dataset.files import Folder, Tree, printable, walk
+from sidestep_tui.dataset.layouts import Found, Library
+from sidestep_tui.dataset.merge import FolderRole, Merged, decide_roles, merge
+from sidestep_tui.dataset.sidecars import TxtSetting
+
+Progress = Callable[[int, int], None]
+"""Called with songs looked at and songs in all; raising from it stops the scan."""
+
+_FORMATS: Final = "wav, flac, ogg, mp3 and opus files are read, in subfolders too."
+
+
+@dataclass(frozen=True, slots=True)
+class Song:
+    """One song: where its sound is, what it is called by, and where each of these words comes from."""
+
+    name: str
+    """Relative posix path without suffix; with its suffix where two files would share a name. Unique."""
+    audio: Path
+    caption: str = ""
+    lyrics: str = ""
+    language: str = "unknown"
+    bpm: int | None = None
+    keyscale: str = ""
+    timesignature: str = ""
+    genre: str = ""
+    instrumental: bool = False
+    tag: str = ""
+    repeats: int = 1
+    duration: float = 0.0
+    """Seconds, by the header."""
+    sample_rate: int = 0
+    channels: int = 0
+    origins: dict[str, str] = field(default_factory=dict)
+    """Source of each field that was found: a path from the root, `file name`, `setting` or `no lyrics found`."""
+    size: int = 0
+    """Bytes of the audio file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that might have been a song, and why it is none."""
+
+    path: Path
+    """Relative to the root."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """All songs of a folder."""
+
+    root: Path
+    songs: tuple[Song, ...]
+    skipped: tuple[Skipped, ...] = ()
+    txt_role: FolderRole = "none"
+    """What plain `name.txt` files hold here: `caption`, `lyrics`, `mixed` (decided file by file), or `none` exist."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about sidecars that could not be used or contradict each other."""
+
+    @property
+    def seconds(self) -> float:
+        """Length of all songs together."""
+        return sum(song.duration for song in self.songs)
+
+    def song(self, name: str) -> Song:
+        """The song of that name; `KeyError` if there is none."""
+        for song in self.songs:
+            if song.name == name:
+                return song
+        raise KeyError(name)
+
+
+def scan(
+    root: Path | str, txt_role: TxtSetting = "auto", language: str = "unknown", progress: Progress | None = None
+) -> Manifest:
+    """Find the songs beneath `root`, read their headers and everything that describes them.
+
+    Files that cannot be used are named in `skipped` and `warnings`; `DataError` when no song is left. Nothing outside
+    `root` is read. The cost is one directory listing per folder and one audio header per song.
+    """
+    folder = Path(root).expanduser()
+    _check_root(folder)
+    tree = walk(folder)
+    candidates = [(home, name) for home in tree.folders for name in sorted(home.files) if _suffix(name) in _SUFFIXES]
+    skipped = _left_out(tree)
+    if not candidates:
+        raise _no_songs(tree, skipped)
+    readable: list[tuple[Folder, str, probe.AudioHeader]] = []
+    for done, (home, name) in enumerate(candidates):
+        if progress is not None:
+            progress(done, len(candidates))
+        try:
+            readable.append((home, name, probe.read_header(home.files[name])))
+        except DataError as error:
+            skipped.append(Skipped(Path(home.where(name)), " ".join(filter(None, (error.title, error.message)))))
+    if progress is not None:
+        progress(len(candidates), len(candidates))
+    if not readable:
+        raise _nothing_left(folder, skipped)
+    library = Library.open(tree)
+    described = [library.describe(home, name) for home, name, _ in readable]
+    return _manifest(folder, library, readable, described, skipped, txt_role=txt_role, language=language)
+
+
+def fingerprint(manifest: Manifest) -> str:
+    """A digest of what training would see: names, sizes and lengths of the audio, and every word about it.
+
+    Two copies of a folder on two machines have the same; editing a caption or replacing a song changes it.
+    """
+    facts = []
+    for song in sorted(manifest.songs, key=lambda song: song.name):
+        known = asdict(song)
+        del known["audio"], known["origins"]
+        facts.append(known)
+    text = json.dumps(facts, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+_SUFFIXES: Final = probe.AUDIO_SUFFIXES
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
+
+
+def _manifest(
+    root: Path,
+    library: Library,
+    readable: list[tuple[Folder, str, probe.AudioHeader]],
+    described: list[list[Found]],
+    skipped: list[Skipped],
+    *,
+    txt_role: TxtSetting,
+    language: str,
+) -> Manifest:
+    """Merge what was found into songs."""
+    fallback, shown_role = decide_roles(described, txt_role)
+    names = _names([home.where(name) for home, name, _ in readable])
+    songs = []
+    trouble: list[str] = []
+    for (home, name, header), found in zip(readable, described, strict=True):
+        path = home.where(name)
+        merged = merge(path, found, wanted=txt_role, fallback=fallback, language=language)
+        trouble += merged.warnings
+        songs.append(_song(names[path], home.files[name], header, merged))
+    warnings = [*library.tree.warnings, *library.warnings, *trouble, *library.table_warnings()]
+    return Manifest(
+        root=root,
+        songs=tuple(sorted(songs, key=lambda song: song.name)),
+        skipped=tuple(sorted(skipped, key=lambda item: item.path.as_posix())),
+        txt_role=shown_role,
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
+
+
+def _song(name: str, audio: Path, header: probe.AudioHeader, merged: Merged) -> Song:
+    return Song(
+        name=name,
+        audio=audio,
+        caption=merged.caption,
+        lyrics=merged.lyrics,
+        language=merged.language,
+        bpm=merged.bpm,
+        keyscale=merged.keyscale,
+        timesignature=merged.timesignature,
+        genre=merged.genre,
+        instrumental=merged.instrumental,
+        tag=merged.tag,
+        repeats=merged.repeats,
+        duration=header.seconds,
+        sample_rate=header.sample_rate,
+        channels=header.channels,
+        origins=merged.origins,
+        size=header.bytes,
+    )
+
+
+def _names(paths: list[str]) -> dict[str, str]:
+    """A unique name for each path: without its suffix where that is unambiguous, else the whole path."""
+    shortened = {path: path[: -len(_suffix(path))] for path in paths}
+    counts = Counter(shortened.values())
+    whole = set(paths)
+    return {path: short if counts[short] == 1 and short not in whole else path for path, short in shortened.items()}
+
+
+def _left_out(tree: Tree) -> list[Skipped]:
+    """What the walk saw and could not take, as far as it bears a song's name; and sound in other formats."""
+    skipped = [Skipped(path, f"{reason}.") for path, reason in tree.left_out if _sounds(path.name)]
+    for folder in tree.folders:
+        if folder.relative and _sounds(folder.path.name):
+            skipped.append(Skipped(Path(folder.relative), "it is a folder, not an audio file."))
+        for name in folder.files:
+            if _suffix(name) in probe.OTHER_AUDIO_SUFFIXES:
+                reason = f"{_suffix(name)} files are not read; convert it to wav or flac."
+                skipped.append(Skipped(Path(folder.where(name)), reason))
+    tree.warnings += [f"{path}: {reason}." for path, reason in tree.left_out if not _sounds(path.name)]
+    return skipped
+
+
+def _sounds(name: str) -> bool:
+    return _suffix(name) in probe.AUDIO_SUFFIXES | probe.OTHER_AUDIO_SUFFIXES
+
+
+def _check_root(root: Path) -> None:
+    """Refuse what is no folder."""
+    shown = printable(str(root))
+    try:
+        if root.is_dir():
+            return
+        exists = root.exists()
+    except (OSError, ValueError) as error:
+        raise DataError(f"The dataset folder {shown!r} cannot be opened.", f"{error}.", "Check the path.") from error
+    if exists:
+        raise DataError(f"{shown} is a file, not a folder.", hint="Give the folder that holds the songs.")
+    raise DataError(
+        f"There is no folder {shown}.", hint="Check the spelling; a path without a leading / starts in this directory."
+    )
+
+
+def _no_songs(tree: Tree, skipped: list[Skipped]) -> DataError:
+    shown = printable(str(tree.root))
+    if skipped:
+        reasons = [f"{item.path}: {item.reason}" for item in skipped]
+        return DataError(f"No readable songs in {shown}.", wording.listing(reasons, most=3), _FORMATS)
+    return DataError(f"No songs in {shown}.", "It holds no audio files.", f"Put your songs there: {_FORMATS}")
+
+
+def _nothing_left(root: Path, skipped: list[Skipped]) -> DataError:
+    reasons = [item.reason for item in skipped]
+    return DataError(
+        f"None of the {wording.plural(len(skipped), 'song')} in {printable(str(root))} can be read.",
+        wording.listing(reasons, most=3),
+        "Copy or export them again, as wav or flac.",
+    )

@@ -1,0 +1,126 @@
+"""Reading one sidecar: from text or JSON to named fields, under the names that any tool gives them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from sidestep_tui.dataset import lyrics, values
+from sidestep_tui.dataset.files import UnreadableTextError
+
+TxtRole = Literal["caption", "lyrics"]
+TxtSetting = Literal["auto", "caption", "lyrics"]
+Fields = dict[str, object]
+"""Raw values by our field names; `merge` makes them canonical."""
+
+# Every spelling of a field that a tool writes, best first. Compared without case, spaces, dashes and underscores.
+ALIASES: Final[dict[str, tuple[str, ...]]] = {
+    "caption": ("caption", "prompt", "description"),
+    "lyrics": ("lyrics", "formatted_lyrics", "raw_lyrics"),
+    "language": ("language", "vocal_language", "lang"),
+    "bpm": ("bpm", "tempo"),
+    "keyscale": ("keyscale", "key", "scale", "musical_key"),
+    "timesignature": ("timesignature", "signature", "sig", "meter"),
+    "genre": ("genre", "genres"),
+    "instrumental": ("is_instrumental", "instrumental"),
+    "tag": ("custom_tag", "trigger", "trigger_word", "activation_tag"),
+    "repeats": ("repeat", "repeats"),
+    "tags": ("tags",),
+    "prompt_override": ("prompt_override",),
+}
+# Known to other tools and deliberately not ours: measured from the audio, or of no use to training.
+_IGNORED: Final = frozenset({"duration", "filename", "labeled", "id", "audiopath"})
+
+
+def squeeze(name: str) -> str:
+    """`Time Signature`, `time_signature` → `timesignature`."""
+    return re.sub(r"[\s_\-]+", "", name).casefold()
+
+
+_FIELD_OF: Final = {squeeze(alias): name for name, aliases in ALIASES.items() for alias in aliases}
+_KEY_LINE: Final = re.compile(r"\s*([A-Za-z][A-Za-z _\-]{0,30}?)\s*:(?:[ \t]+(.*)|)")
+
+
+def field_of(name: str) -> str | None:
+    """Our name for a key or column of another tool."""
+    return _FIELD_OF.get(squeeze(name))
+
+
+def canonical(raw: Mapping[str, object]) -> Fields:
+    """Fields by our names. Of two spellings of one field the better one that says something wins."""
+    by_key = {squeeze(name): value for name, value in raw.items()}
+    fields: Fields = {}
+    for name, aliases in ALIASES.items():
+        spoken = (by_key[squeeze(alias)] for alias in aliases if squeeze(alias) in by_key)
+        value = next((value for value in spoken if not values.is_blank(value)), None)
+        if value is not None:
+            fields[name] = value
+    tags = fields.pop("tags", None)
+    if "caption" not in fields and tags is not None:
+        fields["caption"] = tags
+    override = fields.pop("prompt_override", None)
+    if isinstance(override, str) and override.strip().casefold() == "genre" and "genre" in fields:
+        fields["caption"] = fields["genre"]
+    return fields
+
+
+def parse_json(text: str) -> Fields:
+    """The fields of a JSON sidecar; `UnreadableTextError` where it is no JSON object."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        where = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
+        raise UnreadableTextError(f"is not valid JSON{where}") from error
+    if not isinstance(value, dict):
+        raise UnreadableTextError("does not hold a JSON object with fields such as caption and bpm")
+    return canonical(value)
+
+
+def is_key_value(text: str) -> bool:
+    """Whether a text sidecar is made of `key: value` lines: its first line names a field that we know."""
+    first = next((line for line in text.split("\n") if line.strip()), "")
+    match = _KEY_LINE.fullmatch(first)
+    return match is not None and (field_of(match.group(1)) is not None or squeeze(match.group(1)) in _IGNORED)
+
+
+def parse_key_value(text: str) -> Fields:
+    """The fields of a `key: value` sidecar. `lyrics:` comes last and takes everything after it.
+
+    A line that is no `key: value` with a key that tools write continues the value before it.
+    """
+    raw: dict[str, str] = {}
+    current: str | None = None
+    lines = text.split("\n")
+    for index, line in enumerate(lines):
+        match = _KEY_LINE.fullmatch(line)
+        key = squeeze(match.group(1)) if match else ""
+        if match and field_of(key) == "lyrics":
+            raw[key] = "\n".join([match.group(2) or "", *lines[index + 1 :]])
+            break
+        if match and (field_of(key) is not None or key in _IGNORED):
+            current = key
+            raw[key] = match.group(2) or ""
+        elif current is not None and line.strip():
+            raw[current] = f"{raw[current]} {line.strip()}".strip()
+    return canonical(raw)
+
+
+def txt_role(text: str) -> TxtRole | None:
+    """Whether a plain text looks like a caption or like lyrics; None when it could be either.
+
+    Structure tags, timestamps and many short lines are lyrics; one line, or lines full of commas or prose, a caption.
+    """
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    if not lines:
+        return None
+    if lyrics.has_timestamps(text) or lyrics.says_instrumental(text) or any(map(lyrics.is_section_tag, lines)):
+        return "lyrics"
+    if len(lines) == 1:
+        return "caption"
+    mean_length = sum(map(len, lines)) / len(lines)
+    mean_commas = sum(line.count(",") for line in lines) / len(lines)
+    if mean_commas >= 2 or mean_length > 90:
+        return "caption"
+    return "lyrics" if len(lines) >= 4 else None
