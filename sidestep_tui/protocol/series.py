@@ -31,6 +31,11 @@ def _bounds(values: Sequence[float]) -> tuple[float, float]:
     return min(values), max(values)
 
 
+def is_rising(xs: Sequence[float]) -> bool:
+    """Whether each x lies beyond the one before."""
+    return all(map(lt, xs, islice(xs, 1, None)))
+
+
 def _merge(lows: Sequence[float], highs: Sequence[float]) -> tuple[float, float]:
     return _bounds(lows)[0], _bounds(highs)[1]
 
@@ -103,14 +108,15 @@ class Series:
         self.xs.append(x)
         self.ys.append(y)
 
-    def extend(self, xs: Sequence[float], ys: Sequence[float]) -> None:
-        """Add many points at once; much faster than one by one when x rises."""
+    def extend(self, xs: Sequence[float], ys: Sequence[float], *, rising: bool | None = None) -> None:
+        """Add many points at once; much faster than one by one when x rises (pass `rising` if you know)."""
         if len(xs) != len(ys):
             raise ValueError("as many x as y")
         if not xs:
             return
-        rising = all(map(lt, xs, islice(xs, 1, None))) and not (self.xs and xs[0] <= self.xs[-1])
-        if not rising:
+        if rising is None:
+            rising = is_rising(xs)
+        if not rising or (self.xs and xs[0] <= self.xs[-1]):
             for x, y in zip(xs, ys, strict=True):
                 self.append(x, y)
             return

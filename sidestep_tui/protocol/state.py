@@ -7,33 +7,27 @@ ignored, fields of the wrong kind count as missing: a viewer must never fall ove
 from __future__ import annotations
 
 import math
+from array import array
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from operator import gt
-from typing import Any, Literal
+from typing import Any
 
 from sidestep_tui.protocol.events import Event
-from sidestep_tui.protocol.series import Series
-
-Status = Literal[
-    "fresh",
-    "starting",
-    "encoding",
-    "running",
-    "pausing",
-    "paused",
-    "stopping",
-    "saving",
-    "finished",
-    "stopped",
-    "aborted",
-    "failed",
-    "diverged",
-    "out_of_memory",
-    "refused",
-]
+from sidestep_tui.protocol.facts import (
+    AdapterInfo,
+    Best,
+    CheckpointInfo,
+    CommandInfo,
+    Ended,
+    Failure,
+    LogLine,
+    Mark,
+    Phase,
+    Status,
+)
+from sidestep_tui.protocol.series import Series, is_rising
 
 LOG_LINES = 1000
 STEP_METRICS = ("loss", "lr", "grad_norm", "samples_per_s")
@@ -62,98 +56,6 @@ _END_STATUS: dict[str, Status] = {
 _RATE_WINDOW = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """What the engine is doing, and how far it is."""
-
-    name: str = ""
-    done: int = 0
-    total: int = 0
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Best:
-    """The best epoch so far by smoothed loss."""
-
-    step: int
-    epoch: int
-    loss: float
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointInfo:
-    """A published checkpoint."""
-
-    path: str
-    step: int
-    epoch: int
-    reason: str
-    seconds: float
-    bytes: int
-    t: float
-
-
-@dataclass(frozen=True, slots=True)
-class AdapterInfo:
-    """An adapter that was exported."""
-
-    path: str
-    kind: str
-    tensors: int
-    t: float
-
-
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """One line for the log pane."""
-
-    t: float
-    level: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """Something to mark on the charts: `checkpoint`, `best`, `resume` or `pause`."""
-
-    step: int
-    kind: str
-
-
-@dataclass(frozen=True, slots=True)
-class CommandInfo:
-    """How far an order to the engine has got."""
-
-    id: str
-    name: str
-    state: str
-    by: str
-    detail: str
-    t: float
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """What went wrong, in the engine's words."""
-
-    kind: str
-    title: str
-    msg: str
-    hint: str
-    traceback_path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How the last session ended."""
-
-    reason: str
-    code: int
-    step: int
-    t: float
-
-
 def _text(event: Event, key: str) -> str:
     value = event.get(key)
     return value if type(value) is str else ""
@@ -170,9 +72,13 @@ def _float(event: Event, key: str, default: float = math.nan) -> float:
 
 
 class RunState:
-    """Everything a viewer shows, from the events applied so far."""
+    """Everything a viewer shows, from the events applied so far.
 
-    def __init__(self) -> None:
+    With `history=False` the series stay empty and only `metrics` is kept: for writers of snapshots.
+    """
+
+    def __init__(self, *, history: bool = True) -> None:
+        self._history = history
         self.version = 0
         """Rises with every change: paint only when it moved."""
         self.seq = -1
@@ -186,6 +92,9 @@ class RunState:
         self.epochs = 0
         self.steps_per_epoch = 0
         self.series: dict[str, Series] = {name: Series(name) for name in SERIES}
+        """By name; x is the step, for the epochs' losses too."""
+        self.metrics: dict[str, float] = {}
+        """The newest value of each series."""
         self.best: Best | None = None
         self.checkpoints: list[CheckpointInfo] = []
         self.adapters: list[AdapterInfo] = []
@@ -249,9 +158,7 @@ class RunState:
     def _unseen(self, events: Sequence[Event]) -> Sequence[Event]:
         """Drop events whose number was seen already; a journal may be read twice."""
         seqs = [event.get("seq") for event in events]
-        if all(type(seq) is int for seq in seqs):
-            if not seqs:
-                return events
+        if set(map(type, seqs)) == {int}:
             if seqs[0] > self.seq and all(map(gt, islice(seqs, 1, None), seqs)):  # type: ignore[operator, arg-type]
                 self.seq = seqs[-1]  # type: ignore[assignment]
                 return events
@@ -268,25 +175,38 @@ class RunState:
         events = [event for event in events if type(event.get("step")) is int]
         if not events:
             return
-        steps = [event["step"] for event in events]
+        if self._history:
+            self._extend_series(events)
+        newest = events[-1]
+        for name in STEP_METRICS:
+            if name in newest:
+                self.metrics[name] = _float(newest, name)
+        self.step = newest["step"]
+        self.epoch = _int(newest, "epoch", self.epoch)
+        for event in events[-_RATE_WINDOW:]:
+            t = _float(event, "t")
+            if math.isfinite(t):
+                self._pace.append((t, event["step"]))
+                self.last_t = t
+        if self.status in ("starting", "encoding", "fresh", "paused"):
+            self.status = "running"
+
+    def _extend_series(self, events: Sequence[Event]) -> None:
+        steps = array("d", [event["step"] for event in events])
+        rising = is_rising(steps)
         for name in STEP_METRICS:
             values = [event.get(name) for event in events]
             series = self.series[name]
             try:
-                series.extend(steps, values)  # type: ignore[arg-type]
+                series.extend(steps, array("d", values), rising=rising)
             except TypeError:  # A value is missing or no number: leave out those points.
-                pairs = [(x, float(y)) for x, y in zip(steps, values, strict=True) if type(y) in (float, int)]  # type: ignore[arg-type]
+                pairs = [(x, _float(event, name)) for x, event in zip(steps, events, strict=True) if name in event]
                 series.extend([x for x, _ in pairs], [y for _, y in pairs])
-        newest = events[-1]
-        self.step = newest["step"]
-        self.epoch = _int(newest, "epoch", self.epoch)
-        for event in events[-_RATE_WINDOW:]:
-            t = event.get("t")
-            if type(t) in (float, int):
-                self._pace.append((t, event["step"]))  # type: ignore[arg-type]
-                self.last_t = t  # type: ignore[assignment]
-        if self.status in ("starting", "encoding", "fresh", "paused"):
-            self.status = "running"
+
+    def _point(self, name: str, step: int, value: float) -> None:
+        self.metrics[name] = value
+        if self._history:
+            self.series[name].append(step, value)
 
     def _apply_other(self, event: Event) -> None:
         kind = event.get("type")
@@ -362,10 +282,9 @@ class RunState:
         self.epoch = _int(event, "epoch", self.epoch)
         step = _int(event, "step", self.step)
         loss = _float(event, "loss")
-        self.series["epoch_loss"].append(step, loss)
-        smoothed = event.get("smoothed_loss")
-        if type(smoothed) in (float, int):
-            self.series["smoothed"].append(step, float(smoothed))  # type: ignore[arg-type]
+        self._point("epoch_loss", step, loss)
+        if type(event.get("smoothed_loss")) in (float, int):
+            self._point("smoothed", step, _float(event, "smoothed_loss"))
         self._say(event, "info", f"Epoch {self.epoch} done, loss {loss:.4f}.")
 
     def _on_eval(self, event: Event) -> None:
