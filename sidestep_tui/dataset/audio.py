@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 # Lossy codecs round their length to whole frames, and encoders trim differently; less than this is no damage.
 _TOLERANCE_SECONDS: Final = 0.25
-_BLOCK_FRAMES: Final = 1 << 18
+# Small enough that a report of damage is exact to a second.
+_BLOCK_FRAMES: Final = 1 << 15
 
 
 def decode(path: Path, max_seconds: float | None = None) -> tuple[NDArray[np.float32], int]:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Any, Final
 
 from sidestep_tui.core import text as wording
 from sidestep_tui.core.errors import DataError
@@ -77,6 +77,27 @@ class Manifest:
         """Length of all songs together."""
         return sum(song.duration for song in self.songs)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, for scripts and other processes."""
+        return {
+            "root": str(self.root),
+            "txt_role": self.txt_role,
+            "songs": [{**asdict(song), "audio": str(song.audio)} for song in self.songs],
+            "skipped": [{"path": item.path.as_posix(), "reason": item.reason} for item in self.skipped],
+            "warnings": list(self.warnings),
+        }
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> Manifest:
+        """The manifest that `to_dict` wrote."""
+        return cls(
+            root=Path(plain["root"]),
+            songs=tuple(Song(**{**song, "audio": Path(song["audio"])}) for song in plain["songs"]),
+            skipped=tuple(Skipped(Path(item["path"]), item["reason"]) for item in plain["skipped"]),
+            txt_role=plain["txt_role"],
+            warnings=tuple(plain["warnings"]),
+        )
+
     def song(self, name: str) -> Song:
         """The song of that name; `KeyError` if there is none."""
         for song in self.songs:
@@ -93,8 +114,7 @@ def scan(
     Files that cannot be used are named in `skipped` and `warnings`; `DataError` when no song is left. Nothing outside
     `root` is read. The cost is one directory listing per folder and one audio header per song.
     """
-    folder = Path(root).expanduser()
-    _check_root(folder)
+    folder = dataset_folder(root)
     tree = walk(folder)
     candidates = [(home, name) for home in tree.folders for name in sorted(home.files) if _suffix(name) in _SUFFIXES]
     skipped = _left_out(tree)
@@ -216,14 +236,15 @@ def _sounds(name: str) -> bool:
     return _suffix(name) in probe.AUDIO_SUFFIXES | probe.OTHER_AUDIO_SUFFIXES
 
 
-def _check_root(root: Path) -> None:
-    """Refuse what is no folder."""
-    shown = printable(str(root))
+def dataset_folder(path: Path | str) -> Path:
+    """The absolute path of an existing folder (`~` expanded); `DataError` for anything else."""
+    shown = printable(str(path))
     try:
+        root = Path(path).expanduser().absolute()
         if root.is_dir():
-            return
+            return root
         exists = root.exists()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise DataError(f"The dataset folder {shown!r} cannot be opened.", f"{error}.", "Check the path.") from error
     if exists:
         raise DataError(f"{shown} is a file, not a folder.", hint="Give the folder that holds the songs.")

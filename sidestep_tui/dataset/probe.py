@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from sidestep_tui.core import text as wording
 from sidestep_tui.core.errors import DataError
+from sidestep_tui.dataset.truncation import missing_bytes
 
 AUDIO_SUFFIXES: Final = frozenset({".wav", ".flac", ".ogg", ".mp3", ".opus"})
 """What a song may be called; the content decides how it is read."""
@@ -60,14 +62,20 @@ def read_header(path: Path) -> AudioHeader:
 
     size = check_file(path)
     try:
-        with path.open("rb"):
-            info = soundfile.info(str(path))
+        missing = missing_bytes(path)
+        info = soundfile.info(str(path))
     except OSError as error:
         raise DataError(f"{path.name} cannot be read.", f"{error.strerror or error}.", _PERMISSIONS) from error
     except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as error:
         raise DataError(
             f"{path.name} is not readable audio.", reason(error), "Export it again as wav or flac."
         ) from error
+    if missing:
+        raise DataError(
+            f"{path.name} is cut short.",
+            f"At least {wording.file_size(missing)} of it are missing.",
+            "Copy it again from its source.",
+        )
     if info.frames <= 0 or info.samplerate <= 0 or info.channels <= 0:
         raise DataError(f"{path.name} holds no sound.", "Its header promises no samples.", "Export it again.")
     seconds = info.frames / info.samplerate
