@@ -110,7 +110,7 @@ class Journal:
         """Make everything written so far survive a power cut; for checkpoints and the end, not for steps."""
         with self._lock:
             if self._fd is not None:
-                os.fsync(self._fd)
+                self._sync(self._fd)
 
     def close(self) -> None:
         """Sync and stop writing."""
@@ -119,9 +119,17 @@ class Journal:
                 return
             fd, self._fd = self._fd, None
             try:
-                os.fsync(fd)
+                self._sync(fd)
             finally:
                 os.close(fd)
+
+    def _sync(self, fd: int) -> None:
+        try:
+            os.fsync(fd)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            raise self._full() from error
 
 
 def _start_of_torn_line(fd: int, size: int) -> int:

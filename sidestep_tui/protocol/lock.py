@@ -11,6 +11,8 @@ import json
 import os
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -189,3 +191,19 @@ def is_held(run_dir: RunDir) -> bool:
         holder = read_holder(run_dir)
         return holder is not None and holder.is_alive_here()
     return outcome == "busy"
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold a lock file for a moment, around reading and rewriting a file that several processes share."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        if fcntl is not None:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+        yield
+    finally:
+        os.close(fd)

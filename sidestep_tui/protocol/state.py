@@ -195,7 +195,7 @@ class RunState:
         steps = array("d", [event["step"] for event in events])
         rising = is_rising(steps)
         for name in STEP_METRICS:
-            values = [event.get(name) for event in events]
+            values: list[Any] = [event.get(name) for event in events]
             series = self.series[name]
             try:
                 series.extend(steps, array("d", values), rising=rising)
