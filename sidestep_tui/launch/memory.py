@@ -194,7 +194,7 @@ def estimate(
     *,
     condition_tokens: int = CONDITION_TOKENS,
     attention: Attention = "flash",
-    autocast_copies: bool = True,
+    autocast_copies: bool = False,
     base_bytes: float | None = None,
     context_bytes: int = CONTEXT_BYTES,
 ) -> MemoryEstimate:

@@ -1,0 +1,166 @@
+"""The environment in one report: versions, devices, folders; what a bug report should contain."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+import sidestep_tui
+from sidestep_tui.core import nvml, paths, text
+
+PACKAGES = (
+    "torch",
+    "torchaudio",
+    "diffusers",
+    "transformers",
+    "peft",
+    "lycoris-lora",
+    "accelerate",
+    "bitsandbytes",
+    "safetensors",
+    "numpy",
+    "soundfile",
+    "textual",
+    "pydantic",
+)
+
+Status = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report."""
+
+    group: str
+    name: str
+    value: str
+    status: Status = "ok"
+    hint: str = ""
+
+
+def versions() -> dict[str, str]:
+    """Versions that decide a run's numbers, from package metadata: nothing is imported."""
+    found = {"python": platform.python_version(), "sidestep-tui": sidestep_tui.__version__}
+    for name in ("torch", "diffusers", "transformers", "peft"):
+        version = package_version(name)
+        if version:
+            found[name] = version
+    return found
+
+
+def package_version(name: str) -> str | None:
+    """The installed version of a distribution, or None."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def examine() -> list[Finding]:
+    """Every finding, in the order of the report."""
+    return [*_system(), *_packages(), *_devices(), *_folders(), *_terminal()]
+
+
+def to_dict(findings: list[Finding]) -> dict[str, Any]:
+    """The report as plain values, grouped, for JSON."""
+    report: dict[str, Any] = {}
+    for finding in findings:
+        entry = {"value": finding.value, "status": finding.status}
+        if finding.hint:
+            entry["hint"] = finding.hint
+        report.setdefault(finding.group, {})[finding.name] = entry
+    return report
+
+
+def _system() -> list[Finding]:
+    memory = psutil.virtual_memory()
+    return [
+        Finding("system", "sidestep-tui", sidestep_tui.__version__),
+        Finding("system", "Python", f"{platform.python_version()} at {sys.executable}"),
+        Finding("system", "platform", platform.platform()),
+        Finding("system", "CPU cores", str(psutil.cpu_count() or os.cpu_count() or 1)),
+        Finding(
+            "system",
+            "memory",
+            f"{text.gibibytes(memory.available)} free of {text.gibibytes(memory.total)}",
+            "warn" if memory.available < 2 * 1024**3 else "ok",
+            "Close other programs before encoding." if memory.available < 2 * 1024**3 else "",
+        ),
+    ]
+
+
+def _packages() -> list[Finding]:
+    findings = []
+    found = {name: package_version(name) for name in PACKAGES}
+    for name, version in found.items():
+        optional = name == "bitsandbytes" and sys.platform == "darwin"
+        if version is None and not optional:
+            findings.append(
+                Finding("packages", name, "missing", "fail", f"Install it again: uv sync, or pip install {name}.")
+            )
+        elif version is not None:
+            findings.append(Finding("packages", name, version))
+    torch, audio = found["torch"], found["torchaudio"]
+    if torch and audio and torch.split(".")[:2] != audio.split(".")[:2]:
+        findings.append(
+            Finding(
+                "packages",
+                "torch pair",
+                f"torch {torch} with torchaudio {audio}",
+                "fail",
+                "They must be of the same release, or transformers and peft fail to import.",
+            )
+        )
+    return findings
+
+
+def _devices() -> list[Finding]:
+    gpus = nvml.gpus()
+    if not gpus:
+        hint = (
+            "Without an NVIDIA GPU and its driver, training runs on the CPU: fine for the demo, slow for real models."
+        )
+        return [Finding("devices", "GPU", "none found", "warn", hint)]
+    return [
+        Finding(
+            "devices", f"GPU {gpu.index}", f"{gpu.name}, {text.gibibytes(gpu.free)} free of {text.gibibytes(gpu.total)}"
+        )
+        for gpu in gpus
+    ]
+
+
+def _folders() -> list[Finding]:
+    findings = []
+    for name, path in (("settings", paths.config_dir()), ("state", paths.state_dir()), ("cache", paths.cache_dir())):
+        writable = os.access(path, os.W_OK)
+        free = shutil.disk_usage(path).free
+        findings.append(
+            Finding(
+                "folders",
+                name,
+                f"{paths.shorten(path)}, {text.file_size(free)} free" + ("" if writable else ", not writable"),
+                "ok" if writable else "fail",
+                "" if writable else "Give your user write permission there.",
+            )
+        )
+    here = Path.cwd()
+    findings.append(
+        Finding("folders", "here", f"{paths.shorten(here)}, {text.file_size(shutil.disk_usage(here).free)} free")
+    )
+    return findings
+
+
+def _terminal() -> list[Finding]:
+    size = shutil.get_terminal_size()
+    names = ("TERM", "COLORTERM", "LANG", "LC_ALL", "SSH_CONNECTION", "TMUX", "STY", "NO_COLOR")
+    present = [f"{name}={os.environ[name]}" for name in names if os.environ.get(name) and name != "SSH_CONNECTION"]
+    remote = ["over SSH"] if os.environ.get("SSH_CONNECTION") else []
+    return [Finding("terminal", "terminal", ", ".join([f"{size.columns}x{size.lines}", *present, *remote]))]

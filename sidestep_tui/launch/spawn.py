@@ -1,0 +1,60 @@
+"""Starts engines as processes of their own, so that they outlive whoever started them.
+
+The one module with platform code for detaching; everything else speaks to an engine through its run directory.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ENGINE_MODULE = "sidestep_tui.engine"
+
+_ENGINE_ENVIRONMENT = {
+    # Lines reach engine.log when they are written, not when a buffer fills.
+    "PYTHONUNBUFFERED": "1",
+    # The tokenizer's own thread pool warns after every fork and wins nothing on single prompts.
+    "TOKENIZERS_PARALLELISM": "false",
+    # Training reads local files only; a library that looks for updates would hang behind a firewall.
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+}
+
+
+def interpreter() -> str:
+    """The Python that runs engines: the one that runs this process."""
+    return sys.executable or "python3"
+
+
+def environment() -> dict[str, str]:
+    """The caller's environment with what every engine process needs."""
+    merged = dict(os.environ)
+    merged.update(_ENGINE_ENVIRONMENT)
+    package_parent = str(Path(__file__).resolve().parents[2])
+    paths = [part for part in merged.get("PYTHONPATH", "").split(os.pathsep) if part]
+    if package_parent not in paths:
+        # A source tree that is not installed still finds itself, whatever the working directory.
+        merged["PYTHONPATH"] = os.pathsep.join([*paths, package_parent])
+    return merged
+
+
+def engine_command(run_dir: Path, module: str = ENGINE_MODULE) -> list[str]:
+    """The command line of an engine for `run_dir`."""
+    return [interpreter(), "-m", module, str(run_dir)]
+
+
+def spawn(run_dir: Path, module: str = ENGINE_MODULE) -> subprocess.Popen[bytes]:
+    """Start an engine in its own session: no terminal, no pipe, output appended to the run's engine.log."""
+    absolute = run_dir.resolve()
+    with (absolute / "engine.log").open("ab") as log:
+        return subprocess.Popen(
+            engine_command(absolute, module),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=environment(),
+            close_fds=True,
+        )
