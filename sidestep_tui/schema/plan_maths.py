@@ -1,0 +1,75 @@
+"""The arithmetic of a run that needs no model: steps, checkpoints, bytes, usual epochs, the adapter's scale."""
+
+from __future__ import annotations
+
+import math
+
+from sidestep_tui.schema.adapter import AdapterSettings
+from sidestep_tui.schema.settings import Settings
+
+# Usual epochs by number of songs: (up to this many songs, few, usual, many). The usual column is the ace-lora-trainer
+# guide's; ACE-Step's own tutorial says 800 for 10 to 20 songs and 500 for 100, which the last column allows.
+_EPOCHS = (
+    (3, 500, 1500, 3000),
+    (6, 300, 1000, 2000),
+    (10, 200, 700, 1600),
+    (20, 100, 500, 1200),
+    (50, 60, 300, 900),
+    (math.inf, 20, 200, 600),
+)
+_FP32 = 4
+
+
+def scale(adapter: AdapterSettings) -> float:
+    """What the adapter's change is multiplied by: alpha / rank, with rsLoRA alpha / √rank."""
+    return adapter.alpha / (math.sqrt(adapter.rank) if adapter.rslora else adapter.rank)
+
+
+def steps_per_epoch(settings: Settings, songs: int) -> int:
+    """Optimizer steps in one epoch; the last batch and the last accumulation may be short but are never dropped."""
+    batches = math.ceil(songs * settings.data.repeats / settings.train.batch_size)
+    return math.ceil(batches / settings.train.accumulation)
+
+
+def run_steps(settings: Settings, *, songs: int | None = None, steps_per_epoch: int | None = None) -> int | None:
+    """Optimizer steps of the whole run, as far as it can be known: None without songs and without a step limit."""
+    limit = settings.train.max_steps or None
+    each = steps_per_epoch or _steps(settings, songs)
+    if each is None:
+        return limit
+    return min(filter(None, (limit, each * settings.train.epochs)))
+
+
+def epochs_for(songs: int) -> tuple[int, int, int]:
+    """Few, usual and many epochs for that number of songs."""
+    return next((few, usual, many) for most, few, usual, many in _EPOCHS if songs <= most)
+
+
+def checkpoint_bytes(adapter_parameters: int) -> tuple[int, int]:
+    """Bytes of a float32 adapter, and of a full checkpoint: the adapter with both moments of AdamW."""
+    adapter = adapter_parameters * _FP32
+    return adapter, 3 * adapter
+
+
+def checkpoints_written(settings: Settings, *, songs: int | None = None, steps_per_epoch: int | None = None) -> int:
+    """Full checkpoints on disk at the end of the run, after pruning."""
+    output = settings.output
+    each = steps_per_epoch or _steps(settings, songs)
+    total = run_steps(settings, songs=songs, steps_per_epoch=steps_per_epoch)
+    epochs = settings.train.epochs if each is None or total is None else total // each
+    written = epochs // output.save_every_epochs if output.save_every_epochs else 0
+    if output.save_every_steps and total is not None:
+        written += total // output.save_every_steps
+    return min(written, output.keep_last) if output.keep_last else written
+
+
+def disk_bytes(
+    settings: Settings, adapter_parameters: int, *, songs: int | None = None, steps_per_epoch: int | None = None
+) -> int:
+    """Bytes that a run leaves on disk: its checkpoints, the final and the best adapter."""
+    adapter, full = checkpoint_bytes(adapter_parameters)
+    return checkpoints_written(settings, songs=songs, steps_per_epoch=steps_per_epoch) * full + 2 * adapter
+
+
+def _steps(settings: Settings, songs: int | None) -> int | None:
+    return steps_per_epoch(settings, songs) if songs else None

@@ -1,0 +1,364 @@
+"""Advice across fields: what is contradictory, what will not do what it says, what usually works better.
+
+Pure: settings and facts in, advice out. A rule is a function that yields Advice; RULES lists them. Facts that are not
+known are None, and a rule that needs them stays silent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sidestep_tui.core import text
+from sidestep_tui.schema.plan_maths import (
+    checkpoint_bytes,
+    checkpoints_written,
+    epochs_for,
+    run_steps,
+    scale,
+)
+from sidestep_tui.schema.settings import Settings
+from sidestep_tui.schema.values import format_number
+
+Severity = Literal["error", "warning", "advice"]
+_ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "advice": 2}
+
+_GIB = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known about songs and machine; None where it is not."""
+
+    songs: int | None = None
+    total_seconds: float | None = None
+    longest_seconds: float | None = None
+    shortest_seconds: float | None = None
+    steps_per_epoch: int | None = None
+    adapter_parameters: int | None = None
+    vram_bytes: int | None = None
+    free_disk_bytes: int | None = None
+    device: Literal["cuda", "mps", "cpu"] | None = None
+    macos: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """One piece of advice about `path`. `fix` holds the values that follow it, `fix_label` what its button says."""
+
+    severity: Severity
+    path: str
+    sentence: str
+    fix: Mapping[str, Any] | None = None
+    fix_label: str = ""
+
+
+def check(settings: Settings, facts: Facts | None = None) -> list[Advice]:
+    """All advice, errors first. An error means that the run cannot do what it says and should not start."""
+    known = facts or Facts()
+    found = [advice for rule in RULES for advice in rule(settings, known)]
+    return sorted(found, key=lambda advice: _ORDER[advice.severity])
+
+
+def missing(settings: Settings) -> list[Advice]:
+    """What a run cannot start without and a preset never holds: the checkpoint and the songs."""
+    found: list[Advice] = []
+    if not settings.model.path:
+        found.append(Advice("error", "model.path", "No checkpoint is chosen."))
+    if not settings.data.path:
+        found.append(Advice("error", "data.path", "No folder of songs is chosen."))
+    return found
+
+
+def scale_sentence(settings: Settings) -> str:
+    """How strongly the adapter acts, in one line: `The change is scaled by 2 (alpha 128 / rank 64).`"""
+    adapter = settings.adapter
+    below = f"√{adapter.rank}" if adapter.rslora else f"rank {adapter.rank}"
+    return f"The change is scaled by {text.number(scale(adapter), 3)} (alpha {format_number(adapter.alpha)} / {below})."
+
+
+def _fix(label: str, **values: Any) -> dict[str, Any]:
+    """The two fix arguments of Advice; `adapter__rank=8` stands for the path adapter.rank."""
+    return {"fix": {key.replace("__", "."): value for key, value in values.items()}, "fix_label": label}
+
+
+def _best_never_looked_for(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    train = settings.train
+    if train.best_after < train.epochs:
+        return
+    start = train.epochs // 2
+    yield Advice(
+        "error",
+        "train.best_after",
+        f"The best adapter is looked for from epoch {train.best_after}, but the run ends at epoch {train.epochs}: "
+        "there would never be one.",
+        **_fix(f"Look from epoch {start}", train__best_after=start),
+    )
+
+
+def _patience_never_ends(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    train = settings.train
+    if not train.patience or train.best_after >= train.epochs or train.best_after + train.patience < train.epochs:
+        return
+    yield Advice(
+        "warning",
+        "train.patience",
+        f"Stopping early can never happen: epoch {train.best_after} plus {train.patience} epochs of patience lie "
+        f"behind the last of {train.epochs} epochs.",
+        **_fix("Do not stop early", train__patience=0),
+    )
+
+
+def _nothing_to_train(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    adapter = settings.adapter
+    if adapter.attention == "none" and not adapter.mlp:
+        yield Advice(
+            "error",
+            "adapter.attention",
+            "Nothing would be trained: neither attention nor the MLP layers are chosen.",
+            **_fix("Train both attentions", adapter__attention="both"),
+        )
+
+
+def _projections_unused(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    if settings.adapter.attention == "none" and settings.adapter.mlp and len(settings.adapter.projections) < 4:
+        yield Advice(
+            "advice", "adapter.projections", "The choice of projections has no effect while no attention is trained."
+        )
+
+
+def _extreme_scale(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    adapter = settings.adapter
+    strength = scale(adapter)
+    # rsLoRA with alpha 32 gives 32/√r: 4 at rank 64, 8 at rank 16. The bounds leave all recipes in use alone.
+    high, low = (16.0, 0.5) if adapter.rslora else (4.0, 0.125)
+    if low <= strength <= high:
+        return
+    usual = float(adapter.rank * 2) if not adapter.rslora else 32.0
+    effect = "learn little" if strength < low else "act like a far higher learning rate and may diverge"
+    label = f"Set alpha to {format_number(usual)}"
+    yield Advice(
+        "warning",
+        "adapter.alpha",
+        f"{scale_sentence(settings)} The adapter would {effect}.",
+        **_fix(label, adapter__alpha=usual),
+    )
+
+
+def _warmup_too_long(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    warmup = settings.optim.warmup_steps
+    total = run_steps(settings, songs=facts.songs, steps_per_epoch=facts.steps_per_epoch)
+    if total is None or warmup * 10 <= total:
+        return
+    better = total // 10
+    share = f"{text.thousands(warmup)} of {text.plural(total, 'step')}"
+    if warmup >= total:
+        sentence = f"The run ends inside its warm-up ({share}): the learning rate never reaches its peak."
+    else:
+        sentence = f"Warm-up takes {share}, {round(100 * warmup / total)} % of the run; a tenth is enough."
+    severity: Severity = "warning" if warmup * 2 > total else "advice"
+    label = f"Warm up for {text.plural(better, 'step')}"
+    yield Advice(severity, "optim.warmup_steps", sentence, **_fix(label, optim__warmup_steps=better))
+
+
+def _gamma_inert(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    from_default = type(settings.train).model_fields["snr_gamma"].default
+    if settings.train.loss_weighting == "none" and settings.train.snr_gamma != from_default:
+        yield Advice(
+            "advice",
+            "train.snr_gamma",
+            "The min-SNR gamma has no effect while the loss weighting is none.",
+            **_fix("Weigh by min-SNR", train__loss_weighting="min_snr"),
+        )
+
+
+def _crowded_gpu(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    if facts.vram_bytes is None or facts.device == "cpu":
+        return
+    adapter, memory = settings.adapter, settings.memory
+    if facts.vram_bytes < 9 * _GIB and adapter.mlp and adapter.rank >= 64:
+        yield Advice(
+            "warning",
+            "adapter.mlp",
+            f"MLP layers at rank {adapter.rank} are a lot for {text.gibibytes(facts.vram_bytes)} of GPU memory.",
+            **_fix("Train attention only", adapter__mlp=False),
+        )
+    if facts.vram_bytes < 13 * _GIB and adapter.dropout > 0 and not memory.gradient_checkpointing:
+        yield Advice(
+            "advice",
+            "adapter.dropout",
+            "Dropout keeps a copy and a mask of every input: about a third more activation memory.",
+            **_fix("Train without dropout", adapter__dropout=0.0),
+        )
+
+
+def _batches_of_whole_songs(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    train = settings.train
+    if settings.data.crop_seconds == 0 and train.batch_size > 1:
+        together = train.batch_size * train.accumulation
+        yield Advice(
+            "error",
+            "train.batch_size",
+            "Whole songs differ in length and go one at a time; batches need crops of one length.",
+            **_fix(
+                f"Batch 1, accumulation {min(together, 256)}",
+                train__batch_size=1,
+                train__accumulation=min(together, 256),
+            ),
+        )
+
+
+def _crop_and_songs(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    crop, longest = settings.data.crop_seconds, facts.longest_seconds
+    if longest is not None and 0 < longest < crop:
+        # Down to a multiple of ten seconds, so that the form shows a round number.
+        better = float(int(longest // 10 * 10)) or float(max(1, int(longest)))
+        yield Advice(
+            "advice",
+            "data.crop_seconds",
+            f"The crop of {format_number(crop)} s is longer than the longest song ({format_number(round(longest))} s): "
+            "every example is a whole song.",
+            **_fix(f"Crop {format_number(better)} s", data__crop_seconds=better),
+        )
+    if crop > settings.data.max_duration:
+        yield Advice(
+            "warning",
+            "data.crop_seconds",
+            f"The crop of {format_number(crop)} s is longer than songs are kept "
+            f"({format_number(settings.data.max_duration)} s).",
+            **_fix("Keep songs that long", data__max_duration=crop),
+        )
+
+
+def _tag(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    data = settings.data
+    if data.tag_position != "replace":
+        return
+    if not data.tag:
+        yield Advice(
+            "error",
+            "data.tag",
+            "The tag is to replace every caption, but there is no tag: the captions would be empty.",
+            **_fix("Keep the captions", data__tag_position="prepend"),
+        )
+    else:
+        yield Advice(
+            "advice",
+            "data.tag_position",
+            "The tag replaces the captions: the adapter will not learn to follow descriptions.",
+            **_fix("Put it before the caption", data__tag_position="prepend"),
+        )
+
+
+def _epochs_for_songs(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    if not facts.songs or settings.train.max_steps:
+        return
+    few, usual, many = epochs_for(facts.songs * settings.data.repeats)
+    epochs = settings.train.epochs
+    songs = text.plural(facts.songs, "song")
+    seen = text.thousands(epochs * settings.data.repeats)
+    if epochs < few:
+        yield Advice(
+            "advice",
+            "train.epochs",
+            f"With {songs}, {usual} epochs are usual; {epochs} show each song {seen} times and may learn little.",
+            **_fix(f"Train {usual} epochs", train__epochs=usual),
+        )
+    elif epochs > many:
+        yield Advice(
+            "advice",
+            "train.epochs",
+            f"With {songs}, {usual} epochs are usual; {epochs} show each song {seen} times and may memorise them.",
+            **_fix(f"Train {usual} epochs", train__epochs=usual),
+        )
+
+
+def _optimizer_and_machine(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    if settings.optim.optimizer != "adamw8bit":
+        return
+    fix = _fix("Use AdamW", optim__optimizer="adamw")
+    if facts.macos or facts.device == "mps":
+        sentence = "8-bit AdamW needs bitsandbytes, which is not there on macOS."
+        yield Advice("error", "optim.optimizer", sentence, **fix)
+    elif facts.device == "cpu":
+        sentence = "8-bit AdamW saves GPU memory; on a CPU it only costs precision."
+        yield Advice("advice", "optim.optimizer", sentence, **fix)
+
+
+def _disk(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    if facts.adapter_parameters is None:
+        return
+    count = checkpoints_written(settings, songs=facts.songs, steps_per_epoch=facts.steps_per_epoch)
+    adapter, full = checkpoint_bytes(facts.adapter_parameters)
+    total = count * full + 2 * adapter
+    every = settings.output.save_every_epochs
+    sentence = f"{text.plural(count, 'checkpoint')} and the final and best adapters take {text.file_size(total)}"
+    if facts.free_disk_bytes is not None and total > facts.free_disk_bytes:
+        keep = max(1, (facts.free_disk_bytes - 2 * adapter) // full // 2) if facts.free_disk_bytes > 2 * adapter else 1
+        yield Advice(
+            "warning",
+            "output.keep_last",
+            f"{sentence}; {text.file_size(facts.free_disk_bytes)} are free.",
+            **_fix(f"Keep the newest {keep}", output__keep_last=int(keep)),
+        )
+    elif total > 20 * _GIB:
+        wanted = max(1, settings.train.epochs // 20)
+        fix: Mapping[str, Any] = {}
+        if not settings.output.save_every_steps and wanted > every:
+            fix = _fix(f"Save every {text.plural(wanted, 'epoch')}", output__save_every_epochs=wanted)
+        yield Advice("advice", "output.save_every_epochs", f"{sentence}.", **fix)
+
+
+def _never_saved_by_schedule(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    output = settings.output
+    if output.save_every_epochs == 0 and output.save_every_steps == 0:
+        every = max(1, settings.train.epochs // 10)
+        yield Advice(
+            "advice",
+            "output.save_every_epochs",
+            "Nothing is saved before the end: a power cut loses the whole run.",
+            **_fix(f"Save every {text.plural(every, 'epoch')}", output__save_every_epochs=every),
+        )
+
+
+def _odd_learning_rate(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    lr = settings.optim.lr
+    if lr > 1e-3:
+        sentence = f"A learning rate of {format_number(lr)} usually diverges; 1e-4 is a safe start."
+        yield Advice("warning", "optim.lr", sentence, **_fix("Set it to 1e-4", optim__lr=1e-4))
+    elif lr < 5e-6:
+        sentence = f"A learning rate of {format_number(lr)} learns next to nothing; 1e-4 is a safe start."
+        yield Advice("advice", "optim.lr", sentence, **_fix("Set it to 1e-4", optim__lr=1e-4))
+
+
+def _no_guidance(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    dropout = settings.train.condition_dropout
+    if dropout > 0.5:
+        yield Advice(
+            "warning",
+            "train.condition_dropout",
+            f"{round(dropout * 100)} % of the examples would be trained without caption and lyrics.",
+            **_fix("Set it to 0.15", train__condition_dropout=0.15),
+        )
+
+
+RULES: tuple[Callable[[Settings, Facts], Iterable[Advice]], ...] = (
+    _nothing_to_train,
+    _batches_of_whole_songs,
+    _tag,
+    _optimizer_and_machine,
+    _best_never_looked_for,
+    _patience_never_ends,
+    _extreme_scale,
+    _odd_learning_rate,
+    _warmup_too_long,
+    _epochs_for_songs,
+    _crop_and_songs,
+    _crowded_gpu,
+    _no_guidance,
+    _gamma_inert,
+    _projections_unused,
+    _disk,
+    _never_saved_by_schedule,
+)
