@@ -1,0 +1,146 @@
+"""The changed-cells display shows what Textual's own path shows."""
+
+from __future__ import annotations
+
+import pyte
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from rich.color import ColorSystem
+from rich.console import Console
+from rich.segment import Segment
+from rich.style import Style
+from textual._compositor import ChopsUpdate, LayoutUpdate
+from textual.geometry import Region
+from textual.strip import Strip
+
+from sidestep_tui.ui.display import PLAIN, CellMemory, Look
+
+WIDTH, HEIGHT = 24, 5
+CONSOLE = Console(color_system="256", force_terminal=True, width=WIDTH, height=HEIGHT)
+STYLES = [
+    None,
+    Style.parse("bold red"),
+    Style.parse("red on blue"),
+    Style.parse("dim #80ff20 on #202020"),
+    Style.parse("underline italic"),
+    Style.parse("reverse"),
+    Style.parse("white on blue"),
+]
+NARROW = st.sampled_from(["a", " ", "  ", "loss", "0.123", "⣿⡇", "│", "é", "e\u0301", "▁▂▃"])
+WORDS = NARROW | st.sampled_from(["漢字", "日"])
+QUICK = settings(max_examples=60, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+
+
+@st.composite
+def rows(draw: st.DrawFn, width: int, words: st.SearchStrategy[str] = NARROW) -> Strip:
+    """A strip exactly `width` cells wide, of random words in random styles."""
+    segments: list[Segment] = []
+    left = width
+    while left > 0:
+        segment = Segment(draw(words), draw(st.sampled_from(STYLES)))
+        # A combining mark in the last column makes pyte wrap early (it tests for the margin before the width).
+        if segment.cell_length > left or (segment.cell_length == left and segment.text.endswith("\u0301")):
+            segment = Segment(" " * left, segment.style)
+        segments.append(segment)
+        left -= segment.cell_length
+    return Strip(segments, width)
+
+
+@st.composite
+def updates(draw: st.DrawFn) -> LayoutUpdate | ChopsUpdate:
+    if draw(st.booleans()):
+        x, y = draw(st.integers(0, WIDTH - 1)), draw(st.integers(0, HEIGHT - 1))
+        region = Region(x, y, draw(st.integers(1, WIDTH - x)), draw(st.integers(1, HEIGHT - y)))
+        return LayoutUpdate([[draw(rows(region.width))] for _ in range(region.height)], region)
+    cut = draw(st.integers(1, WIDTH - 1))
+    chops = [{0: draw(rows(cut)), cut: draw(rows(WIDTH - cut))} for _ in range(HEIGHT)]
+    start = draw(st.sampled_from([0, cut]))
+    stop = draw(st.sampled_from([end for end in (cut, WIDTH) if end > start]))
+    spans = [(y, start, stop) for y in sorted(draw(st.sets(st.integers(0, HEIGHT - 1), min_size=1)))]
+    return ChopsUpdate(chops, spans, [[cut, WIDTH]] * HEIGHT)
+
+
+@st.composite
+def whole_rows(draw: st.DrawFn) -> LayoutUpdate:
+    """Rows over the full width, wide characters among them: Textual never cuts one in half."""
+    y = draw(st.integers(0, HEIGHT - 1))
+    return LayoutUpdate([[draw(rows(WIDTH, WORDS))]], Region(0, y, WIDTH, 1))
+
+
+def _screen(stream_of: list[str]) -> list[list[tuple[object, ...]]]:
+    screen = pyte.Screen(WIDTH, HEIGHT)
+    stream = pyte.Stream(screen)
+    for text in stream_of:
+        stream.feed(text)
+    return [[_visible(screen.buffer[y][x]) for x in range(WIDTH)] for y in range(HEIGHT)]
+
+
+def _visible(cell: pyte.screens.Char) -> tuple[object, ...]:
+    """What an eye sees of a cell: the foreground of a plain space is not part of it."""
+    common = (cell.data, cell.bg, cell.underscore, cell.strikethrough, cell.reverse)
+    if cell.data == " " and not (cell.underscore or cell.strikethrough or cell.reverse):
+        return common
+    return (*common, cell.fg, cell.bold, cell.italics)
+
+
+def _blank() -> LayoutUpdate:
+    return LayoutUpdate([[Strip([Segment(" " * WIDTH)], WIDTH)] for _ in range(HEIGHT)], Region(0, 0, WIDTH, HEIGHT))
+
+
+@QUICK
+@given(st.lists(updates(), min_size=1, max_size=6) | st.lists(whole_rows(), min_size=1, max_size=6), st.data())
+def test_changed_cells_show_what_the_stock_path_shows(
+    history: list[LayoutUpdate | ChopsUpdate], data: st.DataObject
+) -> None:
+    memory = CellMemory(WIDTH, HEIGHT)
+    stock: list[str] = []
+    ours: list[str] = []
+    for update in [_blank(), *history]:
+        stock.append(update.render_segments(CONSOLE))
+        memory.apply(update, ColorSystem.EIGHT_BIT)
+        if data.draw(st.booleans(), label="link keeps up"):
+            ours.append(memory.flush())
+    ours.append(memory.flush())
+    assert _screen(ours) == _screen(stock)
+
+
+def test_nothing_is_written_when_nothing_changed() -> None:
+    memory = CellMemory(WIDTH, HEIGHT)
+    memory.apply(_blank(), ColorSystem.EIGHT_BIT)
+    assert memory.flush()
+    memory.apply(_blank(), ColorSystem.EIGHT_BIT)
+    assert memory.flush() == ""
+
+
+def test_one_changed_digit_costs_a_move_and_a_character() -> None:
+    memory = CellMemory(WIDTH, HEIGHT)
+    memory.apply(_blank(), ColorSystem.EIGHT_BIT)
+    memory.put(0, 1, [Strip([Segment("loss 0.1423", STYLES[3])])], ColorSystem.EIGHT_BIT)
+    memory.flush()
+    memory.put(0, 1, [Strip([Segment("loss 0.1424", STYLES[3])])], ColorSystem.EIGHT_BIT)
+    sequence = memory.flush()
+    assert sequence.startswith("\x1b[2;11H")
+    assert len(sequence) < 40
+
+
+def test_after_forgetting_every_cell_is_written_again() -> None:
+    memory = CellMemory(WIDTH, HEIGHT)
+    memory.apply(_blank(), ColorSystem.EIGHT_BIT)
+    memory.flush()
+    memory.forget()
+    assert memory.flush().count(" ") == WIDTH * HEIGHT
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sequence"),
+    [
+        (PLAIN, PLAIN, ""),
+        (PLAIN, Look(("1",), "31"), "\x1b[1;31m"),
+        (Look(("1",), "31"), Look(("1",), "32"), "\x1b[32m"),
+        (Look(("1",), "31"), Look((), "31"), "\x1b[0;31m"),
+        (Look((), "31", "44"), PLAIN, "\x1b[m"),
+    ],
+)
+def test_a_look_changes_by_the_shortest_sequence(old: Look, new: Look, sequence: str) -> None:
+    assert new.change_from(old) == sequence
