@@ -17,6 +17,7 @@ Snapshot = dict[str, Any]
 _PLAIN = (
     "seq",
     "session",
+    "sessions",
     "status",
     "step",
     "total_steps",

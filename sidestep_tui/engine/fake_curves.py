@@ -1,0 +1,156 @@
+"""What a training run looks like from outside: made-up but lifelike numbers, the same for the same seed."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sidestep_tui.core.errors import SettingsError
+from sidestep_tui.core.nvml import Gpu, HostStats
+from sidestep_tui.core.text import did_you_mean
+
+GIB = 1024**3
+_SMOOTHED_OVER = 5
+
+
+@dataclass(frozen=True, slots=True)
+class FakePlan:
+    """How long the pretended run is, how fast, and what befalls it. A `…_at` of None means never."""
+
+    steps: int = 400
+    step_seconds: float = 0.02
+    steps_per_epoch: int = 40
+    save_every: int = 100
+    songs: int = 8
+    gpus: int = 1
+    seed: int = 7
+    nan_at: int | None = None
+    """From this step on the loss is NaN; the engine gives up at the third."""
+    die_at: int | None = None
+    """At this step the process kills itself with SIGKILL, half a line into the journal."""
+    fail_at: int | None = None
+    """At this step a bug strikes."""
+    oom_at: int | None = None
+    """At this step the device is full."""
+
+    @property
+    def epochs(self) -> int:
+        """Whole passes, the last perhaps shorter."""
+        return -(-self.steps // self.steps_per_epoch)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> FakePlan:
+        """A plan from a table; refuses what it does not know."""
+        known = {field.name for field in fields(cls)}
+        for key in values:
+            if key not in known:
+                raise SettingsError(
+                    f"The fake engine has no setting '{key}'.", did_you_mean(key, known), f"Known: {', '.join(known)}."
+                )
+        plan = cls(**values)
+        if plan.steps < 1 or plan.steps_per_epoch < 1 or plan.save_every < 1 or plan.step_seconds < 0:
+            raise SettingsError("The fake engine needs at least one step, and no negative time.")
+        return plan
+
+
+class Curves:
+    """The numbers of one plan, by step: a resumed run continues the very same curve."""
+
+    def __init__(self, plan: FakePlan) -> None:
+        self.plan = plan
+
+    def _noise(self, step: int, salt: int) -> float:
+        return random.Random(self.plan.seed * 1_000_003 + step * 31 + salt).gauss(0.0, 1.0)
+
+    def epoch_of(self, step: int) -> int:
+        """The epoch that `step` belongs to, from 1."""
+        return (max(1, step) - 1) // self.plan.steps_per_epoch + 1
+
+    def loss(self, step: int) -> float:
+        """Falls fast, then slowly, and is noisy throughout."""
+        if self.plan.nan_at is not None and step >= self.plan.nan_at:
+            return math.nan
+        progress = step / self.plan.steps
+        level = 0.58 + 0.38 * math.exp(-step / (0.06 * self.plan.steps + 1)) + 0.14 * math.exp(-3.0 * progress)
+        spread = 0.05 * (0.6 + 0.4 * math.exp(-4.0 * progress))
+        spike = 0.22 if self._noise(step, 5) > 2.6 else 0.0
+        return round(max(0.05, level + spread * self._noise(step, 1) + spike), 6)
+
+    def lr(self, step: int) -> float:
+        """Warm-up over a twentieth, then a cosine down to nothing."""
+        peak = 1e-4
+        warmup = max(1, self.plan.steps // 20)
+        if step <= warmup:
+            return peak * step / warmup
+        return peak * 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, self.plan.steps - warmup)))
+
+    def grad_norm(self, step: int) -> float:
+        """Settles with the loss."""
+        if self.plan.nan_at is not None and step >= self.plan.nan_at:
+            return math.nan
+        return round(0.12 + 0.5 * math.exp(-4.0 * step / self.plan.steps) + abs(0.05 * self._noise(step, 2)), 6)
+
+    def seconds(self, step: int) -> float:
+        """How long the step took."""
+        return round(max(1e-4, self.plan.step_seconds) * (1.0 + 0.04 * abs(self._noise(step, 3))), 6)
+
+    def step_fields(self, step: int) -> dict[str, Any]:
+        """Everything that a step event says."""
+        seconds = self.seconds(step)
+        return {
+            "step": step,
+            "epoch": self.epoch_of(step),
+            "loss": self.loss(step),
+            "lr": self.lr(step),
+            "grad_norm": self.grad_norm(step),
+            "samples_per_s": round(1.0 / seconds, 4),
+            "seconds": seconds,
+            "data_seconds": round(seconds * 0.02, 6),
+        }
+
+    def epoch_loss(self, epoch: int) -> float:
+        """The mean loss of one epoch."""
+        first = (epoch - 1) * self.plan.steps_per_epoch + 1
+        last = min(epoch * self.plan.steps_per_epoch, self.plan.steps)
+        return round(math.fsum(self.loss(step) for step in range(first, last + 1)) / (last - first + 1), 6)
+
+    def smoothed_loss(self, epoch: int) -> float | None:
+        """The mean of the last five epochs; None before there are five."""
+        if epoch < _SMOOTHED_OVER:
+            return None
+        recent = range(epoch - _SMOOTHED_OVER + 1, epoch + 1)
+        return round(math.fsum(self.epoch_loss(item) for item in recent) / _SMOOTHED_OVER, 6)
+
+    def gpus(self, tick: int) -> list[Gpu]:
+        """The gauges at the `tick`-th look."""
+        total = 24 * GIB
+        result = []
+        for index in range(self.plan.gpus):
+            used = int((11.4 + 0.1 * self._noise(tick, 11 + index)) * GIB)
+            result.append(
+                Gpu(
+                    index=index,
+                    uuid=f"GPU-fake-{index}",
+                    name="NVIDIA GeForce RTX 3090",
+                    total=total,
+                    used=used,
+                    free=total - used,
+                    util=max(0, min(100, round(96 + 2 * self._noise(tick, 21 + index)))),
+                    temp=round(67 + 2 * math.sin(tick / 9) + 0.5 * self._noise(tick, 31 + index)),
+                    power=round(331 + 6 * self._noise(tick, 41 + index), 1),
+                    power_limit=350.0,
+                )
+            )
+        return result
+
+    def host(self, tick: int) -> HostStats:
+        """The machine around the GPUs."""
+        return HostStats(
+            cpu=round(14 + 3 * abs(self._noise(tick, 51)), 1),
+            ram_used=int((9.2 + 0.05 * self._noise(tick, 52)) * GIB),
+            ram_total=64 * GIB,
+            rss=int(4.1 * GIB),
+        )
