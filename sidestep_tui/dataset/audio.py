@@ -33,7 +33,7 @@ def decode(path: Path, max_seconds: float | None = None) -> tuple[NDArray[np.flo
     wanted = header.frames
     if max_seconds is not None and max_seconds > 0:
         wanted = min(wanted, math.ceil(max_seconds * header.sample_rate))
-    blocks: list[NDArray[np.float32]] = []
+    samples: NDArray[np.float32] = np.empty((header.channels, wanted), dtype=np.float32)
     got = 0
     try:
         with soundfile.SoundFile(str(path)) as sound:
@@ -41,13 +41,13 @@ def decode(path: Path, max_seconds: float | None = None) -> tuple[NDArray[np.flo
                 block = sound.read(min(_BLOCK_FRAMES, wanted - got), dtype="float32", always_2d=True)
                 if not len(block):
                     break
-                blocks.append(block)
+                samples[:, got : got + len(block)] = block.T
                 got += len(block)
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
         raise _damaged(path, got / header.sample_rate, header.seconds, probe.reason(error)) from error
     if wanted - got > _TOLERANCE_SECONDS * header.sample_rate or got == 0:
         raise _damaged(path, got / header.sample_rate, header.seconds, "The file is cut short.")
-    samples: NDArray[np.float32] = np.ascontiguousarray(np.concatenate(blocks).T)
+    samples = np.ascontiguousarray(samples[:, :got])
     if not np.isfinite(samples).all():
         raise DataError(
             f"{path.name} holds samples that are not numbers.",

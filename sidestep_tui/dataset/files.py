@@ -18,8 +18,8 @@ LARGEST_TEXT: Final = 1 << 20
 LARGEST_TABLE: Final = 32 << 20
 MOST_ENTRIES: Final = 200_000
 
-# A directory with this file is a run of ours; its samples are not songs to learn from.
-_RUN_MARK: Final = "run.toml"
+# A directory with these files is a run of ours; its samples are not songs to learn from.
+_RUN_MARKS: Final = frozenset({"run.toml", "events.jsonl"})
 _IGNORED_FOLDERS: Final = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
 
 
@@ -67,7 +67,7 @@ class Tree:
     root: Path
     folders: list[Folder] = field(default_factory=list)
     left_out: list[tuple[Path, str]] = field(default_factory=list)
-    """Entries that are no plain files or folders within the root, with the reason."""
+    """Entries that are no plain files or folders within the root, with the reason (see `Skipped.reason`)."""
     warnings: list[str] = field(default_factory=list)
 
     def folder(self, relative: str) -> Folder | None:
@@ -100,7 +100,7 @@ def walk(root: Path) -> Tree:
                 ) from error
             tree.warnings.append(f"{printable(relative)}: the folder cannot be opened ({error.strerror or error}).")
             continue
-        if relative and any(entry.name == _RUN_MARK for entry in entries):
+        if relative and {entry.name for entry in entries} >= _RUN_MARKS:
             continue
         seen += len(entries)
         if seen > MOST_ENTRIES:
@@ -122,7 +122,7 @@ def _visit(entries: list[os.DirEntry[str]], folder: Folder, tree: Tree, boundary
         path = Path(entry.path)
         if printable(entry.name) != entry.name:
             shown = Path(printable(folder.where(entry.name)))
-            tree.left_out.append((shown, "its name is not valid UTF-8 text; rename it"))
+            tree.left_out.append((shown, "has a name that is not valid UTF-8 text; rename it"))
             continue
         try:
             if entry.is_symlink():
@@ -136,9 +136,9 @@ def _visit(entries: list[os.DirEntry[str]], folder: Folder, tree: Tree, boundary
             elif entry.is_file(follow_symlinks=False):
                 folder.add(path)
             else:
-                tree.left_out.append((Path(folder.where(entry.name)), "it is not a regular file"))
+                tree.left_out.append((Path(folder.where(entry.name)), "is not a regular file"))
         except OSError as error:
-            tree.left_out.append((Path(folder.where(entry.name)), f"it cannot be read ({error.strerror or error})"))
+            tree.left_out.append((Path(folder.where(entry.name)), f"cannot be read ({error.strerror or error})"))
 
 
 def _link_problem(path: Path, boundary: str) -> str:
@@ -147,13 +147,13 @@ def _link_problem(path: Path, boundary: str) -> str:
         target = os.path.realpath(path, strict=True)
         mode = os.stat(target).st_mode  # noqa: PTH116 (of the resolved string, once)
     except OSError as error:
-        return f"it is a link that leads nowhere ({error.strerror or error})"
+        return f"is a link that leads nowhere ({error.strerror or error})"
     if stat.S_ISDIR(mode):
-        return "it is a link to a folder, which is not followed"
+        return "is a link to a folder, which is not followed"
     if not stat.S_ISREG(mode):
-        return "it is not a regular file"
+        return "is not a regular file"
     if os.path.commonpath([target, boundary]) != boundary:
-        return "it is a link that leads out of the folder; copy the file instead"
+        return "is a link that leads out of the folder; copy the file instead"
     return ""
 
 

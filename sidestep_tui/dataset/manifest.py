@@ -58,6 +58,12 @@ class Skipped:
     path: Path
     """Relative to the root."""
     reason: str
+    """Continues a sentence that begins with the path: `is empty (0 bytes).`"""
+
+    @property
+    def sentence(self) -> str:
+        """Path and reason."""
+        return f"{self.path.as_posix()} {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +133,7 @@ def scan(
         try:
             readable.append((home, name, probe.read_header(home.files[name])))
         except DataError as error:
-            skipped.append(Skipped(Path(home.where(name)), " ".join(filter(None, (error.title, error.message)))))
+            skipped.append(Skipped(Path(home.where(name)), _reason(error, name)))
     if progress is not None:
         progress(len(candidates), len(candidates))
     if not readable:
@@ -138,14 +144,16 @@ def scan(
 
 
 def fingerprint(manifest: Manifest) -> str:
-    """A digest of what training would see: names, sizes and lengths of the audio, and every word about it.
+    """A digest of what training would see: names and sizes of the audio, and every word about it.
 
-    Two copies of a folder on two machines have the same; editing a caption or replacing a song changes it.
+    Two copies of a folder on two machines have the same; editing a caption or replacing a song by one of another size
+    changes it. The samples themselves are not read; the cache of encoded songs is keyed by those.
     """
     facts = []
     for song in sorted(manifest.songs, key=lambda song: song.name):
         known = asdict(song)
-        del known["audio"], known["origins"]
+        # The length is left out: decoders of different versions count the frames of an mp3 differently.
+        del known["audio"], known["origins"], known["duration"]
         facts.append(known)
     text = json.dumps(facts, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -223,13 +231,18 @@ def _left_out(tree: Tree) -> list[Skipped]:
     skipped = [Skipped(path, f"{reason}.") for path, reason in tree.left_out if _sounds(path.name)]
     for folder in tree.folders:
         if folder.relative and _sounds(folder.path.name):
-            skipped.append(Skipped(Path(folder.relative), "it is a folder, not an audio file."))
+            skipped.append(Skipped(Path(folder.relative), "is a folder, not an audio file."))
         for name in folder.files:
             if _suffix(name) in probe.OTHER_AUDIO_SUFFIXES:
-                reason = f"{_suffix(name)} files are not read; convert it to wav or flac."
+                reason = f"is a {_suffix(name)} file, which is not read; convert it to wav or flac."
                 skipped.append(Skipped(Path(folder.where(name)), reason))
-    tree.warnings += [f"{path}: {reason}." for path, reason in tree.left_out if not _sounds(path.name)]
+    tree.warnings += [f"{path} {reason}." for path, reason in tree.left_out if not _sounds(path.name)]
     return skipped
+
+
+def _reason(error: DataError, name: str) -> str:
+    """What is wrong, without the name that the error begins with."""
+    return " ".join(filter(None, (error.title.removeprefix(name).lstrip(), error.message)))
 
 
 def _sounds(name: str) -> bool:
@@ -256,13 +269,13 @@ def dataset_folder(path: Path | str) -> Path:
 def _no_songs(tree: Tree, skipped: list[Skipped]) -> DataError:
     shown = printable(str(tree.root))
     if skipped:
-        reasons = [f"{item.path}: {item.reason}" for item in skipped]
+        reasons = [item.sentence for item in skipped]
         return DataError(f"No readable songs in {shown}.", wording.listing(reasons, most=3), _FORMATS)
     return DataError(f"No songs in {shown}.", "It holds no audio files.", f"Put your songs there: {_FORMATS}")
 
 
 def _nothing_left(root: Path, skipped: list[Skipped]) -> DataError:
-    reasons = [item.reason for item in skipped]
+    reasons = [item.sentence for item in skipped]
     return DataError(
         f"None of the {wording.plural(len(skipped), 'song')} in {printable(str(root))} can be read.",
         wording.listing(reasons, most=3),

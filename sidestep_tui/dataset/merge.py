@@ -122,7 +122,7 @@ def _by_company(found: list[Found]) -> sidecars.TxtRole | None:
 
 def _take(name: str, raw: object, origin: str, chosen: dict[str, object], merged: Merged) -> None:
     """Use a value if its field is still open; say so if it is unusable or contradicts the one in use."""
-    if values.is_blank(raw) and not (name == "language" and isinstance(raw, str) and raw.strip()):
+    if values.is_blank(raw):
         return
     try:
         value = _READERS[name](raw)

@@ -86,5 +86,6 @@ def read_header(path: Path) -> AudioHeader:
 
 def reason(error: Exception) -> str:
     """The library's own words for what went wrong, without the path that it puts in front."""
-    words = str(error).rsplit("': ", 1)[-1].strip()
+    words = str(error).rsplit("': ", 1)[-1].removeprefix("Error : ").strip()
+    words = words[:1].upper() + words[1:]
     return words if words.endswith(".") else f"{words}."

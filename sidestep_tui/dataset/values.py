@@ -63,10 +63,12 @@ _LANGUAGE_NAMES: Final = {
 
 _BLANK: Final = frozenset({"", "n/a", "na", "none", "null", "nan", "unknown", "undefined", "-", "–", "?"})
 _NUMBER: Final = re.compile(r"([0-9]{1,9}(?:[.,][0-9]{1,9})?)\s*(?:bpm|x)?", re.IGNORECASE)
-_KEY: Final = re.compile(r"([A-Ga-g])\s*(#|♯|b|♭|sharp|flat)?[\s_-]*(major|maj|minor|min|m)?", re.IGNORECASE)
+_KEY: Final = re.compile(r"([A-Ga-g])[\s_-]*(#|♯|b|♭|sharp|flat)?[\s_-]*(major|maj|minor|min|m)?", re.IGNORECASE)
 _METER: Final = re.compile(r"([0-9]{1,2})(?:\.0+)?(?:\s*/\s*(2|4|8|16))?")
 _TRUE: Final = frozenset({"true", "yes", "y", "1", "on", "instrumental"})
 _FALSE: Final = frozenset({"false", "no", "n", "0", "off", "vocal", "vocals"})
+# Marks of language models, such as captioners leave behind: in a prompt they would end the text early.
+_MODEL_MARK: Final = re.compile(r"<\|[A-Za-z_]{1,40}\|>")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -82,9 +84,12 @@ def is_blank(value: object) -> bool:
 
 
 def clean_text(text: str) -> str:
-    """Text that can be stored and shown anywhere: plain newlines, no control characters, no lone surrogates."""
+    """Text that can be stored and shown anywhere: plain newlines, no control characters, no lone surrogates.
+
+    Marks such as `<|endoftext|>` go too: the tokenizer would obey them.
+    """
     plain = text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n").replace("\ufeff", "")
-    return _CONTROL.sub("", plain).encode("utf-8", "replace").decode("utf-8")
+    return _MODEL_MARK.sub("", _CONTROL.sub("", plain)).encode("utf-8", "replace").decode("utf-8")
 
 
 def text(value: object, *, joint: str = ", ") -> str:
