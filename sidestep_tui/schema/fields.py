@@ -9,6 +9,7 @@ from __future__ import annotations
 import types
 import typing
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from typing import Any, Literal
 
@@ -17,6 +18,9 @@ from pydantic.fields import FieldInfo
 
 from sidestep_tui.schema.meta import Group, Meta
 from sidestep_tui.schema.settings import Settings
+
+# Floats hold every integer up to here; beyond, a number in a settings file is a mistake.
+LARGEST_EXACT = 2**53
 
 Kind = Literal["bool", "int", "float", "choice", "choices", "text", "path"]
 
@@ -57,6 +61,14 @@ class FieldSpec:
             parts.append(f"{'below' if self.high_open else 'at most'} {_bound(self.high)}")
         return ", ".join(parts)
 
+    def write(self, value: Any) -> str:
+        """A value as people read and type it: `true`, `q, k`, `7e-5`."""
+        if self.kind == "bool":
+            return "true" if value else "false"
+        if self.kind == "choices":
+            return ", ".join(value)
+        return format_number(value) if self.kind in ("int", "float") else str(value)
+
 
 @cache
 def all_fields() -> tuple[FieldSpec, ...]:
@@ -86,6 +98,42 @@ def group_help(group: str) -> str:
     annotation = Settings.model_fields[group].annotation
     assert annotation is not None
     return (annotation.__doc__ or "").strip()
+
+
+def markdown_table() -> str:
+    """The README's table of every setting, one heading and table a group."""
+    parts: list[str] = []
+    for group in group_names():
+        parts += [f"**{group}** – {group_help(group)}", ""]
+        parts += ["| setting | default | allowed | level | what it does |", "|---|---|---|---|---|"]
+        parts += [_row(spec) for spec in all_fields() if spec.group == group]
+        parts.append("")
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def format_number(value: float) -> str:
+    """The shortest exact form of a number: `60`, `0.15`, `7e-5`."""
+    if is_whole(value):
+        return str(int(value))
+    if abs(value) >= 1e-3:
+        return repr(float(value)).replace("e+", "e")
+    sign, digits, exponent = Decimal(repr(float(value))).normalize().as_tuple()
+    assert isinstance(exponent, int)
+    first, *rest = (str(digit) for digit in digits)
+    mantissa = f"{first}.{''.join(rest)}" if rest else first
+    return f"{'-' if sign else ''}{mantissa}e{exponent + len(digits) - 1}"
+
+
+def is_whole(number: float) -> bool:
+    """Whether a number is an integer that a float holds exactly."""
+    return abs(number) <= LARGEST_EXACT and number == int(number)
+
+
+def _row(spec: FieldSpec) -> str:
+    default = f"`{spec.write(spec.default)}`" if spec.write(spec.default) else ""
+    unit = f" {spec.meta.unit}" if spec.meta.unit and default else ""
+    cells = (f"`{spec.path}`", f"{default}{unit}", spec.bounds, spec.meta.level, spec.help)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _spec(group: str, name: str, info: FieldInfo) -> FieldSpec:

@@ -13,7 +13,7 @@ class MemorySettings(Group):
     """How the run fits into the machine."""
 
     gradient_checkpointing: Annotated[bool, Meta("gradient checkpointing", costs=("memory", "time"))] = True
-    """Recompute activations instead of keeping them: fits long crops into small GPUs, at about a third more time.
+    """Recompute activations instead of keeping them: fits long crops into small GPUs, at a third to a half more time.
     Switch it off whenever the estimate says that it fits without."""
 
     device: Annotated[

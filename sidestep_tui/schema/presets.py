@@ -116,6 +116,12 @@ def broken_presets() -> list[tuple[Path, SettingsError]]:
     return [(path, error) for _, path, error in _scan() if error is not None]
 
 
+def markdown_table() -> str:
+    """The README's table of the shipped presets."""
+    rows = [f"| `{preset.name}` | {preset.description} |" for preset in list_presets() if preset.source == "shipped"]
+    return "\n".join(["| preset | for |", "|---|---|", *rows]) + "\n"
+
+
 def save_user(
     name: str,
     values: Mapping[str, Any],
@@ -131,7 +137,7 @@ def save_user(
         raise SettingsError(
             f"'{name}' cannot be the name of a preset.",
             "Names have 1 to 64 letters, digits, dots, dashes and underscores, and start with a letter or digit.",
-            f"How about '{_suggestion(name)}'?",
+            f"How about '{safe_name(name)}'?",
         )
     if (paths.shipped_presets_dir() / f"{name}.toml").is_file():
         raise SettingsError(
@@ -156,6 +162,11 @@ def delete_user(name: str) -> None:
     preset.path.unlink()
 
 
+def safe_name(text: str) -> str:
+    """A form of `text` that can be the name of a preset."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-")[:64] or "my_preset"
+
+
 def _places() -> tuple[tuple[Path, Source], ...]:
     return (paths.user_presets_dir(), "user"), (paths.shipped_presets_dir(), "shipped")
 
@@ -163,13 +174,17 @@ def _places() -> tuple[tuple[Path, Source], ...]:
 def _scan() -> list[tuple[Preset | None, Path, SettingsError | None]]:
     found: list[tuple[Preset | None, Path, SettingsError | None]] = []
     for directory, source in reversed(_places()):
-        files = sorted(directory.glob("*.toml"), key=lambda path: (path.stem != _DEFAULT_NAME, path.stem))
-        for path in files:
+        for path in sorted(directory.glob("*.toml"), key=_list_order):
             try:
                 found.append((read(path, source=source), path, None))
             except SettingsError as error:
                 found.append((None, path, error))
     return found
+
+
+def _list_order(path: Path) -> tuple[bool, str]:
+    """The recommended preset first, then by name with numbers in their order (vram_8gb before vram_12gb)."""
+    return path.stem != _DEFAULT_NAME, re.sub(r"\d+", lambda digits: digits[0].zfill(8), path.stem)
 
 
 def _run_preset(document: Document) -> Preset:
@@ -228,7 +243,3 @@ def _requirements(document: Document, problems: list[Problem]) -> dict[str, floa
             continue
         problems.append(Problem(path, sentence, line=document.line_of(path)))
     return needs
-
-
-def _suggestion(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:64] or "my_preset"

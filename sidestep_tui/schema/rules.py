@@ -11,20 +11,22 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sidestep_tui.core import text
+from sidestep_tui.schema.fields import format_number
 from sidestep_tui.schema.plan_maths import (
     checkpoint_bytes,
     checkpoints_written,
+    disk_bytes,
     epochs_for,
     run_steps,
     scale,
 )
 from sidestep_tui.schema.settings import Settings
-from sidestep_tui.schema.values import format_number
 
 Severity = Literal["error", "warning", "advice"]
 _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "advice": 2}
 
 _GIB = 1024**3
+_LARGE_RUN = 20 * _GIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,25 +291,28 @@ def _optimizer_and_machine(settings: Settings, facts: Facts) -> Iterator[Advice]
 def _disk(settings: Settings, facts: Facts) -> Iterator[Advice]:
     if facts.adapter_parameters is None:
         return
-    count = checkpoints_written(settings, songs=facts.songs, steps_per_epoch=facts.steps_per_epoch)
-    adapter, full = checkpoint_bytes(facts.adapter_parameters)
-    total = count * full + 2 * adapter
-    every = settings.output.save_every_epochs
+    known = {"songs": facts.songs, "steps_per_epoch": facts.steps_per_epoch}
+    count = checkpoints_written(settings, **known)
+    total = disk_bytes(settings, facts.adapter_parameters, **known)
     sentence = f"{text.plural(count, 'checkpoint')} and the final and best adapters take {text.file_size(total)}"
     if facts.free_disk_bytes is not None and total > facts.free_disk_bytes:
-        keep = max(1, (facts.free_disk_bytes - 2 * adapter) // full // 2) if facts.free_disk_bytes > 2 * adapter else 1
+        adapter, full = checkpoint_bytes(facts.adapter_parameters)
+        keep = max(1, (facts.free_disk_bytes - 2 * adapter) // (2 * full))
         yield Advice(
             "warning",
             "output.keep_last",
             f"{sentence}; {text.file_size(facts.free_disk_bytes)} are free.",
-            **_fix(f"Keep the newest {keep}", output__keep_last=int(keep)),
+            **(_fix(f"Keep the newest {keep}", output__keep_last=keep) if keep < count else {}),
         )
-    elif total > 20 * _GIB:
-        wanted = max(1, settings.train.epochs // 20)
-        fix: Mapping[str, Any] = {}
-        if not settings.output.save_every_steps and wanted > every:
-            fix = _fix(f"Save every {text.plural(wanted, 'epoch')}", output__save_every_epochs=wanted)
-        yield Advice("advice", "output.save_every_epochs", f"{sentence}.", **fix)
+    elif total > _LARGE_RUN:
+        every = max(1, settings.train.epochs // 20)
+        helps = not settings.output.save_every_steps and every > settings.output.save_every_epochs
+        yield Advice(
+            "advice",
+            "output.save_every_epochs",
+            f"{sentence}.",
+            **(_fix(f"Save every {text.plural(every, 'epoch')}", output__save_every_epochs=every) if helps else {}),
+        )
 
 
 def _never_saved_by_schedule(settings: Settings, facts: Facts) -> Iterator[Advice]:

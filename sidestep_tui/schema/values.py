@@ -9,17 +9,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any
 
 from sidestep_tui.core import text
 from sidestep_tui.core.errors import SettingsError
-from sidestep_tui.schema.fields import FieldSpec
+from sidestep_tui.schema.fields import LARGEST_EXACT, FieldSpec, is_whole
 
 _NUMBER = re.compile(r"[+-]?(?:\d[\d_]*)?(?:\.\d[\d_]*|\.)?(?:[eE][+-]?\d{1,4})?", re.ASCII)
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
-_EXACT_INTEGER = 2**53
 
 
 def check_value(spec: FieldSpec, raw: Any) -> Any:
@@ -59,44 +57,21 @@ def parse_value(spec: FieldSpec, typed: str) -> Any:
     if not word or not _NUMBER.fullmatch(word) or not any(char.isdigit() for char in word):
         raise _refusal(spec, typed.strip(), _expected_number(spec))
     number = float(word.replace("_", ""))
-    return _check_number(spec, int(number) if _is_whole(number) else number)
+    return _check_number(spec, int(number) if is_whole(number) else number)
 
 
 def format_value(spec: FieldSpec, value: Any) -> str:
     """The text that `parse_value` turns into `value` again."""
-    if spec.kind == "bool":
-        return "true" if value else "false"
-    if spec.kind == "choices":
-        return ", ".join(value)
-    if spec.kind in ("int", "float"):
-        return format_number(value)
-    return str(value)
-
-
-def format_number(value: float) -> str:
-    """The shortest exact form: `60`, `0.15`, `7e-5`."""
-    if isinstance(value, int) or _is_whole(value):
-        return str(int(value))
-    if abs(value) >= 1e-3:
-        return repr(float(value)).replace("e+", "e")
-    sign, digits, exponent = Decimal(repr(float(value))).normalize().as_tuple()
-    assert isinstance(exponent, int)
-    first, *rest = (str(digit) for digit in digits)
-    mantissa = f"{first}.{''.join(rest)}" if rest else first
-    return f"{'-' if sign else ''}{mantissa}e{exponent + len(digits) - 1}"
-
-
-def _is_whole(number: float) -> bool:
-    return math.isfinite(number) and number == int(number) and abs(number) < _EXACT_INTEGER
+    return spec.write(value)
 
 
 def _check_number(spec: FieldSpec, raw: Any) -> int | float:
     # bool is an int in Python, never in a settings file.
     if isinstance(raw, bool) or not isinstance(raw, (int, float)):
         raise _refusal(spec, raw, _expected_number(spec))
-    if (isinstance(raw, int) and abs(raw) >= _EXACT_INTEGER) or not math.isfinite(raw):
+    if abs(raw) > LARGEST_EXACT or not math.isfinite(raw):
         raise _refusal(spec, raw, _expected_number(spec))
-    if spec.kind == "int" and not _is_whole(raw):
+    if spec.kind == "int" and not is_whole(raw):
         raise _refusal(spec, raw, _expected_number(spec))
     value: int | float = int(raw) if spec.kind == "int" else float(raw)
     too_low = spec.low is not None and (value <= spec.low if spec.low_open else value < spec.low)
@@ -137,6 +112,8 @@ def _expected_number(spec: FieldSpec) -> str:
 def _refusal(spec: FieldSpec, raw: Any, expected: str, hint: str = "") -> SettingsError:
     if isinstance(raw, str):
         shown = f"'{raw if len(raw) <= 40 else raw[:39] + '…'}'" if raw else "empty"
+    elif isinstance(raw, (list, dict)):
+        shown = "a list" if isinstance(raw, list) else "a table"
     else:
         written = repr(raw).lower() if isinstance(raw, bool) else repr(raw)
         shown = written if len(written) <= 40 else written[:39] + "…"

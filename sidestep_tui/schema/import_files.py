@@ -1,0 +1,65 @@
+"""JSON and YAML presets of other trainers as plain mappings, with the keys that a file gives twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sidestep_tui.core import paths
+from sidestep_tui.core.errors import SettingsError
+from sidestep_tui.schema import codec
+
+
+def read_json(path: Path) -> tuple[Mapping[str, Any], list[str]]:
+    """The file's top mapping, and the keys anywhere in it that are there twice."""
+    doubles: list[str] = []
+
+    def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        doubles.extend(sorted({key for key in keys if keys.count(key) > 1}) if len(set(keys)) < len(keys) else [])
+        return dict(pairs)
+
+    try:
+        value = json.loads(codec.read_text(path), object_pairs_hook=collect)
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(
+            f"{paths.shorten(path)} is not valid JSON.", f"{error}.", "Presets are .toml, .json or .yaml files."
+        ) from error
+    return _mapping(path, value), doubles
+
+
+def read_yaml(path: Path) -> tuple[Mapping[str, Any], list[str]]:
+    """The file's top mapping, and the keys in it that are there twice."""
+    content = codec.read_text(path)
+    try:
+        # PyYAML costs 45 ms to import and only this format needs it.
+        import yaml  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise SettingsError(
+            "YAML cannot be read here.", "The package pyyaml is missing.", "Install it: pip install pyyaml"
+        ) from error
+    try:
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(content, Loader=yaml.SafeLoader)):
+            # A few lines of aliases of aliases stand for gigabytes, and no preset needs them.
+            raise SettingsError(f"{paths.shorten(path)} uses YAML aliases (*name).", "", "Write the values out.")
+        node = yaml.compose(content, Loader=yaml.SafeLoader)
+        value = yaml.safe_load(content)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise SettingsError(
+            f"{paths.shorten(path)} is not valid YAML.", f"{reason}.", "Check its indentation."
+        ) from error
+    keys = [str(key.value) for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
+    return _mapping(path, value), sorted({key for key in keys if keys.count(key) > 1})
+
+
+def _mapping(path: Path, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict) or not value:
+        raise SettingsError(
+            f"{paths.shorten(path)} is not a preset.",
+            "It holds no list of settings with their names.",
+            "Check that it is a training preset.",
+        )
+    return value

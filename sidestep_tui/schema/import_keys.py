@@ -1,0 +1,235 @@
+"""What the keys of other trainers mean here: one table, by the names that they use.
+
+The vocabularies (Side-Step, ace-lora-trainer, ACE-Step's YAML, PEFT, diffusers scripts) never give one name two
+meanings, so that one table serves all; keys that only work together (crop, targets) are in `importers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+FRAMES_PER_SECOND = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """The same setting under another name. `words` translates values; what is not in it is taken as it is."""
+
+    path: str
+    words: Mapping[str, Any] | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """Something that is always one way here. `same` lists the values that ask for just that; others are refused."""
+
+    same: tuple[Any, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """A key without counterpart, and why."""
+
+    reason: str
+
+
+Meaning = Take | Fixed | Refuse
+
+_OFF = (0, 0.0, False, None, "", "none", "0", "0.0", "false")
+_PLACE = Refuse("a place on another machine; name it when you start a run")
+_MODEL = Refuse("the checkpoint says what it is; choose it when you start a run")
+_GENERATION = Refuse("a setting of generation; training does not depend on it")
+_WORKERS = Refuse("songs are fed from memory, without worker processes")
+_LOGGING = Refuse("every step is written to the journal")
+_AUDITION = Refuse("auditions are not part of a preset")
+_DISTRIBUTION = Refuse("read from the model's own configuration, as it was trained")
+
+_SCHEDULES = {
+    "cosine_with_warmup": "cosine",
+    "constant_with_warmup": "constant",
+    "linear_with_warmup": "linear",
+}
+_OPTIMIZERS = {
+    "adamw_8bit": "adamw8bit",
+    "adamw_bnb_8bit": "adamw8bit",
+    "bnb_adamw8bit": "adamw8bit",
+    "paged_adamw8bit": "adamw8bit",
+    "paged_adamw_8bit": "adamw8bit",
+    "adamw_torch": "adamw",
+    "adamw_torch_fused": "adamw",
+}
+_PRECISIONS = {
+    "bf16": "bfloat16",
+    "bf16-true": "bfloat16",
+    "bf16-mixed": "bfloat16",
+    "fp32": "float32",
+    "32-true": "float32",
+    "32": "float32",
+    "no": "float32",
+}
+_NOISE = {"continuous": "model", "discrete": "turbo8"}
+_KIND: dict[str, Any] = {"dora_lora": "dora"}
+
+_ADAPTER: dict[str, Meaning] = {
+    **dict.fromkeys(("rank", "r", "lora_r", "lora_rank"), Take("adapter.rank")),
+    **dict.fromkeys(("alpha", "lora_alpha"), Take("adapter.alpha")),
+    **dict.fromkeys(("dropout", "lora_dropout"), Take("adapter.dropout")),
+    **dict.fromkeys(("use_rslora", "use_rs_lora", "rslora", "rs_lora"), Take("adapter.rslora")),
+    **dict.fromkeys(("adapter_type", "adapter", "peft_type"), Take("adapter.kind", _KIND)),
+    "attention_type": Take("adapter.attention"),
+    **dict.fromkeys(("target_mlp", "train_mlp"), Take("adapter.mlp")),
+    "bias": Fixed(("none",), "biases are never trained"),
+    "task_type": Fixed((None, "FEATURE_EXTRACTION"), "the adapter is for a diffusion model"),
+    "init_lora_weights": Fixed((True,), "A starts random and B at zero, as usual"),
+}
+_OPTIM: dict[str, Meaning] = {
+    **dict.fromkeys(("learning_rate", "lr"), Take("optim.lr")),
+    **dict.fromkeys(("optimizer_type", "optimizer", "optim"), Take("optim.optimizer", _OPTIMIZERS)),
+    **dict.fromkeys(
+        ("scheduler_type", "scheduler", "lr_scheduler", "lr_scheduler_type"), Take("optim.schedule", _SCHEDULES)
+    ),
+    **dict.fromkeys(("warmup_steps", "lr_warmup_steps", "num_warmup_steps"), Take("optim.warmup_steps")),
+    **dict.fromkeys(("weight_decay", "adam_weight_decay"), Take("optim.weight_decay")),
+    **dict.fromkeys(("max_grad_norm", "gradient_clip_val", "gradient_clip"), Take("optim.max_grad_norm")),
+    "cosine_eta_min_ratio": Take("optim.lr_floor"),
+    **dict.fromkeys(("adam_beta1", "beta1"), Take("optim.beta1")),
+    **dict.fromkeys(("adam_beta2", "beta2"), Take("optim.beta2")),
+    **dict.fromkeys(("adam_epsilon", "eps"), Take("optim.eps")),
+    "warmup_start_factor": Fixed((0.1,), "warm-up always starts at a tenth of the peak"),
+    "scheduler_formula": Fixed(_OFF, "formulas are programs and are not run"),
+    "cosine_restarts_count": Refuse("the schedule has no restarts"),
+}
+_TRAIN: dict[str, Meaning] = {
+    **dict.fromkeys(("epochs", "max_epochs", "num_epochs", "num_train_epochs"), Take("train.epochs")),
+    **dict.fromkeys(("max_steps", "max_train_steps"), Take("train.max_steps", {"-1": 0})),
+    **dict.fromkeys(("batch_size", "train_batch_size", "per_device_train_batch_size"), Take("train.batch_size")),
+    **dict.fromkeys(
+        ("gradient_accumulation", "gradient_accumulation_steps", "accumulate_grad_batches"), Take("train.accumulation")
+    ),
+    "seed": Take("train.seed"),
+    **dict.fromkeys(("cfg_ratio", "cfg_dropout_prob", "cfg_dropout"), Take("train.condition_dropout")),
+    "loss_weighting": Take("train.loss_weighting"),
+    "snr_gamma": Take("train.snr_gamma"),
+    "timestep_mode": Take("train.timesteps", _NOISE),
+    **dict.fromkeys(("save_best_after", "auto_save_best_after"), Take("train.best_after")),
+    **dict.fromkeys(("early_stop_patience", "early_stop", "early_stopping_patience"), Take("train.patience")),
+    "save_best": Fixed((True,), "the best adapter is always kept"),
+    **dict.fromkeys(
+        ("target_loss", "target_loss_floor", "target_loss_warmup", "target_loss_smoothing"),
+        Fixed(_OFF, "runs do not steer towards a loss"),
+    ),
+    "save_best_every_n_steps": Fixed(_OFF, "the best adapter is decided at the end of an epoch"),
+    **dict.fromkeys(("ema_decay", "ema_start_step"), Fixed(_OFF, "weights are not averaged over steps")),
+    **dict.fromkeys(("val_split", "validation_split"), Fixed(_OFF, "all songs are trained on")),
+    **dict.fromkeys(
+        ("adaptive_timestep_ratio", "adaptive_timestep"), Fixed(_OFF, "noise levels are drawn as the model's were")
+    ),
+    **dict.fromkeys(("timestep_mu", "timestep_sigma"), _DISTRIBUTION),
+    **dict.fromkeys(("shift", "dynamic_shift", "num_inference_steps", "guidance_scale"), _GENERATION),
+    "nan_detection_max": Refuse("a loss that is not a number always stops the run"),
+}
+_DATA: dict[str, Meaning] = {
+    "max_duration": Take("data.max_duration"),
+    # The YAML of the ACE-Step page crops longer tracks to it; the others cut songs off before encoding.
+    "data.max_duration": Take("data.crop_seconds", note="the window that one example hears"),
+    **dict.fromkeys(("dataset_repeats", "repeats"), Take("data.repeats")),
+    **dict.fromkeys(("custom_tag", "tag", "trigger", "activation_tag"), Take("data.tag")),
+    "tag_position": Take("data.tag_position"),
+    "chunk_decay_every": Refuse("windows are drawn evenly"),
+    "genre_ratio": Fixed(_OFF, "captions are used as they are"),
+    **dict.fromkeys(("normalize", "audio_normalization"), Fixed(_OFF, "songs are encoded as loud as they are")),
+    **dict.fromkeys(("pitch_shift", "time_stretch", "add_noise"), Fixed(_OFF, "songs are not altered")),
+    **dict.fromkeys(("num_workers", "pin_memory", "persistent_workers", "prefetch_factor"), _WORKERS),
+}
+_MEMORY: dict[str, Meaning] = {
+    "gradient_checkpointing": Take("memory.gradient_checkpointing"),
+    "gradient_checkpointing_ratio": Fixed((1, 1.0, "1.0"), "layers are recomputed all or not at all"),
+    **dict.fromkeys(("offload_encoder", "encoder_offloading"), Fixed((True, False), "only the decoder is ever loaded")),
+    **dict.fromkeys(("precision", "mixed_precision"), Take("memory.precision", _PRECISIONS)),
+    "device": Take("memory.device"),
+    "torch_compile": Fixed((False,), "layers are not compiled"),
+}
+_OUTPUT: dict[str, Meaning] = {
+    **dict.fromkeys(("save_every", "save_every_n_epochs"), Take("output.save_every_epochs")),
+    **dict.fromkeys(("save_steps", "save_every_n_steps", "every_n_train_steps"), Take("output.save_every_steps")),
+    "save_total_limit": Take("output.keep_last"),
+    **dict.fromkeys(("log_every", "log_every_n_steps", "log_heavy_every"), _LOGGING),
+}
+_NOT_A_RECIPE: dict[str, Meaning] = {
+    **dict.fromkeys(
+        (
+            "output_dir",
+            "train_dir",
+            "data_dir",
+            "dataset_dir",
+            "dataset_path",
+            "tensor_dir",
+            "log_dir",
+            "checkpoint_dir",
+            "resume_from",
+        ),
+        _PLACE,
+    ),
+    **dict.fromkeys(
+        ("model_type", "model_variant", "base_model", "model_path", "model_name", "base_model_name_or_path"), _MODEL
+    ),
+    "run_name": Refuse("the name of one run; give it when you start"),
+}
+
+MEANINGS: Mapping[str, Meaning] = {
+    **_ADAPTER,
+    **_OPTIM,
+    **_TRAIN,
+    **_DATA,
+    **_MEMORY,
+    **_OUTPUT,
+    **_NOT_A_RECIPE,
+}
+_FAMILIES: tuple[tuple[str, Refuse], ...] = (
+    ("lokr_", Refuse("only for LoKr adapters")),
+    ("loha_", Refuse("only for LoHa adapters")),
+    ("oft_", Refuse("only for OFT adapters")),
+    ("sample_", _AUDITION),
+)
+# Keys of which several decide one setting together.
+CROP_KEYS = ("crop_mode", "chunk_duration", "max_latent_length")
+TARGET_KEYS = (
+    "target_modules",
+    "target_modules_str",
+    "lora_target_modules",
+    "self_target_modules_str",
+    "cross_target_modules_str",
+)
+ABOUT_KEYS = ("name", "description", "_description", "schema_version", "version")
+
+_PROJECTIONS = {
+    **dict.fromkeys(("q_proj", "to_q", "linear_q", "q"), "q"),
+    **dict.fromkeys(("k_proj", "to_k", "linear_k", "k"), "k"),
+    **dict.fromkeys(("v_proj", "to_v", "linear_v", "v"), "v"),
+    **dict.fromkeys(("o_proj", "out_proj", "to_out", "to_out.0", "o"), "o"),
+}
+_MLP_NAMES = ("gate_proj", "up_proj", "down_proj", "ff.net.0.proj", "ff.net.2", "fc1", "fc2", "mlp")
+
+
+def meaning_of(key: str, leaf: str) -> Meaning | None:
+    """What a key means: `key` with its section (`data.max_duration`), `leaf` without."""
+    found = MEANINGS.get(key) or MEANINGS.get(leaf)
+    if found is not None:
+        return found
+    return next((meaning for prefix, meaning in _FAMILIES if leaf.startswith(prefix)), None)
+
+
+def projection_of(module: str) -> tuple[str, str] | None:
+    """What a module name targets: ("self" | "cross" | "both", "q" | "k" | "v" | "o"), ("mlp", "mlp"), or None."""
+    name = module.strip().lower()
+    if f".{name}".endswith(tuple(f".{mlp}" for mlp in _MLP_NAMES)):
+        return "mlp", "mlp"
+    projection = next((ours for known, ours in _PROJECTIONS.items() if f".{name}".endswith(f".{known}")), None)
+    if projection is None:
+        return None
+    where = "self" if "self_attn" in name else "cross" if "cross_attn" in name else "both"
+    return where, projection

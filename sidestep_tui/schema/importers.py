@@ -1,0 +1,382 @@
+"""Presets of other trainers, translated once, with a report of every key: taken, translated, or refused and why."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from sidestep_tui.core import paths, text
+from sidestep_tui.core.errors import SettingsError
+from sidestep_tui.schema import codec, presets
+from sidestep_tui.schema.draft import PERSONAL
+from sidestep_tui.schema.fields import fields_by_path, group_names
+from sidestep_tui.schema.import_files import read_json, read_yaml
+from sidestep_tui.schema.import_keys import (
+    ABOUT_KEYS,
+    CROP_KEYS,
+    FRAMES_PER_SECOND,
+    MEANINGS,
+    TARGET_KEYS,
+    Fixed,
+    Refuse,
+    Take,
+    meaning_of,
+    projection_of,
+)
+from sidestep_tui.schema.run import is_run
+from sidestep_tui.schema.values import check_value, format_value, parse_value
+
+Verdict = Literal["taken", "translated", "refused"]
+
+
+class Row(NamedTuple):
+    """What became of one key of the file."""
+
+    key: str
+    verdict: Verdict
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """A translated preset: sparse `values`, and a row for every key that the file had."""
+
+    values: dict[str, Any]
+    rows: list[Row]
+    name: str
+    source_format: str
+    description: str = ""
+
+    @property
+    def refused(self) -> list[Row]:
+        """The rows that people should read before they trust the result."""
+        return [row for row in self.rows if row.verdict == "refused"]
+
+
+def import_preset(path: Path) -> ImportReport:
+    """Translate a preset of Side-Step or ace-lora-trainer (JSON), of ACE-Step's page (YAML), or one of our own (TOML).
+
+    Raises a SettingsError when the file cannot be read or holds nothing that is known here.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".toml" or path.is_dir():
+        report = _import_toml(path)
+    elif suffix in (".yaml", ".yml"):
+        report = _import_mapping(path, *read_yaml(path), yaml=True)
+    else:
+        report = _import_mapping(path, *read_json(path), yaml=False)
+    if not report.values:
+        detail = "\n".join(f"{row.key}: {row.detail}" for row in report.rows[:12])
+        raise SettingsError(
+            f"{paths.shorten(path)} holds no setting that can be taken.", detail, "Check that it is a training preset."
+        )
+    return report
+
+
+@dataclass(slots=True)
+class _Translation:
+    """The report while it is made. `given` remembers which key decided a setting."""
+
+    source: Mapping[str, Any]
+    values: dict[str, Any] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    given: dict[str, str] = field(default_factory=dict)
+
+    def take(self, key: str, path: str, raw: Any, *, original: Any = None, note: str = "") -> None:
+        """Set `path` to `raw`; `original` is the value in the file where that was another."""
+        spec = fields_by_path()[path]
+        try:
+            value = parse_value(spec, raw) if isinstance(raw, str) else check_value(spec, _plain(spec.kind, raw))
+        except SettingsError as error:
+            self.refuse(key, error.title)
+            return
+        if path in self.given and self.values[path] != value:
+            self.refuse(key, f"{path} is already {format_value(spec, self.values[path])} from {self.given[path]}")
+            return
+        self.values[path] = value
+        self.given[path] = key
+        changed = original is not None and original != raw
+        detail = f"{path} = {format_value(spec, value)}" + (f" ({note})" if note else "")
+        self.rows.append(Row(key, "translated" if changed or note else "taken", detail))
+
+    def refuse(self, key: str, reason: str) -> None:
+        """Leave a key out."""
+        self.rows.append(Row(key, "refused", reason))
+
+
+def _import_mapping(path: Path, source: Mapping[str, Any], doubles: list[str], *, yaml: bool) -> ImportReport:
+    flat = _flatten(source)
+    state = _Translation(flat)
+    for key in doubles:
+        state.refuse(key, "given twice; the last one counts")
+    leaves = {key.rpartition(".")[2]: key for key in flat}
+    for key, value in flat.items():
+        leaf = key.rpartition(".")[2]
+        if key in ABOUT_KEYS:
+            continue
+        if leaf in (*CROP_KEYS, *TARGET_KEYS):
+            if leaves[leaf] != key:
+                state.refuse(key, f"given twice; {leaves[leaf]} counts")
+            continue
+        _translate_key(state, key, leaf, value)
+    _translate_crop(state, {leaf: leaves[leaf] for leaf in CROP_KEYS if leaf in leaves})
+    _translate_targets(state, {leaf: leaves[leaf] for leaf in TARGET_KEYS if leaf in leaves})
+    _correct_best(state)
+    _about_rows(state)
+    name = source.get("name")
+    description = source.get("description") or source.get("_description") or ""
+    return ImportReport(
+        state.values,
+        state.rows,
+        presets.safe_name(name if isinstance(name, str) else path.stem),
+        _format_name(set(leaves), yaml=yaml),
+        description if isinstance(description, str) else "",
+    )
+
+
+def _translate_key(state: _Translation, key: str, leaf: str, value: Any) -> None:
+    if leaf == "use_dora":
+        _translate_dora(state, key, value)
+        return
+    meaning = meaning_of(key, leaf)
+    match meaning:
+        case Take(path, words, note):
+            word = str(value).lower() if isinstance(value, (str, int)) and not isinstance(value, bool) else None
+            translated = words[word] if words and word is not None and word in words else value
+            state.take(key, path, translated, original=value, note=note)
+        case Fixed(same, reason):
+            if _is_one_of(value, same):
+                state.rows.append(Row(key, "taken", reason))
+            else:
+                state.refuse(key, reason)
+        case Refuse(reason):
+            state.refuse(key, reason)
+        case None:
+            hint = text.did_you_mean(leaf, MEANINGS)
+            state.refuse(key, " ".join(filter(None, ("an unknown key.", hint))))
+
+
+def _translate_dora(state: _Translation, key: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        state.refuse(key, f"must be true or false, not {_shown(value)}")
+    elif not value:
+        state.rows.append(Row(key, "taken", "off"))
+    elif state.source.get("adapter_type") in (None, "lora", "dora"):
+        # DoRA is a switch on LoRA elsewhere and a kind of its own here; it wins over adapter_type = lora.
+        state.given.pop("adapter.kind", None)
+        state.take(key, "adapter.kind", "dora", original=value)
+    else:
+        state.refuse(key, "only for LoRA adapters")
+
+
+def _translate_crop(state: _Translation, keys: Mapping[str, str]) -> None:
+    """Crop windows: 25 latent frames are a second, and 0 means whole songs everywhere."""
+    mode = state.source[keys["crop_mode"]] if "crop_mode" in keys else None
+    uses = {"full": None, "seconds": "chunk_duration", "latent": "max_latent_length"}
+    known_mode = isinstance(mode, str) and mode in uses
+    if "crop_mode" in keys:
+        if not known_mode:
+            state.refuse(keys["crop_mode"], f"must be full, seconds or latent, not {_shown(mode)}")
+        elif mode == "full":
+            state.take(keys["crop_mode"], "data.crop_seconds", 0.0, original=mode, note="whole songs")
+        else:
+            state.rows.append(Row(keys["crop_mode"], "translated", f"decided by {uses[str(mode)]}"))
+    for leaf, per_second in (("chunk_duration", 1), ("max_latent_length", FRAMES_PER_SECOND)):
+        if leaf not in keys:
+            continue
+        key, value = keys[leaf], state.source[keys[leaf]]
+        number = _number(value)
+        if number is None:
+            state.refuse(key, f"must be a number, not {_shown(value)}")
+        elif known_mode and uses[str(mode)] != leaf:
+            state.refuse(key, f"without effect: crop_mode is {mode}")
+        elif number == 0 and not known_mode and _other_crop(state, keys, leaf):
+            state.rows.append(Row(key, "taken", "off"))
+        else:
+            note = f"{value} frames at 25 per second" if leaf == "max_latent_length" else ""
+            state.take(key, "data.crop_seconds", number / per_second, note=note)
+
+
+def _other_crop(state: _Translation, keys: Mapping[str, str], leaf: str) -> bool:
+    """Whether the other one of the two lengths is in use."""
+    other = "chunk_duration" if leaf == "max_latent_length" else "max_latent_length"
+    return other in keys and bool(_number(state.source[keys[other]]))
+
+
+def _translate_targets(state: _Translation, keys: Mapping[str, str]) -> None:
+    """Names of modules → which attention, which projections, and whether the feed-forward layers learn."""
+    wanted: dict[str, set[str]] = {"self": set(), "cross": set(), "both": set()}
+    mlp = False
+    split = [leaf for leaf in keys if leaf.startswith(("self_", "cross_"))]
+    if split and not _same_split(state, keys):
+        for leaf in split:
+            state.refuse(keys[leaf], "self- and cross-attention get the same projections here")
+        keys = {leaf: key for leaf, key in keys.items() if leaf not in split}
+    for key in keys.values():
+        names = _names(state.source[key])
+        if names is None:
+            state.refuse(key, f"must be a list of module names, not {_shown(state.source[key])}")
+            continue
+        known = {name: target for name in names if (target := projection_of(name)) is not None}
+        for name in names:
+            if name not in known:
+                state.refuse(f"{key}: {name}", "the model has no module of that name that an adapter can learn")
+        for where, projection in known.values():
+            if where == "mlp":
+                mlp = True
+            else:
+                wanted[where].add(projection)
+        if known:
+            state.rows.append(Row(key, "translated", _targets_in_words(known)))
+    projections = set().union(*wanted.values())
+    _set_targets(state, wanted, projections, mlp=mlp)
+
+
+def _set_targets(state: _Translation, wanted: Mapping[str, set[str]], projections: set[str], *, mlp: bool) -> None:
+    if not projections and not mlp:
+        return
+    if projections:
+        spec = fields_by_path()["adapter.projections"]
+        state.values["adapter.projections"] = check_value(spec, sorted(projections))
+    if mlp:
+        state.values["adapter.mlp"] = True
+    if "adapter.attention" in state.values:
+        return
+    if not projections:
+        state.values["adapter.attention"] = "none"
+    elif wanted["self"] and not wanted["cross"] and not wanted["both"]:
+        state.values["adapter.attention"] = "self"
+    elif wanted["cross"] and not wanted["self"] and not wanted["both"]:
+        state.values["adapter.attention"] = "cross"
+    else:
+        state.values["adapter.attention"] = "both"
+
+
+def _same_split(state: _Translation, keys: Mapping[str, str]) -> bool:
+    lists = [_names(state.source[key]) for leaf, key in keys.items() if leaf.startswith(("self_", "cross_"))]
+    return all(names is not None and sorted(names) == sorted(lists[0] or []) for names in lists)
+
+
+def _targets_in_words(known: Mapping[str, tuple[str, str]]) -> str:
+    projections = [name for name in "qkvo" if any(target[1] == name for target in known.values())]
+    parts = [f"adapter.projections = {', '.join(projections)}"] if projections else []
+    if any(target[0] == "mlp" for target in known.values()):
+        parts.append("adapter.mlp = true")
+    return "; ".join(parts)
+
+
+def _correct_best(state: _Translation) -> None:
+    """Presets of others look for the best adapter after their last epoch; then half the run is used instead."""
+    after, epochs = state.values.get("train.best_after"), state.values.get("train.epochs")
+    if after is None or epochs is None or 0 < after < epochs:
+        return
+    key = state.given["train.best_after"]
+    if after == 0:
+        detail = "train.best_after = 0 (from the first epoch on; elsewhere 0 means never)"
+    else:
+        state.values["train.best_after"] = epochs // 2
+        detail = f"train.best_after = {epochs // 2} ({after} lies behind the last of {epochs} epochs)"
+    state.rows = [row for row in state.rows if row.key != key]
+    state.rows.append(Row(key, "translated", detail))
+
+
+def _about_rows(state: _Translation) -> None:
+    for key in ABOUT_KEYS:
+        if key in state.source:
+            is_text = isinstance(state.source[key], (str, int))
+            verdict: Verdict = "taken" if is_text else "refused"
+            state.rows.append(Row(key, verdict, "about the preset" if is_text else "must be text"))
+
+
+def _import_toml(path: Path) -> ImportReport:
+    """One of our own files: a preset as it is, a run without what belongs to that run alone."""
+    document = codec.read_document(path / "run.toml" if path.is_dir() else path)
+    run = is_run(document)
+    about = document.data["run"] if run else document.data
+    codec.check_version(about.get("schema_version", codec.SCHEMA_VERSION), document.source)
+    about_keys = ("schema_version", "description", "extends", "requires")
+    ignored = [name for name in document.data if (name not in group_names() if run else name in about_keys)]
+    values, problems = codec.document_values(document, ignore=ignored)
+    state = _Translation(document.data)
+    for problem in problems:
+        state.refuse(problem.path, problem.sentence)
+    for name in ignored:
+        if name != "extends":
+            state.rows.append(Row(name, "taken", "about the run" if run else "about the preset"))
+    for key, value in values.items():
+        if run and key in PERSONAL:
+            state.refuse(key, "belongs to that run, not to a recipe")
+        else:
+            state.take(key, key, value)
+    extends = about.get("extends")
+    if isinstance(extends, str) and extends and not run:
+        inherited = presets.find(extends).values
+        state.values = {**inherited, **state.values}
+        detail = f"{text.plural(len(inherited), 'value')} of '{extends}' written out"
+        state.rows.append(Row("extends", "translated", detail))
+    name = str(about.get("name") or document.path.stem) if run else document.path.stem
+    description = str(about.get("description", ""))
+    source_format = "sidestep-tui run" if run else "sidestep-tui preset"
+    return ImportReport(state.values, state.rows, presets.safe_name(name), source_format, description)
+
+
+def _flatten(source: Mapping[Any, Any], prefix: str = "", depth: int = 0) -> dict[str, Any]:
+    """Sections become dotted keys (`lora.rank`), three levels deep; below that a value stays as it is."""
+    flat: dict[str, Any] = {}
+    for key, value in source.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value and depth < 3:
+            flat.update(_flatten(value, f"{name}.", depth + 1))
+        else:
+            flat[name] = value
+    return flat
+
+
+def _format_name(keys: set[str], *, yaml: bool) -> str:
+    if yaml:
+        return "training YAML"
+    if keys & {"lora_r", "auto_save_best_after", "save_every_n_epochs", "cfg_dropout_prob", "_description"}:
+        return "ace-lora-trainer JSON"
+    if keys & {"target_modules_str", "cfg_ratio", "gradient_accumulation", "save_best_after", "log_heavy_every"}:
+        return "Side-Step JSON"
+    return "PEFT JSON" if "peft_type" in keys else "JSON"
+
+
+def _names(value: Any) -> list[str] | None:
+    """Module names from a list or from one string with spaces or commas."""
+    if isinstance(value, str):
+        return [name for name in re.split(r"[\s,]+", value.strip("[]()")) if name][:100]
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return value[:100]
+    return None
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool):
+        return None
+    try:
+        number = float(value) if isinstance(value, (int, float, str)) else None
+    except (ValueError, OverflowError):
+        return None
+    return number
+
+
+def _plain(kind: str, raw: Any) -> Any:
+    return bool(raw) if kind == "bool" and type(raw) is int and raw in (0, 1) else raw
+
+
+def _is_one_of(value: Any, same: tuple[Any, ...]) -> bool:
+    plain = value.lower() if isinstance(value, str) else value
+    return any(plain == item and isinstance(plain, bool) == isinstance(item, bool) for item in same)
+
+
+def _shown(value: Any) -> str:
+    """A value in a message: short, and never the inside of a list or table that somebody else made."""
+    if isinstance(value, (str, int, float)) or value is None:
+        written = json.dumps(value, ensure_ascii=False)
+        return written if len(written) <= 40 else written[:39] + "…"
+    return "a list" if isinstance(value, list) else "a table" if isinstance(value, dict) else type(value).__name__
