@@ -13,7 +13,9 @@ from typing import Any
 
 from sidestep_tui.core import text
 from sidestep_tui.core.errors import SettingsError
-from sidestep_tui.schema.fields import LARGEST_EXACT, FieldSpec, is_whole
+from sidestep_tui.schema.fields import LARGEST_EXACT, FieldSpec, format_number, is_whole
+
+__all__ = ["check_value", "format_number", "format_value", "parse_value"]
 
 _NUMBER = re.compile(r"[+-]?(?:\d[\d_]*)?(?:\.\d[\d_]*|\.)?(?:[eE][+-]?\d{1,4})?", re.ASCII)
 _TRUE = ("true", "yes", "on", "1")
