@@ -121,7 +121,9 @@ class Canvas:
         self.height = max(height, 0)
         self.rows = [bytearray(self.width) for _ in range(self.height)]
 
-    def trace(self, buckets: Sequence[Bucket | None], scale: Scale, *, connect: bool = True) -> None:
+    def trace(
+        self, buckets: Sequence[Bucket | None], scale: Scale, *, connect: bool = True, bold: bool = False
+    ) -> None:
         """Draw one bucket per sub-column.
 
         Args:
@@ -129,21 +131,32 @@ class Canvas:
                 that is not finite interrupts the line.
             scale: the vertical axis.
             connect: join neighbouring buckets; without it only the measured values are marked.
+            bold: draw the line two dots high.
         """
         previous: tuple[int, int] | None = None
         for column, bucket in enumerate(buckets[: self.width * 2]):
             if bucket is None:
                 continue
             low, high, last = (self._dot(value, scale) for value in bucket)
-            if low is None or high is None or last is None:
+            if low is None or high is None:
                 previous = None
                 continue
             if connect and previous is not None:
-                entry = min(max(previous[1], high), low)
-                self._line(previous[0], previous[1], column, entry)
+                self._line(previous[0], previous[1], column, min(max(previous[1], high), low))
             for y in range(high, low + 1):
                 self._set(column, y)
-            previous = (column, last)
+            previous = None if last is None else (column, last)
+        if bold:
+            self._embolden()
+
+    def _embolden(self) -> None:
+        """Repeat every dot in the row below it."""
+        for y in range(self.height - 1, -1, -1):
+            above = self.rows[y - 1] if y else bytearray(self.width)
+            for x, mask in enumerate(self.rows[y]):
+                lowest = (above[x] >> 6 & 1) | (above[x] >> 7 & 1) << 3
+                shifted = (mask & 0x1B) << 1 | (mask & 0x04) << 4 | (mask & 0x20) << 2
+                self.rows[y][x] = mask | shifted | lowest
 
     def _dot(self, value: float, scale: Scale) -> int | None:
         """The dot row of a value, counted from the top; clipped into the canvas."""
@@ -236,14 +249,12 @@ def spark(values: Sequence[float | None], *, ascii_only: bool = False) -> str:
     return "".join(text)
 
 
-def bar(fraction: float, width: int, *, ascii_only: bool = False) -> str:
-    """A horizontal bar with eighths of a cell; the rest is blank-ish so that full and empty need no second style."""
+def bar(fraction: float, width: int, *, ascii_only: bool = False) -> tuple[str, str]:
+    """A thin horizontal bar in halves of a cell: its full and its empty part, which together are `width` cells."""
     share = min(max(fraction, 0.0), 1.0) if math.isfinite(fraction) else 0.0
     if ascii_only:
         full = round(share * width)
-        return "#" * full + "." * (width - full)
-    eighths = round(share * width * 8)
-    full, rest = divmod(eighths, 8)
-    text = "█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")
-    return text + "░" * (width - len(text))
-
+        return "#" * full, "." * (width - full)
+    full, half = divmod(round(share * width * 2), 2)
+    done = "━" * full + "╸" * half
+    return done, "─" * (width - len(done))

@@ -166,14 +166,14 @@ def _curve(
     if smooth is None:
         return braille.compose(None, cloud, cursor=cursor, ascii_only=ascii_only)
     line = braille.Canvas(columns, height)
-    line.trace(smooth, scale)
+    line.trace(smooth, scale, bold=True)
     return braille.compose(cloud, line, cursor=cursor, ascii_only=ascii_only)
 
 
 def _labels(scale: braille.Scale, height: int) -> dict[int, str]:
     """Numbers beside the rows where round values lie."""
     labels: dict[int, str] = {}
-    for tick in scale.ticks(max(height // 3, 2)):
+    for tick in scale.ticks(max(height // 2, 2)):
         share = scale.fraction(tick)
         if share is not None:
             labels[min(height - 1 - math.floor(share * height), height - 1) if share < 1 else 0] = axis_number(tick)

@@ -67,6 +67,7 @@ class Rows(Widget):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "rows--muted",
+        "rows--faint",
         "rows--strong",
         "rows--accent",
         "rows--good",
@@ -86,6 +87,7 @@ class Rows(Widget):
         color: $foreground;
 
         & > .rows--muted { color: $text-muted; }
+        & > .rows--faint { color: $foreground 22%; }
         & > .rows--strong { color: $foreground; text-style: bold; }
         & > .rows--accent { color: $text-accent; }
         & > .rows--good { color: $text-success; }

@@ -1,0 +1,416 @@
+"""The dashboard of one run: live, finished, crashed or diverged, all from the same files.
+
+A worker thread reads, the reducer keeps, the governor decides when to paint, and only rows that changed are painted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.timer import Timer
+from textual.widget import Widget
+from textual.widgets import Footer, Input
+from textual.worker import get_current_worker
+
+from sidestep_tui.core import env
+from sidestep_tui.protocol.liveness import Death, Liveness
+from sidestep_tui.protocol.state import RunState
+from sidestep_tui.ui.feed import Batch, Feed, RunAdvanced
+from sidestep_tui.ui.governor import Governor
+from sidestep_tui.ui.screens.dashboard_commands import RunCommands
+from sidestep_tui.ui.screens.dashboard_title import announce
+from sidestep_tui.ui.screens.dashboard_verdict import log_tail_rows, verdict_rows
+from sidestep_tui.ui.widgets import panels
+from sidestep_tui.ui.widgets.chart import ChartPanel
+from sidestep_tui.ui.widgets.log import LogPanel
+from sidestep_tui.ui.widgets.rows import Row, Rows
+
+PANELS = ("loss", "schedule", "machine", "checkpoints", "log")
+"""What the digits 1 to 5 go to."""
+
+_SIDE = ("schedule", "machine", "checkpoints")
+
+
+class DashboardScreen(RunCommands):
+    """One run, watched and steered."""
+
+    CSS_PATH = "../styles/dashboard.tcss"
+    HORIZONTAL_BREAKPOINTS = [*RunCommands.HORIZONTAL_BREAKPOINTS, (170, "-ultra")]
+    HELP = """
+    # Dashboard
+
+    Watch a run and steer it. Leaving with `q` never stops the training: the engine is a process of its own, and
+    what you see is read from its files. Lower-case keys are safe; upper-case keys change the run.
+
+    The chart shows the raw values as a faint cloud and their moving average as the line. `h` and `l` move a cursor
+    that reads exact values; `w` chooses the steps, `s` the smoothing, `v` the scale, `[` and `]` the metric.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "freeze", "Freeze", id="view.freeze", tooltip="Hold the picture; data keeps flowing"),
+        Binding("1", "panel('loss')", "Loss", id="view.panel.1", show=False),
+        Binding("2", "panel('schedule')", "Schedule", id="view.panel.2", show=False),
+        Binding("3", "panel('machine')", "Machine", id="view.panel.3", show=False),
+        Binding("4", "panel('checkpoints')", "Checkpoints", id="view.panel.4", show=False),
+        Binding("5", "panel('log')", "Log", id="view.panel.5", show=False),
+        Binding("z", "zoom", "Zoom", id="view.zoom", show=False, tooltip="One panel over the whole screen"),
+        Binding("left_square_bracket", "metric(-1)", "Previous metric", id="view.metric.previous", show=False),
+        Binding("right_square_bracket", "metric(1)", "Next metric", id="view.metric", show=False),
+        Binding(
+            "w", "window", "Window", id="view.window", show=False, tooltip="All, last 1k, last epoch, since resume"
+        ),
+        Binding("s", "smooth", "Smoothing", id="view.smooth", show=False, tooltip="Moving average 0.98, off, 0.9"),
+        Binding("v", "log_scale", "Log scale", id="view.log_scale", show=False, tooltip="Linear or logarithmic"),
+        Binding("h,left", "cursor(-1)", "Cursor left", id="view.move.left", show=False),
+        Binding("l,right", "cursor(1)", "Cursor right", id="view.move.right", show=False),
+        Binding("j,down", "scroll_panel(1)", "Scroll down", id="view.move.down", show=False),
+        Binding("k,up", "scroll_panel(-1)", "Scroll up", id="view.move.up", show=False),
+        Binding("ctrl+d,pagedown", "scroll_panel(10)", "Page down", id="view.page.down", show=False),
+        Binding("ctrl+u,pageup", "scroll_panel(-10)", "Page up", id="view.page.up", show=False),
+        Binding("plus,equals_sign", "rate(1)", "Paint more often", id="view.rate.up", show=False),
+        Binding("minus", "rate(-1)", "Paint less often", id="view.rate.down", show=False),
+        Binding("f", "follow", "Follow the log", id="log.follow", show=False),
+        Binding("slash", "filter", "Filter the log", id="log.filter", show=False),
+        Binding("n", "match(1)", "Next match", id="log.next", show=False),
+        Binding("N", "match(-1)", "Previous match", id="log.previous", show=False),
+        Binding("escape", "back", "One level out", id="view.back", show=False),
+        Binding("q", "leave", "Leave", id="view.leave", tooltip="Back to the runs; training continues"),
+    ]
+
+    def __init__(
+        self,
+        run_path: Path,
+        readonly: bool = False,
+        *,
+        clock: Callable[[], float] = time.time,
+        facts: env.TerminalFacts | None = None,
+    ) -> None:
+        super().__init__(run_path, readonly=readonly, clock=clock)
+        self.facts = facts or env.terminal_facts()
+        self.governor = Governor.for_environment(over_ssh=self.facts.over_ssh)
+        self.state = RunState()
+        self.liveness: Liveness | None = None
+        self.death: Death | None = None
+        self.heartbeat: float | None = None
+        self.paints = 0
+        self.caught_up = False
+        self.feed = Feed(run_path, self._news, clock)
+        self._preview: RunState | None = None
+        self._timer: Timer | None = None
+        self._due_at = 0.0
+        self._urgent_key: tuple[object, ...] = ()
+        self._announced = ""
+        self._checkpoint_offset = 0
+
+    def compose(self) -> ComposeResult:
+        plain = self.facts.ascii_only
+        yield Rows(id="facts")
+        yield Rows(id="verdict")
+        with Horizontal(id="body"):
+            yield ChartPanel(id="loss", classes="panel", ascii_only=plain)
+            with Vertical(id="side"):
+                for name, title in (("machine", "machine"), ("schedule", "schedule"), ("checkpoints", "checkpoints")):
+                    panel = Rows(id=name, classes="panel")
+                    panel.can_focus = True
+                    panel.border_title = title
+                    yield panel
+        yield LogPanel(id="log", classes="panel")
+        field = Input(placeholder="only lines that hold…", id="log-filter", compact=True)
+        field.cursor_blink = False
+        yield field
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        self.query_one("#loss").focus()
+        self._read()
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="feed")
+    def _read(self) -> None:
+        """The feed's thread; it lives as long as the screen."""
+        worker = get_current_worker()
+        self.feed.run(lambda: worker.is_cancelled)
+
+    def _news(self) -> None:
+        """Called on the feed's thread; posting is the one thing a thread may do to a screen."""
+        self.post_message(RunAdvanced())
+
+    # Data in
+
+    @on(RunAdvanced)
+    def _advance(self) -> None:
+        self.take(self.feed.drain())
+
+    def take(self, batch: Batch) -> None:
+        """Reduce what the feed brought and paint when it is time."""
+        if batch.restarted:
+            self.state = RunState()
+        self._preview = batch.picture or self._preview
+        self.state.apply_all(batch.events)
+        self.caught_up = self.caught_up or batch.caught_up
+        if batch.liveness is not None:
+            self.liveness, self.death, self.heartbeat = batch.liveness, batch.death, batch.heartbeat
+        self.follow_commands(self.state.commands)
+        shown = self.shown
+        key = (
+            shown.status,
+            shown.phase.name,
+            shown.error,
+            shown.ended,
+            self.liveness,
+            len(shown.adapters),
+            self.notice,
+        )
+        urgent = key != self._urgent_key
+        self._urgent_key = key
+        self.governor.changed(urgent=urgent)
+        if urgent:
+            self.refresh_bindings()
+        self.paint_when_due()
+
+    @property
+    def shown(self) -> RunState:
+        """The state to paint: the engine's own summary until the journal has been read."""
+        return self._preview if self._preview is not None and not self.caught_up else self.state
+
+    # Paint
+
+    def paint_when_due(self) -> None:
+        """Paint now, or set the one timer that will."""
+        now = time.monotonic()
+        delay = self.governor.delay(now)
+        if delay is None or not self.is_mounted:
+            return
+        if delay > 0:
+            if self._timer is None:
+                self._due_at = now + delay
+                self._timer = self.set_timer(delay, self._paint_on_time)
+            return
+        self._drop_timer()
+        self._paint()
+        self.governor.painted(time.monotonic())
+
+    def _paint_on_time(self) -> None:
+        self._timer = None
+        if self.governor.delay(time.monotonic()) is None:
+            return
+        started = time.monotonic()
+        self._paint()
+        self.governor.painted(started, scheduled=self._due_at)
+
+    def _drop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+
+    def repaint_now(self) -> None:
+        """Paint at once, whatever the rate: the user pressed a key."""
+        if self.governor.frozen:
+            self.query_one("#facts", Rows).put(panels.header_rows(self.view(), self.size.width))
+            return
+        self.governor.changed(urgent=True)
+        self.paint_when_due()
+
+    def view(self) -> panels.View:
+        """What the panels look at."""
+        return panels.View(
+            state=self.shown,
+            name=self.run_dir.name,
+            now=self.clock(),
+            liveness=self.liveness,
+            heartbeat=self.heartbeat,
+            rate_hz=self.governor.rate_hz,
+            frozen=self.governor.frozen,
+            slowed=self.governor.slowed,
+            readonly=self.readonly,
+            notice=self.notice,
+            ascii_only=self.facts.ascii_only,
+        )
+
+    def _paint(self) -> None:
+        self.paints += 1
+        view = self.view()
+        state = view.state
+        width = self.size.width
+        self.query_one("#facts", Rows).put(panels.header_rows(view, width))
+        self._paint_verdict(view)
+        self.query_one("#loss", ChartPanel).show(state, live=view.live)
+        self._fit_height(self.query_one("#machine", Rows), panels.machine_rows(view))
+        schedule = self.query_one("#schedule", Rows)
+        schedule.put(panels.schedule_rows(view, schedule.size.width))
+        self.query_one("#checkpoints", Rows).put(panels.checkpoint_rows(view, offset=self._checkpoint_offset))
+        tail = log_tail_rows(self.death) if self.death else []
+        self.query_one("#log", LogPanel).show(list(state.log), state.log_count, tail=tail)
+        self._announce(view)
+
+    def _paint_verdict(self, view: panels.View) -> None:
+        """The box that explains an end which was not planned; it opens and closes once, not with every paint."""
+        rows = verdict_rows(view, self.death, self.run_dir, max(self.size.width - 2, 20)) if self.caught_up else []
+        self._fit_height(self.query_one("#verdict", Rows), rows)
+        self.set_class(bool(rows), "-verdict")
+
+    @staticmethod
+    def _fit_height(widget: Rows, rows: list[Row]) -> None:
+        """Put rows into a widget as high as its content; a relayout only when their number changes."""
+        taller = len(rows) != len(widget.rows)
+        widget.put(rows)
+        if taller:
+            widget.refresh(layout=True)
+
+    def _announce(self, view: panels.View) -> None:
+        if self.caught_up:
+            self._announced = announce(self.app, view, self._announced)
+
+    # Where the screen is
+
+    @on(events.ScreenResume)
+    def _resumed(self) -> None:
+        self.governor.show(visible=True)
+        self.paint_when_due()
+
+    @on(events.ScreenSuspend)
+    def _suspended(self) -> None:
+        self.governor.show(visible=False)
+        self._drop_timer()
+
+    def on_app_blur(self) -> None:
+        """Another window has the focus: paint rarely."""
+        self.governor.blur(blurred=True)
+
+    def on_app_focus(self) -> None:
+        """Back: paint at the chosen rate."""
+        self.governor.blur(blurred=False)
+        self.paint_when_due()
+
+    def on_resize(self) -> None:
+        """Everything has another size."""
+        self.call_after_refresh(self.repaint_now)
+
+    # Keys that change the view
+
+    def action_freeze(self) -> None:
+        """Hold the picture, or let it go on."""
+        self.governor.freeze(frozen=not self.governor.frozen)
+        self.repaint_now()
+
+    def action_panel(self, name: str) -> None:
+        """Go to a panel; one that has no room is zoomed."""
+        panel = self.query_one(f"#{name}")
+        if self.has_class("-zoom") or not self._has_room(panel):
+            self._zoom(panel)
+        panel.focus()
+
+    @staticmethod
+    def _has_room(panel: Widget) -> bool:
+        return all(node.display for node in panel.ancestors_with_self if isinstance(node, Widget))
+
+    def action_zoom(self) -> None:
+        """One panel over the whole screen, and back."""
+        if self.has_class("-zoom"):
+            self._unzoom()
+            return
+        self._zoom(self.focused if self.focused and self.focused.id in PANELS else self.query_one("#loss"))
+
+    def _zoom(self, panel: Widget) -> None:
+        for other in self.query(".panel"):
+            other.set_class(other is panel, "-zoomed")
+        self.set_class(panel.id in _SIDE, "-zoom-side")
+        self.set_class(panel.id == "log", "-zoom-log")
+        self.add_class("-zoom")
+        self.call_after_refresh(self.repaint_now)
+
+    def _unzoom(self) -> None:
+        self.remove_class("-zoom", "-zoom-side", "-zoom-log")
+        for panel in self.query(".panel"):
+            panel.remove_class("-zoomed")
+        if self.focused is None or not self._has_room(self.focused):
+            self.query_one("#loss").focus()
+        self.call_after_refresh(self.repaint_now)
+
+    def action_back(self) -> None:
+        """One level out: the filter, the cursor, the zoom."""
+        if self.has_class("-filtering"):
+            self._close_filter(keep=False)
+        elif self.query_one(ChartPanel).hide_cursor():
+            return
+        elif self.has_class("-zoom"):
+            self._unzoom()
+        elif self.query_one(LogPanel).filter:
+            self.query_one(LogPanel).set_filter("")
+
+    def action_metric(self, direction: int) -> None:
+        """Show another metric."""
+        self.query_one(ChartPanel).next_metric(direction)
+
+    def action_window(self) -> None:
+        """Show other steps."""
+        self.query_one(ChartPanel).next_window()
+
+    def action_smooth(self) -> None:
+        """Change the smoothing."""
+        self.query_one(ChartPanel).next_smoothing()
+
+    def action_log_scale(self) -> None:
+        """Linear or logarithmic."""
+        self.query_one(ChartPanel).toggle_log_scale()
+
+    def action_cursor(self, direction: int) -> None:
+        """Move the chart's cursor."""
+        self.query_one(ChartPanel).move_cursor(direction)
+
+    def action_scroll_panel(self, lines: int) -> None:
+        """Scroll the checkpoints if they have the focus, else the log."""
+        panel = self.query_one("#checkpoints", Rows)
+        if self.focused is not panel:
+            self.query_one(LogPanel).scroll_lines(lines)
+            return
+        entries = len(self.shown.checkpoints) + len(self.shown.adapters)
+        most = max(entries - max(panel.size.height, 1), 0)
+        self._checkpoint_offset = min(max(self._checkpoint_offset + lines, 0), most)
+        self.repaint_now()
+
+    def action_rate(self, direction: int) -> None:
+        """Paint more or less often."""
+        _ = self.governor.faster() if direction > 0 else self.governor.slower()
+        self.repaint_now()
+
+    def action_follow(self) -> None:
+        """Follow the newest log line, or hold."""
+        self.query_one(LogPanel).toggle_follow()
+
+    def action_filter(self) -> None:
+        """Type what log lines must hold."""
+        self.add_class("-filtering")
+        field = self.query_one("#log-filter", Input)
+        field.value = self.query_one(LogPanel).filter
+        field.focus()
+
+    @on(Input.Changed, "#log-filter")
+    def _filter_typed(self, event: Input.Changed) -> None:
+        if self.has_class("-filtering"):
+            self.query_one(LogPanel).set_filter(event.value)
+
+    @on(Input.Submitted, "#log-filter")
+    def _filter_chosen(self) -> None:
+        self._close_filter(keep=True)
+
+    def _close_filter(self, *, keep: bool) -> None:
+        self.remove_class("-filtering")
+        if not keep:
+            self.query_one(LogPanel).set_filter("")
+        log = self.query_one(LogPanel)
+        (log if self._has_room(log) else self.query_one("#loss")).focus()
+
+    def action_match(self, direction: int) -> None:
+        """Next or previous line that matches the filter."""
+        self.query_one(LogPanel).pick(direction)
+
+    def action_leave(self) -> None:
+        """Back to the runs; the training goes on."""
+        self.leave()

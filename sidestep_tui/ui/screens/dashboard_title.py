@@ -1,0 +1,39 @@
+"""What the terminal's own title says about a run, and the bell at its end."""
+
+from __future__ import annotations
+
+from textual.app import App
+
+from sidestep_tui.ui.widgets.panels import View
+from sidestep_tui.ui.widgets.status import LIVE_STATUSES, condition
+
+_OVER = "over"
+
+
+def title_for(view: View) -> str:
+    """Condition, share done and name; made of what a title can hold."""
+    state = view.state
+    shown = condition(state.status, view.liveness)
+    share = f" {100 * state.step // state.total_steps} %" if state.total_steps and view.live else ""
+    text = f"{shown.label(ascii_only=view.ascii_only)}{share} · {view.name}"
+    return "".join(character for character in text if character.isprintable())
+
+
+def announce(app: App[object], view: View, before: str) -> str:
+    """Set the title when it changed; ring once when a run that was watched alive is over. Returns the new title.
+
+    The title carries no cell of the screen, so it goes past the compositor, straight to the driver.
+    """
+    title = title_for(view)
+    if title == before:
+        return before
+    driver = app._driver
+    if driver is not None and not app.is_headless:
+        driver.write(f"\x1b]0;{title}\x07")
+    was_live = before.startswith(_LIVE_GLYPHS)
+    if was_live and (view.state.is_over or not view.live):
+        app.bell()
+    return title
+
+
+_LIVE_GLYPHS = tuple({condition(status, None).glyph for status in LIVE_STATUSES})

@@ -1,0 +1,349 @@
+"""The panels of the dashboard as rows: what they say is decided here, how they are painted elsewhere. Pure.
+
+Numbers have fixed widths and stand right-aligned, so that nothing moves when a value changes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sidestep_tui.core import text
+from sidestep_tui.protocol.facts import CheckpointInfo, LogLine
+from sidestep_tui.protocol.liveness import Liveness
+from sidestep_tui.protocol.series import Series
+from sidestep_tui.protocol.state import RunState
+from sidestep_tui.ui.widgets import braille
+from sidestep_tui.ui.widgets.plot import axis_for
+from sidestep_tui.ui.widgets.rows import Row, Span, fit, row, spread, width_of
+from sidestep_tui.ui.widgets.status import condition, is_live
+
+SMOOTHING_SHOWN = 0.98
+"""The average that the numbers row calls ema, whatever the chart shows."""
+
+_PHASES = {
+    "loading": "loading the model",
+    "encoding_audio": "encoding audio",
+    "encoding_text": "encoding text",
+    "encoding_conditions": "encoding conditions",
+    "training": "training",
+    "saving": "saving",
+    "exporting": "exporting the adapter",
+    "verifying": "verifying the adapter",
+}
+_NA = "n/a"
+_BAR = 12
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everything the panels look at for one paint."""
+
+    state: RunState
+    name: str
+    now: float
+    liveness: Liveness | None = None
+    heartbeat: float | None = None
+    rate_hz: float = 2.0
+    frozen: bool = False
+    slowed: bool = False
+    readonly: bool = False
+    notice: Row = ()
+    ascii_only: bool = False
+
+    @property
+    def live(self) -> bool:
+        """Whether an engine is there to take commands."""
+        return is_live(self.state.status, self.liveness)
+
+
+def measure(value: float | None, width: int = 8, digits: int = 4) -> str:
+    """A loss or norm in a fixed width; NaN and infinity stay visible, an unknown value is a dash."""
+    if value is None:
+        return "–".rjust(width)
+    if not math.isfinite(value):
+        return text.number(value).rjust(width)
+    if value == 0 or 1e-3 <= abs(value) < 1e4:
+        whole = len(str(int(abs(value))))
+        shown = f"{value:.{max(digits + 1 - whole, 0)}f}"
+    else:
+        shown = f"{value:.2e}"
+    return shown.rjust(width)
+
+
+def learning_rate(value: float | None) -> str:
+    """A learning rate in a fixed width."""
+    if value is None:
+        return "–".rjust(8)
+    return (f"{value:.2e}" if math.isfinite(value) else text.number(value)).rjust(8)
+
+
+def clock(t: float) -> str:
+    """The local time of day of a unix time."""
+    return time.strftime("%H:%M:%S", time.localtime(t)) if math.isfinite(t) and 0 <= t < 4e9 else "--:--:--"
+
+
+def newest(state: RunState, name: str) -> float | None:
+    """The newest value of a metric; from the engine's summary while the journal has not been read."""
+    last = state.series[name].last
+    return last if last is not None else state.metrics.get(name)
+
+
+def header_rows(view: View, width: int) -> list[Row]:
+    """The four rows on top: condition, progress, numbers, and the notice (or the machine, where it has no panel)."""
+    if width < 1:
+        return []
+    wide = width >= 100
+    return [
+        fit(_condition_row(view, width), width),
+        fit(_progress_row(view, width), width),
+        fit(_numbers_row(view, width), width),
+        fit(_notice_row(view, wide=wide), width),
+    ]
+
+
+def _condition_row(view: View, width: int) -> Row:
+    state = view.state
+    shown = condition(state.status, view.liveness)
+    left: list[Span] = [(f" {shown.label(ascii_only=view.ascii_only)}", shown.style), (f"  {view.name}", "strong")]
+    if view.readonly:
+        left.append(("  read-only", "muted"))
+    if shown.word == "silent" and view.heartbeat is not None:
+        left.append((f"  no heartbeat for {text.duration(view.now - view.heartbeat)}", "warn"))
+    elapsed = state.elapsed_seconds(view.now if view.live else state.last_t or view.now)
+    right: list[Span] = [("elapsed ", "muted"), (f"{text.duration(elapsed) if elapsed is not None else '–':>9}", "")]
+    if view.live or not state.is_over:
+        eta = state.eta_seconds(view.now) if view.live else None
+        right += [("  eta ", "muted"), (f"{text.duration(eta) if eta is not None else '–':>9}", "")]
+    right.append((f"  {_rate(view):>9} ", "warn" if view.frozen or view.slowed else "muted"))
+    return spread(row(*left), row(*right), width)
+
+
+def _rate(view: View) -> str:
+    if view.frozen:
+        return "frozen"
+    rate = f"{view.rate_hz:g} Hz"
+    return f"slow {rate}" if view.slowed else rate
+
+
+def _progress_row(view: View, width: int) -> Row:
+    """A bar over the whole width that is left beside the words."""
+    state = view.state
+    phase = state.phase
+    encoding = phase.name not in ("", "training") and view.live
+    if encoding:
+        done, total = phase.done, phase.total
+        words = _PHASES.get(phase.name, phase.name.replace("_", " "))
+        right = f"{words}  {done:>{len(str(total))},}/{total:,}" if total else words
+        detail = f"  {phase.detail}" if phase.detail else ""
+        room = max(width - len(right) - 24, 0)
+        tail: Row = ((right, ""), (detail[:room].ljust(min(room, 40)), "muted"), (" ", ""))
+    else:
+        done, total = state.step, state.total_steps
+        digits = len(text.thousands(total))
+        share = f"{100 * done / total:5.1f} %" if total else "    –  "
+        tail = row(
+            ("step ", "muted"), f"{done:>{digits},}/{total:,}" if total else f"{done:,}",
+            ("  ", ""), share,
+            ("  epoch ", "muted"), f"{state.epoch:>{len(str(state.epochs))}}/{state.epochs} ",
+        )  # fmt: skip
+    bar_width = max(width - width_of(tail) - 3, 4)
+    full, rest = braille.bar(done / total if total else 0.0, bar_width, ascii_only=view.ascii_only)
+    return ((" ", ""), (full, "fill"), (rest + "  ", "faint"), *tail)
+
+
+def _numbers_row(view: View, width: int) -> Row:
+    state = view.state
+    loss = state.series["loss"]
+    smooth = loss.smoothed(1 - SMOOTHING_SHOWN)
+    ema = smooth[-1] if len(smooth) else None
+    best = state.best
+    now = newest(state, "loss")
+    bad = now is not None and not math.isfinite(now)
+    cells: list[Span] = [
+        (" loss", "muted"), (measure(now, 8), "bad" if bad else "strong"),
+        ("  ema", "muted"), (measure(ema, 7), ""),
+        ("  best", "muted"), (measure(best.loss if best else None, 7), ""),
+        (f" @ {best.step:,}" if best else "", "muted"),
+        ("  lr", "muted"), (learning_rate(newest(state, "lr")).rjust(9), ""),
+        ("  grad", "muted"), (measure(newest(state, "grad_norm"), 7, 2), ""),
+    ]  # fmt: skip
+    if width >= 100:
+        cells += _speed(state)
+    return row(*cells)
+
+
+def _speed(state: RunState) -> list[Span]:
+    pace = state.seconds_per_step()
+    if pace is None or pace <= 0:
+        steps, unit = "–", "steps/s"
+    elif pace < 1:
+        steps, unit = f"{1 / pace:.2f}", "steps/s"
+    else:
+        steps, unit = f"{pace:.2f}", "s/step"
+    return [
+        (f"{measure(newest(state, 'samples_per_s'), 9, 2)}", ""),
+        (" samples/s", "muted"),
+        (f"{steps:>8}", ""),
+        (f" {unit}", "muted"),
+    ]
+
+
+def _notice_row(view: View, *, wide: bool) -> Row:
+    """What just happened; else, on narrow screens, the machine in one line."""
+    if view.notice:
+        return ((" ", ""), *view.notice)
+    state = view.state
+    if not wide:
+        return _machine_row(state)
+    newest = state.checkpoints[-1] if state.checkpoints else None
+    if newest is None:
+        return ((" no checkpoint yet", "muted"),)
+    return row((f" last checkpoint  step {newest.step:,} at {clock(newest.t)} ({newest.reason})", "muted"))
+
+
+def _machine_row(state: RunState) -> Row:
+    cells = _speed(state)
+    cells[0] = (" " + cells[0][0].strip(), "")
+    if state.gpus:
+        gpu = state.gpus[0]
+        cells += [("   gpu ", "muted"), (f"{_percent(gpu.get('util'))} {_used(gpu, 'mem_used', 'mem_total')}", "")]
+        cells += [(f" {_degrees(gpu.get('temp'))}", "")]
+    else:
+        cells += [("   cpu ", "muted"), (_percent(state.host.get("cpu")), "")]
+        cells += [("  ram ", "muted"), (_used(state.host, "ram_used", "ram_total"), "")]
+    return row(*cells)
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _percent(value: Any) -> str:
+    shown = _number(value)
+    return f"{shown:3.0f} %" if shown is not None else f"{_NA:>5}"
+
+
+def _degrees(value: Any) -> str:
+    shown = _number(value)
+    return f"{shown:3.0f} °C" if shown is not None else f"{_NA:>6}"
+
+
+def _watts(value: Any) -> str:
+    shown = _number(value)
+    return f"{shown:4.0f} W" if shown is not None else f"{_NA:>6}"
+
+
+def _used(values: Mapping[str, Any], used: str, total: str) -> str:
+    a, b = _number(values.get(used)), _number(values.get(total))
+    if a is None or not b:
+        return f"{_NA:>12}"
+    return f"{a / 1024**3:.1f}/{b / 1024**3:.1f} GiB"
+
+
+def _share(values: Mapping[str, Any], used: str, total: str) -> float:
+    a, b = _number(values.get(used)), _number(values.get(total))
+    return a / b if a is not None and b else 0.0
+
+
+def _gauge(label: str, share: float, words: str, *, ascii_only: bool, warn: bool = False) -> Row:
+    """Label, bar and value in fixed columns; a nearly full one turns to the warning style."""
+    full, rest = braille.bar(share, _BAR, ascii_only=ascii_only)
+    style = "warn" if warn and share >= 0.95 else "fill"
+    return ((f"{label:<5}", "muted"), (full, style), (rest, "faint"), (f" {words:>15}", ""))
+
+
+def machine_rows(view: View) -> list[Row]:
+    """GPUs, CPU and memory as bars; one GPU in full, several in a row each."""
+    state = view.state
+    bars: list[Row] = []
+    for gpu in state.gpus:
+        index = gpu.get("index", 0)
+        memory = _gauge("vram", _share(gpu, "mem_used", "mem_total"), _used(gpu, "mem_used", "mem_total"),
+                        ascii_only=view.ascii_only, warn=True)  # fmt: skip
+        if len(state.gpus) > 1:
+            util = (_number(gpu.get("util")) or 0.0) / 100
+            bars.append(_gauge(f"gpu{index}", util, f"{_percent(gpu.get('util'))} {_degrees(gpu.get('temp'))}",
+                               ascii_only=view.ascii_only))  # fmt: skip
+            bars.append(memory)
+            continue
+        bars.append(row((str(gpu.get("name", "GPU"))[:33], "")))
+        bars.append(memory)
+        util = (_number(gpu.get("util")) or 0.0) / 100
+        bars.append(_gauge("util", util, _percent(gpu.get("util")), ascii_only=view.ascii_only))
+        bars.append(row((f"{'heat':<5}", "muted"), f"{_degrees(gpu.get('temp')).strip():<12}",
+                        f" {_watts(gpu.get('power')).strip():>15}"))  # fmt: skip
+    if not state.gpus:
+        bars.append(row((f"no GPU seen; training on {state.device or 'the CPU'}"[:33], "muted")))
+    host = state.host
+    bars.append(_gauge("cpu", (_number(host.get("cpu")) or 0.0) / 100, _percent(host.get("cpu")),
+                       ascii_only=view.ascii_only))  # fmt: skip
+    bars.append(_gauge("ram", _share(host, "ram_used", "ram_total"), _used(host, "ram_used", "ram_total"),
+                       ascii_only=view.ascii_only, warn=True))  # fmt: skip
+    return bars
+
+
+def schedule_rows(view: View, width: int) -> list[Row]:
+    """Learning rate, gradient norm and throughput: the number and its shape over the run."""
+    series = view.state.series
+    shown = [
+        ("learning rate", learning_rate(newest(view.state, "lr")), series["lr"], False),
+        ("grad norm", measure(newest(view.state, "grad_norm"), 8, 2), series["grad_norm"], True),
+        ("samples/s", measure(newest(view.state, "samples_per_s"), 8, 2), series["samples_per_s"], False),
+    ]
+    rows: list[Row] = []
+    for label, value, points, peaks in shown:
+        rows.append(row((f"{label:<{max(width - 9, 1)}}", "muted"), f" {value}"))
+        rows.append(row((_spark(points, width, peaks=peaks, growing=view.live, ascii_only=view.ascii_only), "fill")))
+    return rows
+
+
+def _spark(points: Series, width: int, *, peaks: bool, growing: bool, ascii_only: bool) -> str:
+    """A series over the whole run in one row; peaks are kept where they matter."""
+    first, last = points.first_x, points.last_x
+    if first is None or last is None or width < 1:
+        return ""
+    axis = axis_for(first, last, (width + 1) // 2, growing=growing)
+    buckets = points.window(axis.start, math.nextafter(axis.end, -math.inf), axis.columns * 2)[:width]
+    end = max((i for i, bucket in enumerate(buckets) if bucket is not None), default=-1)
+    values: list[float | None] = []
+    for bucket in buckets[: end + 1]:
+        values.append((values[-1] if values else None) if bucket is None else bucket[1 if peaks else 2])
+    return braille.spark(values, ascii_only=ascii_only)
+
+
+def checkpoint_rows(view: View, *, offset: int = 0) -> list[Row]:
+    """Adapters, then checkpoints from the newest on."""
+    state = view.state
+    mark, done = ("c", "+") if view.ascii_only else ("◆", "✓")
+    rows: list[Row] = [
+        row((f"{done} ", "good"), f"{item.kind + ' adapter':<17}", (f"{clock(item.t):>13}", "muted"))
+        for item in reversed(state.adapters)
+    ]
+    rows += [_checkpoint_row(item, mark) for item in reversed(state.checkpoints)]
+    if not rows:
+        rows = [row(("none yet; c saves one now" if view.live and not view.readonly else "none", "muted"))]
+    return rows[offset:] if offset < len(rows) else rows[-1:]
+
+
+def _checkpoint_row(item: CheckpointInfo, mark: str) -> Row:
+    return row((f"{mark} ", "accent"), f"step {item.step:>7,}", (f"  {item.reason:<9.9}{clock(item.t):>9}", "muted"))
+
+
+_LEVEL_STYLE = {"warning": "warn", "error": "bad", "critical": "bad"}
+
+
+def log_row(line: LogLine) -> Row:
+    """One line of the log: time, the level where it matters, text."""
+    style = _LEVEL_STYLE.get(line.level, "")
+    level: list[Span] = [(f"{line.level}  ", style)] if style else []
+    return row((f"{clock(line.t)}  ", "muted"), *level, line.text)
+
+
+def matching(lines: Sequence[LogLine], wanted: str) -> list[LogLine]:
+    """The lines that hold `wanted`, whatever its case; all of them without one."""
+    needle = wanted.casefold()
+    return [line for line in lines if needle in line.text.casefold() or needle in line.level] if needle else list(lines)
