@@ -11,10 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
-
 import sidestep_tui
-from sidestep_tui.core import nvml, paths, text
+from sidestep_tui.core import env, nvml, paths, text
 
 PACKAGES = (
     "torch",
@@ -81,18 +79,19 @@ def to_dict(findings: list[Finding]) -> dict[str, Any]:
 
 
 def _system() -> list[Finding]:
-    memory = psutil.virtual_memory()
+    host = nvml.host()
+    available = host.ram_total - host.ram_used
     return [
         Finding("system", "sidestep-tui", sidestep_tui.__version__),
         Finding("system", "Python", f"{platform.python_version()} at {sys.executable}"),
         Finding("system", "platform", platform.platform()),
-        Finding("system", "CPU cores", str(psutil.cpu_count() or os.cpu_count() or 1)),
+        Finding("system", "CPU cores", str(os.cpu_count() or 1)),
         Finding(
             "system",
             "memory",
-            f"{text.gibibytes(memory.available)} free of {text.gibibytes(memory.total)}",
-            "warn" if memory.available < 2 * 1024**3 else "ok",
-            "Close other programs before encoding." if memory.available < 2 * 1024**3 else "",
+            f"{text.gibibytes(available)} free of {text.gibibytes(host.ram_total)}",
+            "warn" if available < 2 * 1024**3 else "ok",
+            "Close other programs before encoding." if available < 2 * 1024**3 else "",
         ),
     ]
 
@@ -159,8 +158,15 @@ def _folders() -> list[Finding]:
 
 
 def _terminal() -> list[Finding]:
-    size = shutil.get_terminal_size()
-    names = ("TERM", "COLORTERM", "LANG", "LC_ALL", "SSH_CONNECTION", "TMUX", "STY", "NO_COLOR")
-    present = [f"{name}={os.environ[name]}" for name in names if os.environ.get(name) and name != "SSH_CONNECTION"]
-    remote = ["over SSH"] if os.environ.get("SSH_CONNECTION") else []
-    return [Finding("terminal", "terminal", ", ".join([f"{size.columns}x{size.lines}", *present, *remote]))]
+    facts = env.terminal_facts()
+    words = [f"{facts.term or 'TERM unset'}, {facts.columns}x{facts.rows}"]
+    known = (
+        (facts.over_ssh, "over SSH"),
+        (facts.in_tmux, "in tmux or screen"),
+        (facts.no_color, "without colour"),
+        (facts.ascii_only, "ASCII only"),
+    )
+    words += [word for is_so, word in known if is_so]
+    return [
+        Finding("terminal", "terminal", ", ".join(words), "ok" if facts.usable else "warn", facts.problem),
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sidestep_tui.core.errors import ModelError
 from sidestep_tui.launch import gpus, memory, models
 from sidestep_tui.launch.gpus import Device
-from sidestep_tui.launch.memory import MemoryEstimate, ModelShape
+from sidestep_tui.launch.memory import Attention, MemoryEstimate, ModelShape
 from sidestep_tui.schema.layers import HARDWARE, Layer
 from sidestep_tui.schema.settings import Settings
 
@@ -27,12 +27,15 @@ def layer(settings: Settings, *, device: Device | None = None) -> Layer:
     return Layer(HARDWARE, {"memory.gradient_checkpointing": False})
 
 
-def estimate_for(settings: Settings, device: Device, shape: ModelShape | None = None) -> MemoryEstimate:
+def estimate_for(
+    settings: Settings, device: Device, shape: ModelShape | None = None, *, attention: Attention = "flash"
+) -> MemoryEstimate:
     """The memory estimate on `device`: no CUDA context, and float32 weights, where that is what will run."""
     context = memory.CONTEXT_BYTES if device.kind == "cuda" else memory.CONTEXT_BYTES // 2
     return memory.estimate(
         shape or shape_of(settings),
         settings,
+        attention=attention,
         base_bytes=gpus.base_bytes(settings, device),
         context_bytes=context,
     )

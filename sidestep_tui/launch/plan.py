@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sidestep_tui.core.errors import ModelError
 from sidestep_tui.core.ids import slug
@@ -24,8 +25,10 @@ class Plan:
     resolved: Resolved
     preset: str
     run_name: str
-    extra: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    extra: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Tables for run.toml beyond the settings."""
+    requires: Mapping[str, float] = field(default_factory=dict)
+    """What the preset says it needs of the machine, in GiB."""
 
     @property
     def output(self) -> Path:
@@ -64,7 +67,8 @@ def from_layers(stack: Sequence[Layer], *, preset: Preset | None = None, now: da
     machine = hardware.layer(first.settings)
     resolved = _with_absolute_paths(layers.resolve([machine, *stack]) if machine.values else first)
     label = preset.name if preset is not None else ""
-    return Plan(resolved, label, run_name(resolved, preset, now or datetime.datetime.now()))
+    requires = preset.requires if preset is not None else {}
+    return Plan(resolved, label, run_name(resolved, preset, now or datetime.datetime.now()), requires=requires)
 
 
 def from_resolved(resolved: Resolved, *, preset: str = "", now: datetime.datetime | None = None) -> Plan:

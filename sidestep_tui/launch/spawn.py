@@ -40,9 +40,14 @@ def environment() -> dict[str, str]:
     return merged
 
 
+def python(module: str) -> list[str]:
+    """The beginning of a command line that runs `module`; files in the working directory never stand in for it."""
+    return [interpreter(), "-P", "-m", module]
+
+
 def engine_command(run_dir: Path, module: str = ENGINE_MODULE) -> list[str]:
     """The command line of an engine for `run_dir`."""
-    return [interpreter(), "-m", module, str(run_dir)]
+    return [*python(module), str(run_dir)]
 
 
 def spawn(run_dir: Path, module: str = ENGINE_MODULE) -> subprocess.Popen[bytes]:

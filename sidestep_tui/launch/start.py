@@ -124,16 +124,16 @@ def refuse_if_not_resumable(run_dir: RunDir) -> None:
 
 
 def wait_until_started(launched: Launched, *, should_stop: Callable[[], bool] = lambda: False) -> Event | None:
-    """Block until `session_started` and return it; None when `should_stop` said so first.
+    """Block until the session started (or its encoding, which comes first) and return the event that said so.
 
-    Raises SidestepError when the engine ends or reports an error before.
+    None when `should_stop` said so first. Raises SidestepError when the engine ends or reports an error before.
     """
     tail = Tail(launched.run_dir.events, launched.journal_offset)
     error: Event | None = None
     while not should_stop():
         returncode = launched.process.poll()
         for event in tail.read():
-            if event.get("type") == "session_started":
+            if _has_begun(event):
                 return event
             if event.get("type") == "error":
                 error = event
@@ -143,6 +143,13 @@ def wait_until_started(launched: Launched, *, should_stop: Callable[[], bool] = 
             raise failures.early_death(launched.run_dir, code, error)
         time.sleep(_POLL_SECONDS)
     return None
+
+
+def _has_begun(event: Event) -> bool:
+    """Whether an engine that says this has accepted its settings and is at work."""
+    if event.get("type") == "phase":
+        return str(event.get("name", "")).startswith("encoding")
+    return event.get("type") == "session_started"
 
 
 def _end_of_whole_lines(journal: Path) -> int:

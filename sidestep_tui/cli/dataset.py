@@ -1,0 +1,73 @@
+"""`dataset`: what a folder of songs looks like to training."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sidestep_tui.cli import options, render
+from sidestep_tui.core import text
+from sidestep_tui.dataset import manifest as manifests
+from sidestep_tui.dataset.manifest import Manifest, Song
+
+
+@click.group()
+def dataset() -> None:
+    """Look at a folder of songs."""
+
+
+@dataset.command()
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--txt-role", type=click.Choice(["auto", "caption", "lyrics"]), default="auto", show_default=True)
+@click.option("--language", default="unknown", show_default=True, help="For lyrics that do not name their own.")
+@options.json_option
+def scan(directory: Path, txt_role: Any, language: str, as_json: bool) -> None:
+    """List the songs of DIR with caption, lyrics, tempo and key, and where each was found."""
+    found = manifests.scan(directory, txt_role, language)
+    if as_json:
+        render.data_json(_fields(found))
+        return
+    rows = [
+        [
+            song.name,
+            text.duration(song.duration),
+            str(song.bpm or "–"),
+            song.keyscale or "–",
+            _lyrics(song),
+            _short(song.caption),
+        ]
+        for song in found.songs
+    ]
+    for line in render.table(rows, ("SONG", "LENGTH", "BPM", "KEY", "LYRICS", "CAPTION"), right=(1, 2)):
+        render.data(line)
+    for skipped in found.skipped:
+        render.say(f"{click.style('Skipped:', fg='yellow')} {skipped.path}: {skipped.reason}")
+    for warning in found.warnings:
+        render.say(f"{click.style('Warning:', fg='yellow')} {warning}")
+    render.say(f"{text.plural(len(found.songs), 'song')}, {text.duration(found.seconds)}.")
+
+
+def _lyrics(song: Song) -> str:
+    if song.instrumental:
+        return "instrumental"
+    lines = len([line for line in song.lyrics.splitlines() if line.strip()])
+    return f"{text.plural(lines, 'line')}, {song.language}" if lines else "–"
+
+
+def _short(caption: str, width: int = 60) -> str:
+    one_line = " ".join(caption.split())
+    return one_line if len(one_line) <= width else one_line[: width - 1] + "…"
+
+
+def _fields(found: Manifest) -> dict[str, Any]:
+    return {
+        "root": str(found.root),
+        "seconds": found.seconds,
+        "txt_role": found.txt_role,
+        "songs": [{**asdict(song), "audio": str(song.audio)} for song in found.songs],
+        "skipped": [{"path": str(item.path), "reason": item.reason} for item in found.skipped],
+        "warnings": list(found.warnings),
+    }

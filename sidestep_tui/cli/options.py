@@ -1,0 +1,84 @@
+"""Options and arguments that several commands share, and how RUN is understood."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from sidestep_tui.core import paths, text
+from sidestep_tui.core.errors import RunError
+from sidestep_tui.protocol import registry
+from sidestep_tui.protocol.registry import RunSummary
+from sidestep_tui.protocol.rundir import RunDir
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+set_option = click.option(
+    "-s", "--set", "assignments", metavar="PATH=VALUE", multiple=True, help="Any setting: -s optim.lr=5e-5."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON to standard output.")
+
+
+def run_argument(*, required: bool = True) -> Callable[[_Command], _Command]:
+    """RUN: a path, a name, or the beginning of one."""
+    return click.argument("run", required=required, shell_complete=_complete_runs)
+
+
+def preset_argument(function: _Command) -> _Command:
+    """PRESET: a name or a path; a run.toml or a run's directory counts as one."""
+    return click.argument("preset", shell_complete=_complete_presets)(function)
+
+
+def known_runs() -> list[RunSummary]:
+    """Registered runs and those in `./runs`, newest first."""
+    return registry.known_runs([paths.default_output_dir()])
+
+
+def find_run(reference: str | None) -> RunDir:
+    """The run that `reference` means; without one the newest, a living one first."""
+    if reference is None:
+        return _newest()
+    path = Path(reference).expanduser()
+    if path.exists() and ("/" in reference or (path / "run.toml").is_file() or path.is_file()):
+        return RunDir.open(path)
+    runs = known_runs()
+    exact = [run for run in runs if run.name == reference]
+    matches = exact or [run for run in runs if run.name.startswith(reference)]
+    if len(matches) == 1:
+        return RunDir.open(Path(matches[0].path))
+    if matches:
+        raise RunError(
+            f"'{reference}' could be {len(matches)} runs.",
+            text.listing([paths.shorten(run.path) for run in matches]) + ".",
+            "Give more of the name, or the path.",
+        )
+    if path.exists():
+        return RunDir.open(path)
+    names = [run.name for run in runs]
+    hint = text.did_you_mean(reference, names) or "`sidestep-tui runs` lists the known ones."
+    raise RunError(f"There is no run '{reference}'.", "It is neither a path nor the beginning of a known name.", hint)
+
+
+def _newest() -> RunDir:
+    runs = known_runs()
+    if not runs:
+        raise RunError(
+            "There are no runs yet.", "", "Start one with `sidestep-tui train PRESET`, or try `sidestep-tui demo`."
+        )
+    living = [run for run in runs if run.is_alive]
+    return RunDir.open(Path((living or runs)[0].path))
+
+
+def _complete_runs(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(run.name, help=run.status) for run in known_runs() if run.name.startswith(incomplete)]
+
+
+def _complete_presets(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from sidestep_tui.schema import presets
+
+    found = presets.list_presets()
+    return [CompletionItem(item.name, help=item.description) for item in found if item.name.startswith(incomplete)]
