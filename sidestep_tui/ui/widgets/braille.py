@@ -46,6 +46,8 @@ class Scale:
         if most < 1:
             return []
         marks = _log_ticks(self.low, self.high) if self.log else _linear_ticks(self.low, self.high, most)
+        if len(marks) < 2 <= most:
+            marks = [self.low, self.high]
         if len(marks) > most:
             stride = -(-len(marks) // most)
             marks = marks[::stride]

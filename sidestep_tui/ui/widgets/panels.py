@@ -320,7 +320,7 @@ def checkpoint_rows(view: View, *, offset: int = 0) -> list[Row]:
     state = view.state
     mark, done = ("c", "+") if view.ascii_only else ("◆", "✓")
     rows: list[Row] = [
-        row((f"{done} ", "good"), f"{item.kind + ' adapter':<17}", (f"{clock(item.t):>13}", "muted"))
+        row((f"{done} ", "good"), f"{item.kind + ' adapter':<17}", (f"{clock(item.t)[:5]:>14}", "muted"))
         for item in reversed(state.adapters)
     ]
     rows += [_checkpoint_row(item, mark) for item in reversed(state.checkpoints)]
@@ -330,7 +330,7 @@ def checkpoint_rows(view: View, *, offset: int = 0) -> list[Row]:
 
 
 def _checkpoint_row(item: CheckpointInfo, mark: str) -> Row:
-    return row((f"{mark} ", "accent"), f"step {item.step:>7,}", (f"  {item.reason:<9.9}{clock(item.t):>9}", "muted"))
+    return row((f"{mark} ", "accent"), f"step {item.step:>8,}", (f"  {item.reason:<9.9}{clock(item.t)[:5]:>7}", "muted"))
 
 
 _LEVEL_STYLE = {"warning": "warn", "error": "bad", "critical": "bad"}
