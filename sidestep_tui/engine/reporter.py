@@ -24,8 +24,8 @@ from sidestep_tui.protocol import snapshot
 from sidestep_tui.protocol.events import Event
 from sidestep_tui.protocol.journal import Journal
 from sidestep_tui.protocol.lock import boot_id
+from sidestep_tui.protocol.registry import glance
 from sidestep_tui.protocol.rundir import RunDir
-from sidestep_tui.protocol.state import RunState
 
 _RESERVE_BYTES = 64 * 1024
 _PHASE_INTERVAL = 0.1
@@ -64,7 +64,7 @@ class Reporter:
         self._gpus = gpus
         self._host = host
         self._lock = threading.RLock()
-        self._state = RunState(history=False)
+        self._state = glance(run_dir)
         self._last_phase: tuple[str, float] = ("", 0.0)
         self._closing = threading.Event()
         self._threads: list[threading.Thread] = []

@@ -54,7 +54,7 @@ def restore(snapshot: Snapshot) -> RunState:
 
     It is for showing only: the state to keep is built from the journal.
     """
-    state = RunState()
+    state = RunState(history=False)
     try:
         for name in _PLAIN:
             if name in snapshot:

@@ -100,7 +100,7 @@ class RunState:
         self.adapters: list[AdapterInfo] = []
         self.samples: list[Event] = []
         self.evals: list[Event] = []
-        self.warnings: list[Event] = []
+        self.warnings: deque[Event] = deque(maxlen=LOG_LINES)
         self.log: deque[LogLine] = deque(maxlen=LOG_LINES)
         self.log_count = 0
         """How many log lines there ever were; the deque keeps the newest."""
@@ -155,6 +155,22 @@ class RunState:
         if n:
             self.version += 1
 
+    def _notice_session(self, event: Event) -> None:
+        """A new session may have a lot to say, and may fail, before `session_started`."""
+        session = event.get("session")
+        if type(session) is not str or session == self.session:
+            return
+        self.session = session
+        self.sessions += 1
+        self.session_started = _float(event, "t", 0.0)
+        self.started = self.started if self.started is not None else self.session_started
+        self.status = "starting"
+        self.phase = Phase()
+        self.ended = None
+        self.error = None
+        self.commands = {}
+        self._pace.clear()
+
     def _unseen(self, events: Sequence[Event]) -> Sequence[Event]:
         """Drop events whose number was seen already; a journal may be read twice."""
         seqs = [event.get("seq") for event in events]
@@ -175,6 +191,7 @@ class RunState:
         events = [event for event in events if type(event.get("step")) is int]
         if not events:
             return
+        self._notice_session(events[0])
         if self._history:
             self._extend_series(events)
         newest = events[-1]
@@ -216,6 +233,7 @@ class RunState:
         t = _float(event, "t")
         if math.isfinite(t):
             self.last_t = t
+        self._notice_session(event)
         handler(self, event)
 
     def _say(self, event: Event, level: str, text: str) -> None:
@@ -225,9 +243,6 @@ class RunState:
     def _on_session_started(self, event: Event) -> None:
         resumed = event.get("resumed_from")
         step = resumed if type(resumed) is int else 0
-        has_history = self.sessions > 0
-        self.session = _text(event, "session")
-        self.sessions += 1
         self.pid = _int(event, "pid") or None
         self.engine_host = _text(event, "host")
         self.engine = _text(event, "engine")
@@ -237,14 +252,7 @@ class RunState:
         self.total_steps = _int(event, "total_steps", self.total_steps)
         self.epochs = _int(event, "epochs", self.epochs)
         self.steps_per_epoch = _int(event, "steps_per_epoch", self.steps_per_epoch)
-        self.session_started = _float(event, "t", 0.0)
-        self.started = self.started if self.started is not None else self.session_started
-        self.status = "starting"
-        self.phase = Phase()
-        self.ended = None
-        self.error = None
-        self.commands = {}
-        if has_history:
+        if self.sessions > 1:
             self._go_back_to(step)
         if type(resumed) is int:
             self.marks.append(Mark(step, "resume"))
@@ -271,10 +279,14 @@ class RunState:
         if name != self.phase.name:
             self._pace.clear()
         self.phase = Phase(name, _int(event, "done"), _int(event, "total"), _text(event, "detail"))
+        if name == "training" and self.phase.total:
+            self.total_steps = self.phase.total
         status = _PHASE_STATUS.get(name)
         if status is None or self.is_over:
             return
-        if status == "running" and self.status in ("pausing", "stopping", "paused"):
+        if self.status == "stopping" and status != "saving":
+            return
+        if self.status in ("pausing", "paused") and status == "running":
             return
         self.status = status
 
