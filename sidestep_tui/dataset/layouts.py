@@ -117,9 +117,8 @@ class Place:
         return (origin, text) if text.strip() else None
 
     def warn(self, sentence: str) -> None:
-        """Note trouble once, however many songs share the file."""
-        if sentence not in self.library.warnings:
-            self.library.warnings.append(sentence)
+        """Note trouble; the manifest says it once, however many songs share the file."""
+        self.library.warnings.append(sentence)
 
 
 def _single_fields(place: Place) -> Iterator[Found]:

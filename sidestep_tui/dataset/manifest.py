@@ -15,7 +15,7 @@ from sidestep_tui.core.errors import DataError
 from sidestep_tui.dataset import probe
 from sidestep_tui.dataset.files import Folder, Tree, printable, walk
 from sidestep_tui.dataset.layouts import Found, Library
-from sidestep_tui.dataset.merge import FolderRole, Merged, decide_roles, merge
+from sidestep_tui.dataset.merge import FILE_NAME, SETTING, FolderRole, Merged, decide_roles, merge
 from sidestep_tui.dataset.sidecars import TxtSetting
 
 Progress = Callable[[int, int], None]
@@ -82,6 +82,21 @@ class Manifest:
     def seconds(self) -> float:
         """Length of all songs together."""
         return sum(song.duration for song in self.songs)
+
+    def known(self) -> dict[str, int]:
+        """How many songs have each field from a source of their own; lyrics count when something is sung.
+
+        A caption made from the file name does not count: it teaches the model nothing.
+        """
+        counts = Counter(
+            name
+            for song in self.songs
+            for name, origin in song.origins.items()
+            if origin not in (FILE_NAME, SETTING) and not (name == "lyrics" and song.instrumental)
+        )
+        return {
+            name: counts[name] for name in ("caption", "lyrics", "bpm", "keyscale", "timesignature", "genre", "tag")
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, for scripts and other processes."""

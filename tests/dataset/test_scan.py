@@ -123,8 +123,8 @@ def test_nearer_source_wins_field_by_field(write_song: WriteSong, tmp_path: Path
 
 def test_table_nearest_to_the_song_wins(write_song: WriteSong, tmp_path: Path) -> None:
     write_song("sub/a.wav")
-    (tmp_path / "t.csv").write_text("file,genre\nsub/a.wav,far\n")
-    (tmp_path / "sub/t.csv").write_text("file,genre\na.wav,near\n")
+    (tmp_path / "a.csv").write_text("file,genre\nsub/a.wav,far\n")
+    (tmp_path / "sub/z.csv").write_text("file,genre\na.wav,near\n")
     assert only(scan(tmp_path)).genre == "near"
 
 
@@ -470,6 +470,24 @@ def test_progress_counts_up_to_the_number_of_songs(write_song: WriteSong, tmp_pa
     seen: list[tuple[int, int]] = []
     scan(tmp_path, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
+
+
+def test_what_is_known_is_counted_by_songs_of_their_own_sources(write_song: WriteSong, tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        write_song(f"{name}.wav", seconds=0.1)
+    (tmp_path / "a.json").write_text('{"caption": "slow", "bpm": 90, "lyrics": "la la"}')
+    (tmp_path / "b.json").write_text('{"bpm": 91, "lyrics": "[Instrumental]"}')
+    manifest = scan(tmp_path, language="en")
+    assert manifest.known() == {
+        "caption": 1,
+        "lyrics": 1,
+        "bpm": 2,
+        "keyscale": 0,
+        "timesignature": 0,
+        "genre": 0,
+        "tag": 0,
+    }
+    assert manifest.seconds == pytest.approx(0.3)
 
 
 def test_fingerprint_follows_what_training_sees_and_not_where_it_lies(write_song: WriteSong, tmp_path: Path) -> None:
