@@ -1,0 +1,304 @@
+"""The app wires places, keys and signals together; it holds no feature."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from textual import on, work
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from sidestep_tui.core import atomic, env, paths
+from sidestep_tui.core.errors import ExitCode, SidestepError
+from sidestep_tui.ui import keymap, theme
+from sidestep_tui.ui.dialogs.confirm import Choose, Tell
+from sidestep_tui.ui.display import ChangedCellsApp
+from sidestep_tui.ui.messages import RunStarted, SettingPicked
+
+if TYPE_CHECKING:
+    from textual.command import Provider
+
+    from sidestep_tui.schema.draft import Draft
+    from sidestep_tui.ui.screens.wizard import WizardScreen
+
+Start = Literal["auto", "wizard", "runs"]
+
+
+def _actions_provider() -> type[Provider]:
+    from sidestep_tui.ui.palette import ActionsProvider
+
+    return ActionsProvider
+
+
+def _settings_provider() -> type[Provider]:
+    from sidestep_tui.ui.palette import SettingsProvider
+
+    return SettingsProvider
+
+
+def _runs_provider() -> type[Provider]:
+    from sidestep_tui.ui.palette import RunsProvider
+
+    return RunsProvider
+
+
+class SidestepApp(ChangedCellsApp):
+    """The terminal interface. Training lives in processes of its own: leaving the app never ends it."""
+
+    TITLE = "sidestep"
+    CSS_PATH = ["styles/app.tcss", "styles/wizard.tcss"]
+    ENABLE_COMMAND_PALETTE = True
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+    # Imported when the palette first opens: 25 ms that the first frame need not wait for.
+    COMMANDS = {_actions_provider, _settings_provider, _runs_provider}
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {}
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f1,question_mark", "help", "Help", id="app.help", tooltip="Help for the focus, and all keys"),
+        Binding("colon", "command_palette", "Palette", id="app.palette", show=False, tooltip="Find any action"),
+        Binding("f2", "runs", "Runs", id="app.runs", show=False, tooltip="Runs and drafts"),
+        Binding("f3", "wizard", "Wizard", id="app.wizard", show=False, tooltip="Go on with the draft, or a new one"),
+        Binding("f4", "dashboard", "Dashboard", id="app.dashboard", show=False, tooltip="The current run"),
+        Binding("ctrl+l", "redraw", "Redraw", id="app.redraw", show=False, tooltip="Paint the whole screen again"),
+        Binding(
+            "ctrl+z", "suspend_process", "Suspend", id="app.suspend", show=False, tooltip="To the shell; fg returns"
+        ),
+        Binding("ctrl+q", "quit", "Quit", id="app.quit", show=False, priority=True, tooltip="Quit; training goes on"),
+    ]
+
+    def __init__(
+        self,
+        *,
+        start: Start = "auto",
+        run: Path | None = None,
+        readonly: bool = False,
+        facts: env.TerminalFacts | None = None,
+    ) -> None:
+        super().__init__()
+        self.facts = facts or env.terminal_facts()
+        self.glyphs = theme.ASCII if self.facts.ascii_only else theme.UNICODE
+        self.crash_log: Path | None = None
+        self.current_run: Path | None = None
+        self._start = start
+        self._run = run
+        self._readonly = readonly
+        self._pending_draft: Draft | None = None
+        self.animation_level = "none"
+        for look in theme.THEMES:
+            self.register_theme(look)
+        self._configure()
+        self.add_mode("runs", self._runs_screen)
+        self.add_mode("wizard", self._wizard_screen)
+
+    def _configure(self) -> None:
+        """Apply the user's `tui.toml`; a bad one is reported, never fatal."""
+        self.config = keymap.TuiConfig()
+        self._config_problem: SidestepError | None = None
+        try:
+            self.config = keymap.load_config(paths.config_dir() / keymap.CONFIG_NAME)
+        except SidestepError as error:
+            self._config_problem = error
+        if self.config.theme in self.available_themes:
+            self.theme = self.config.theme
+        elif self.theme == "textual-dark":
+            self.theme = theme.DARK.name
+        if self.config.keymap:
+            self.set_keymap(dict(self.config.keymap))
+
+    # Places
+
+    def _runs_screen(self) -> Screen[Any]:
+        from sidestep_tui.ui.screens.runs import RunsScreen
+
+        return RunsScreen()
+
+    def _wizard_screen(self) -> Screen[Any]:
+        from sidestep_tui.ui.screens.wizard import WizardScreen
+
+        draft, self._pending_draft = self._pending_draft, None
+        return WizardScreen(draft)
+
+    async def on_mount(self) -> None:
+        self._listen_for_signals()
+        if self._config_problem is not None:
+            self.notify(str(self._config_problem), title="tui.toml", severity="warning", timeout=10)
+        if self._run is not None:
+            self.open_run(self._run)
+        elif self._start == "wizard" or (self._start == "auto" and not self._has_runs()):
+            self.switch_mode("wizard")
+        else:
+            self.switch_mode("runs")
+            live = self._live_runs() if self._start == "auto" else []
+            if live:
+                self.open_run(live[0])
+
+    def open_run(self, run_path: Path) -> None:
+        """Show the dashboard of a run; it replaces the one of another run."""
+        if self.current_run != run_path:
+            self._forget_dashboard()
+            self.add_mode("dashboard", lambda: self._dashboard_screen(run_path))
+            self.current_run = run_path
+        self.switch_mode("dashboard")
+
+    def _dashboard_screen(self, run_path: Path) -> Screen[Any]:
+        from sidestep_tui.ui.screens.dashboard import DashboardScreen
+
+        return DashboardScreen(run_path, readonly=self._readonly)
+
+    def _forget_dashboard(self) -> None:
+        if self.current_run is None:
+            return
+        if self.current_mode == "dashboard":
+            self.switch_mode("runs")
+        self.remove_mode("dashboard")
+        self.current_run = None
+
+    def new_run(self, draft: Draft | None = None) -> None:
+        """Show the wizard: on `draft`, or where it was left."""
+        if draft is None:
+            self.switch_mode("wizard")
+            return
+        wizard = self._mounted_wizard()
+        if wizard is None:
+            self._pending_draft = draft
+        else:
+            wizard.open_draft(draft)
+        self.switch_mode("wizard")
+
+    def show_setting(self, path: str) -> None:
+        """Show one setting in the wizard, wherever we are."""
+        self.switch_mode("wizard")
+        self.call_after_refresh(lambda: self.screen.post_message(SettingPicked(path)))
+
+    def _mounted_wizard(self) -> WizardScreen | None:
+        from sidestep_tui.ui.screens.wizard import WizardScreen
+
+        stack = self._screen_stacks.get("wizard", [])
+        return next((screen for screen in stack if isinstance(screen, WizardScreen)), None)
+
+    @on(RunStarted)
+    def _run_started(self, message: RunStarted) -> None:
+        self.open_run(message.path)
+
+    # Keys
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Grey what cannot be done now."""
+        if action == "dashboard" and self.current_run is None:
+            return False
+        return super().check_action(action, parameters)
+
+    def action_help(self) -> None:
+        """Help for the focus."""
+        from sidestep_tui.ui.dialogs.help import help_of
+
+        self.push_screen(help_of(self.screen))
+
+    def action_runs(self) -> None:
+        """Go to the list of runs."""
+        self.switch_mode("runs")
+
+    def action_wizard(self) -> None:
+        """Go to the wizard."""
+        self.switch_mode("wizard")
+
+    def action_dashboard(self) -> None:
+        """Go to the run last looked at."""
+        if self.current_run is not None:
+            self.switch_mode("dashboard")
+
+    def action_redraw(self) -> None:
+        """Paint everything again."""
+        self.forget_display()
+        self.screen.refresh(repaint=True, layout=True)
+
+    @work(group="quit", exclusive=True)
+    async def action_quit(self) -> None:  # type: ignore[override]
+        """Quit at once when nothing runs; otherwise ask, with detaching as the default."""
+        live = self._live_runs()
+        if not live:
+            self.exit(return_code=int(ExitCode.DONE))
+            return
+        names = ", ".join(path.name for path in live[:3])
+        answer = await self.push_screen_wait(
+            Choose(
+                "Quit",
+                f"{names} {'is' if len(live) == 1 else 'are'} training. Detaching leaves that going;"
+                " `sidestep-tui attach` comes back to it.",
+                [("detach", "d", "Detach"), ("stop", "X", "Stop and save"), ("cancel", "n", "Cancel")],
+            )
+        )
+        if answer == "stop":
+            from sidestep_tui.protocol import inbox
+            from sidestep_tui.protocol.rundir import RunDir
+
+            for path in live:
+                inbox.send(RunDir.open(path), "stop", by="tui")
+        if answer in ("detach", "stop"):
+            self.exit(return_code=int(ExitCode.DONE))
+
+    def _live_runs(self) -> list[Path]:
+        from sidestep_tui.protocol.registry import known_runs
+
+        return [run.path for run in known_runs() if run.is_alive]
+
+    def _has_runs(self) -> bool:
+        from sidestep_tui.protocol.registry import known_runs
+
+        return bool(known_runs())
+
+    # Signals and failures
+
+    def _listen_for_signals(self) -> None:
+        """A hangup or a termination leaves in good order; engines are not our children's children to kill."""
+        if self.is_headless or sys.platform == "win32":
+            return
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            loop.add_signal_handler(number, self._leave_on_signal, number)
+
+    def _leave_on_signal(self, number: signal.Signals) -> None:
+        self.exit(return_code=128 + number)
+
+    def tell(self, error: SidestepError) -> None:
+        """Show a refusal: what, why, what to do."""
+        self.push_screen(Tell(error.title, error.message, error.hint))
+
+    def _handle_exception(self, error: Exception) -> None:
+        """The app's border: a traceback in a file, a sentence on the screen, and the terminal restored."""
+        if self._exception is None:
+            self._exception = error
+            self._exception_event.set()
+        self._return_code = int(ExitCode.BUG)
+        self.crash_log = write_crash_log(error)
+        self._close_messages_no_wait()
+
+
+def write_crash_log(error: BaseException) -> Path:
+    """Keep the traceback where a bug report can find it."""
+    path = paths.state_dir() / "crashes" / time.strftime("crash-%Y%m%d-%H%M%S.log")
+    atomic.write_text(path, "".join(traceback.format_exception(error)), durable=False)
+    return path
+
+
+def run(*, start: Start = "auto", run: Path | None = None, readonly: bool = False, mouse: bool = True) -> int:
+    """Run the interface until it is left; returns the process's exit code."""
+    facts = env.terminal_facts()
+    if not facts.usable:
+        print(facts.problem, facts.hint, file=sys.stderr)
+        return int(ExitCode.USAGE)
+    app = SidestepApp(start=start, run=run, readonly=readonly, facts=facts)
+    app.run(mouse=mouse and app.config.mouse)
+    if app.crash_log is not None:
+        print(
+            f"The interface stopped because of a mistake in it; training goes on. The details are in {app.crash_log}.",
+            file=sys.stderr,
+        )
+    return app.return_code or 0

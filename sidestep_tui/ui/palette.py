@@ -1,0 +1,86 @@
+"""The palette: every action that a key reaches, every setting by name, every run. What is not here does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+
+from sidestep_tui.schema.fields import all_fields
+from sidestep_tui.ui.dialogs.help import shown_in_help
+
+
+class Entry(NamedTuple):
+    """One line of the palette."""
+
+    title: str
+    help: str
+    run: Callable[[], Any]
+
+
+class ListProvider(Provider):
+    """A provider whose discovery and search come from one list."""
+
+    def entries(self) -> Iterator[Entry]:
+        """The lines, in order."""
+        raise NotImplementedError
+
+    async def discover(self) -> Hits:
+        for entry in self.entries():
+            yield DiscoveryHit(entry.title, entry.run, help=entry.help)
+
+    async def search(self, query: str) -> Hits:
+        matcher = self.matcher(query)
+        for entry in self.entries():
+            if score := max(matcher.match(entry.title), 0.8 * matcher.match(entry.help)):
+                yield Hit(score, matcher.highlight(entry.title), entry.run, help=entry.help)
+
+
+class ActionsProvider(ListProvider):
+    """What the active keys do, with the key, so that the palette teaches them."""
+
+    def entries(self) -> Iterator[Entry]:
+        seen: set[tuple[str, str]] = set()
+        for active in self.screen.active_bindings.values():
+            binding = active.binding
+            if not shown_in_help(active) or (binding.action, binding.description) in seen:
+                continue
+            seen.add((binding.action, binding.description))
+            title = f"{binding.description}  ({self.app.get_key_display(binding)})"
+            run = partial(self.app.run_action, binding.action, default_namespace=active.node)
+            yield Entry(title, binding.tooltip or binding.id or "", run)
+
+
+class SettingsProvider(ListProvider):
+    """Every setting by name and meaning; picking one jumps to its row in the wizard."""
+
+    def entries(self) -> Iterator[Entry]:
+        for spec in all_fields():
+            yield Entry(f"{spec.meta.label}  {spec.path}", spec.help, partial(self._jump, spec.path))
+
+    def _jump(self, path: str) -> None:
+        from sidestep_tui.ui.app import SidestepApp
+
+        assert isinstance(self.app, SidestepApp)
+        self.app.show_setting(path)
+
+    async def discover(self) -> Hits:
+        """Settings appear once something is typed: forty lines would bury the actions."""
+        nothing: tuple[DiscoveryHit, ...] = ()
+        for hit in nothing:
+            yield hit
+
+
+class RunsProvider(ListProvider):
+    """The runs this machine knows; picking one opens its dashboard."""
+
+    def entries(self) -> Iterator[Entry]:
+        from sidestep_tui.protocol.registry import known_runs
+        from sidestep_tui.ui.app import SidestepApp
+
+        app = self.app
+        assert isinstance(app, SidestepApp)
+        for run in known_runs():
+            yield Entry(f"Open run {run.name}", f"{run.status} {run.path}", partial(app.open_run, run.path))

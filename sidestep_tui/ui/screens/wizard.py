@@ -1,0 +1,348 @@
+"""The wizard: six pages, a rail of steps, help for the focus, and a draft that is never lost."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.events import Mount
+from textual.timer import Timer
+from textual.widgets import ContentSwitcher, Footer
+
+from sidestep_tui.core import text
+from sidestep_tui.core.errors import SettingsError, SidestepError
+from sidestep_tui.schema import drafts, presets
+from sidestep_tui.schema.draft import Draft
+from sidestep_tui.schema.fields import fields_by_path
+from sidestep_tui.ui.forms.facts import cost_line, field_facts
+from sidestep_tui.ui.forms.panes import HelpPane, RailItem, StepRail, TitleBar
+from sidestep_tui.ui.forms.rows import ActionRow, FieldRow, FormRow, row_id
+from sidestep_tui.ui.forms.session import LEVELS, FormSession
+from sidestep_tui.ui.messages import SettingPicked
+from sidestep_tui.ui.screens.wizard_memory import MemoryPage
+from sidestep_tui.ui.screens.wizard_page import STEP_IDS, STEP_OF_GROUP, STEPS, Page
+from sidestep_tui.ui.screens.wizard_places import DatasetPage, ModelPage
+from sidestep_tui.ui.screens.wizard_presets import WizardPresets
+from sidestep_tui.ui.screens.wizard_review import ReviewPage
+
+_PAGES: dict[str, type[Page]] = {"model": ModelPage, "data": DatasetPage, "memory": MemoryPage, "review": ReviewPage}
+_SAVE_DELAY = 0.3
+
+
+class WizardScreen(WizardPresets):
+    """A run in the making."""
+
+    HELP = (
+        "New run\nSix steps, in any order. Every change is saved as a draft at once: leave whenever you like and come"
+        " back to the same field. Settings by name: ctrl+p, or / outside a text field."
+    )
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+n,f8", "step(1)", "Next", id="wizard.next", tooltip="Next step"),
+        Binding("f7,left_square_bracket", "step(-1)", "Back", id="wizard.back", tooltip="Previous step"),
+        Binding("f5", "level", "Level", id="wizard.level", tooltip="Basic, advanced, expert settings"),
+        Binding("f9", "go('review')", "Review", id="wizard.review", tooltip="What differs, advice, preflight, start"),
+        Binding("ctrl+s", "save_preset", "Save", id="preset.save", tooltip="Save as preset (only what differs)"),
+        Binding("ctrl+f", "load_preset", "Load", id="preset.load", tooltip="Load or import a preset"),
+        Binding("f6,slash", "find", "All settings", id="wizard.all", show=False, tooltip="Find a setting by name"),
+        Binding("ctrl+y", "undo", "Undo", id="form.undo", show=False, tooltip="Take back the last edit"),
+        Binding("u", "undo", "Undo", id="form.undo_plain", show=False, tooltip="Take back the last edit"),
+        Binding("ctrl+_", "redo", "Redo", id="form.redo", show=False, tooltip="Do it again"),
+        Binding("ctrl+t", "flip_txt", "Flip name.txt", id="data.flip_txt", show=False, tooltip="What name.txt holds"),
+        Binding("S", "start", "Start run", id="run.start", show=False, tooltip="Start training"),
+        *(
+            Binding(str(number), f"go('{step.id}')", step.label, id=f"wizard.step_{step.id}", show=False)
+            for number, step in enumerate(STEPS, 1)
+        ),
+        Binding("escape,q", "leave", "Leave", id="wizard.leave", show=False, tooltip="To the runs; the draft is kept"),
+    ]
+
+    def __init__(self, draft: Draft | None = None) -> None:
+        super().__init__()
+        self.session = FormSession(draft or latest_draft(), self._changed)
+        self._seen: set[str] = set()
+        self._save_timer: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        yield TitleBar()
+        with Horizontal(id="body"):
+            yield StepRail()
+            yield ContentSwitcher(id="pages")
+        yield HelpPane()
+        yield Footer(compact=True)
+
+    @on(Mount)
+    async def _begin(self) -> None:
+        draft = self.session.draft
+        step = draft.step if draft.step in STEP_IDS else STEP_IDS[0]
+        await self._open_step(step, field=draft.field)
+        for note in draft.notes:
+            self.notify(note, severity="warning", timeout=10)
+        self.begin_jobs()
+
+    def on_unmount(self) -> None:
+        self.session.save()
+
+    # Where we are
+
+    @property
+    def pages(self) -> ContentSwitcher:
+        """The switcher that holds the pages visited so far."""
+        return self.query_one("#pages", ContentSwitcher)
+
+    @property
+    def page(self) -> Page | None:
+        """The page in front."""
+        current = self.pages.current
+        return self.query_one(f"#{current}", Page) if current else None
+
+    async def _open_step(self, step_id: str, *, field: str = "") -> None:
+        """Show a page, mounting it on its first visit, and put the focus on a field or on its first row."""
+        step = STEPS[STEP_IDS.index(step_id)]
+        if not self.pages.query(f"#{step_id}"):
+            page = _PAGES.get(step_id, Page)(step, self.session)
+            await self.pages.add_content(page, id=step_id, set_current=True)
+            self.page_mounted(page)
+        self.pages.current = step_id
+        self._seen.add(step_id)
+        self.session.draft.step = step_id
+        page = self.query_one(f"#{step_id}", Page)
+        page.update()
+        self.page_shown(page)
+        self._focus_field(page, field)
+        self._update_frame()
+        self._save_soon()
+
+    def _focus_field(self, page: Page, field: str) -> None:
+        if field in fields_by_path():
+            for row in page.query(f"#{row_id(field)}"):
+                row.display = True
+                row.focus()
+                return
+        rows = page.rows()
+        if rows:
+            rows[0].focus()
+
+    @on(SettingPicked)
+    async def _setting_picked(self, message: SettingPicked) -> None:
+        await self.show_field(message.path)
+
+    async def show_field(self, path: str) -> None:
+        """Go to one setting, at whatever level it is."""
+        await self._open_step(STEP_OF_GROUP[path.partition(".")[0]], field=path)
+
+    @on(FormRow.Moved)
+    async def _moved(self, message: FormRow.Moved) -> None:
+        message.stop()
+        page = self.page
+        rows = page.rows() if page else []
+        if message.row not in rows:
+            return
+        index = rows.index(message.row) + message.step
+        if 0 <= index < len(rows):
+            rows[index].focus()
+        elif message.committed:
+            await self.action_step(1)
+
+    @on(FieldRow.Entered)
+    def _field_entered(self, message: FieldRow.Entered) -> None:
+        self.session.draft.field = message.row.spec.path
+        self._update_help()
+
+    @on(ActionRow.Entered)
+    def _action_entered(self) -> None:
+        self._update_help()
+
+    @on(StepRail.Stepped)
+    async def _rail_stepped(self, message: StepRail.Stepped) -> None:
+        await self.action_step(message.step, keep_focus=True)
+
+    @on(StepRail.Picked)
+    async def _rail_picked(self, message: StepRail.Picked) -> None:
+        await self._open_step(STEP_IDS[message.index])
+
+    @on(StepRail.PageEntered)
+    def _rail_left(self) -> None:
+        if self.page is not None:
+            self._focus_field(self.page, "")
+
+    def on_descendant_focus(self) -> None:
+        self._update_help()
+
+    # Following the draft
+
+    def _changed(self) -> None:
+        """The draft has changed: show it, save it soon, ask the machine again where it matters."""
+        if not self.is_mounted or self.page is None:
+            return
+        self.page.update()
+        self._update_frame()
+        self._update_help()
+        self._save_soon()
+        self.refresh_jobs()
+
+    def _save_soon(self) -> None:
+        if self._save_timer is not None:
+            self._save_timer.stop()
+        self._save_timer = self.set_timer(_SAVE_DELAY, self._save)
+
+    def _save(self) -> None:
+        try:
+            self.session.save(force=True)
+        except (OSError, SidestepError) as error:
+            self.notify(f"The draft could not be saved: {error}", severity="error", timeout=10)
+
+    def _update_frame(self) -> None:
+        draft = self.session.draft
+        current = self.pages.current or STEP_IDS[0]
+        index = STEP_IDS.index(current)
+        glyphs = self.glyphs
+        left = Content.assemble(
+            ("sidestep", "bold $primary"),
+            ("  new run  ", "$text-muted"),
+            (f"{index + 1}/{len(STEPS)} ", "$text-muted"),
+            (STEPS[index].label, "bold"),
+        )
+        edits = len(draft.changed)
+        base = draft.base_name
+        errors = len(draft.errors)
+        right = Content.assemble(
+            (f"{base}" if base != "default" else "no preset", "$accent"),
+            (f" + {text.plural(edits, 'edit')}" if edits else "", "bold"),
+            "   ",
+            (f"{glyphs.bad} {text.plural(errors, 'error')}", "$text-error")
+            if errors
+            else (f"{glyphs.ok} valid", "$text-success"),
+        )
+        self.query_one(TitleBar).show(left, right)
+        items = [self._rail_item(step.id, current) for step in STEPS]
+        self.query_one(StepRail).show(items, (f"{self.session.level} (f5)",))
+
+    def _rail_item(self, step_id: str, current: str) -> RailItem:
+        step = STEPS[STEP_IDS.index(step_id)]
+        glyphs = self.glyphs
+        mark, style = glyphs.todo, "$text-disabled"
+        if self.session.group_errors(step.groups) or self._refused(step_id):
+            mark, style = glyphs.bad, "$text-error"
+        elif self._is_done(step_id):
+            mark, style = glyphs.ok, "$text-success"
+        return RailItem(step.label, mark, style, step_id == current)
+
+    def _refused(self, step_id: str) -> bool:
+        problem = {"model": self.session.model_problem, "data": self.session.data_problem}.get(step_id)
+        return problem is not None
+
+    def _is_done(self, step_id: str) -> bool:
+        if step_id == "model":
+            return self.session.model is not None
+        if step_id == "data":
+            return self.session.manifest is not None
+        return step_id in self._seen
+
+    def _update_help(self) -> None:
+        if not self.is_mounted:
+            return
+        pane = self.query_one(HelpPane)
+        cost = cost_line(self.session, self.glyphs)
+        focused = self.focused
+        if isinstance(focused, FieldRow):
+            facts = field_facts(self.session, focused.spec, self.glyphs)
+            pane.show(facts.help, error=facts.error, extra=facts.extra, facts=facts.facts, cost=cost)
+        elif isinstance(focused, ActionRow):
+            title, _, body = focused.help_text.partition("\n")
+            pane.show(body, facts=Content.styled(title, "$text-muted"), cost=cost)
+        else:
+            pane.show("Digits or up and down choose a step, enter goes to its fields.", facts=Content(""), cost=cost)
+
+    # Actions
+
+    async def action_step(self, step: int, keep_focus: bool = False) -> None:
+        """The next or previous step."""
+        index = STEP_IDS.index(self.pages.current or STEP_IDS[0]) + step
+        if 0 <= index < len(STEPS):
+            await self._open_step(STEP_IDS[index])
+            if keep_focus:
+                self.query_one(StepRail).focus()
+
+    async def action_go(self, step_id: str) -> None:
+        """A step by name."""
+        await self._open_step(step_id)
+
+    def action_level(self) -> None:
+        """Show more, or after the last level the least again."""
+        index = LEVELS.index(self.session.level)
+        self.session.draft.level = LEVELS[(index + 1) % len(LEVELS)]
+        self._changed()
+
+    async def action_undo(self) -> None:
+        """Take back the last edit and go where it was."""
+        touched = self.session.undo()
+        if touched is None:
+            self.notify("Nothing to undo.", timeout=2)
+        elif touched in fields_by_path():
+            await self.show_field(touched)
+
+    async def action_redo(self) -> None:
+        """Do again what undo took back."""
+        touched = self.session.redo()
+        if touched is not None and touched in fields_by_path():
+            await self.show_field(touched)
+
+    def action_flip_txt(self) -> None:
+        """name.txt holds captions, lyrics, or whatever its content says."""
+        self.session.cycle("data.txt_role", 1)
+        self.notify(f"name.txt holds: {self.session.draft.text('data.txt_role')}", timeout=3)
+
+    @work(group="dialog")
+    async def action_find(self) -> None:
+        """Find a setting by name or meaning."""
+        from sidestep_tui.ui.dialogs.find import FindSetting
+
+        path = await self.app.push_screen_wait(FindSetting(self.session))
+        if path:
+            await self.show_field(path)
+
+    def action_leave(self) -> None:
+        """To the runs; the draft is kept."""
+        self.session.save()
+        self.app.switch_mode("runs")
+
+    def action_start(self) -> None:
+        """Start from wherever we are."""
+        self.start_run()
+
+    @on(ReviewPage.StartWanted)
+    def _start_wanted(self) -> None:
+        self.start_run()
+
+    def open_draft(self, draft: Draft) -> None:
+        """Work on another draft; the present one is saved."""
+        self.session.save()
+        self.session.replace_draft(draft)
+        self._seen.clear()
+        self.run_worker(self._open_step(draft.step or STEP_IDS[0], field=draft.field), group="open", exclusive=True)
+
+
+def latest_draft() -> Draft:
+    """The draft last worked on, or a fresh one on the recommended preset."""
+    for summary in drafts.list_drafts():
+        try:
+            return drafts.load(summary.id)
+        except SettingsError:
+            continue
+    return fresh_draft()
+
+
+def fresh_draft(preset_name: str = "recommended") -> Draft:
+    """An empty draft on a preset; on the bare defaults should that be missing."""
+    try:
+        return Draft(presets.find(preset_name).layers())
+    except SettingsError:
+        return Draft()
+
+
+__all__ = ["WizardScreen", "fresh_draft", "latest_draft"]

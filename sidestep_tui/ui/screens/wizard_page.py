@@ -1,0 +1,147 @@
+"""The steps of the wizard, and a page of rows for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from textual.app import ComposeResult
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.widget import Widget
+
+from sidestep_tui.schema.fields import all_fields
+from sidestep_tui.ui.forms import cells
+from sidestep_tui.ui.forms.cells import Columns
+from sidestep_tui.ui.forms.panes import Pane
+from sidestep_tui.ui.forms.rows import ActionRow, FieldRow, FormRow
+from sidestep_tui.ui.forms.session import FormSession
+from sidestep_tui.ui.theme import Glyphs, glyphs_of
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step: its page shows the settings of `groups`."""
+
+    id: str
+    label: str
+    groups: tuple[str, ...]
+
+
+STEPS = (
+    Step("model", "Model", ("model",)),
+    Step("data", "Dataset", ("data",)),
+    Step("adapter", "Adapter", ("adapter",)),
+    Step("optim", "Optimizer", ("optim", "train")),
+    Step("memory", "VRAM", ("memory",)),
+    Step("review", "Review", ("output",)),
+)
+STEP_IDS = tuple(step.id for step in STEPS)
+STEP_OF_GROUP = {group: step.id for step in STEPS for group in step.groups}
+_SECTIONS = {"train": "training"}
+
+
+class Heading(Pane):
+    """The names of the columns."""
+
+    DEFAULT_CSS = "Heading { height: 1; width: 1fr; }"
+
+    def build(self) -> Content:
+        return cells.heading(Columns.of_width(self.size.width))
+
+
+class Note(Pane):
+    """Lines that a function of the width makes."""
+
+    DEFAULT_CSS = "Note { height: auto; width: 1fr; padding: 0 2; }"
+
+    def __init__(self, make: Callable[[int], Content], *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._make = make
+
+    def build(self) -> Content:
+        return self._make(self.size.width)
+
+    def update(self) -> None:
+        """Paint again if it reads differently; lay out again if it got longer or shorter."""
+        if not self.is_mounted:
+            return
+        content = self.build()
+        if content != self._shown:
+            taller = content.plain.count("\n") != self._shown.plain.count("\n")
+            self.refresh(layout=taller)
+
+
+def section(title: str) -> Note:
+    """A quiet title between rows, with a blank line above."""
+    return Note(lambda width: Content.styled(title, "$primary"), classes="section")
+
+
+class Page(VerticalScroll, can_focus=False):
+    """The rows of a step, and whatever else helps to fill them in."""
+
+    def __init__(self, step: Step, session: FormSession) -> None:
+        super().__init__(id=step.id)
+        self.step = step
+        self.session = session
+
+    @property
+    def glyphs(self) -> Glyphs:
+        """The signs this terminal can show."""
+        return glyphs_of(self.app)
+
+    def compose(self) -> ComposeResult:
+        yield Heading()
+        yield from self.field_rows()
+        yield from self.extras()
+
+    def field_rows(self) -> Iterable[Widget]:
+        """A row for every setting of the groups, at every level; what is shown is decided by `update`."""
+        for group in self.step.groups:
+            if group in _SECTIONS:
+                yield section(_SECTIONS[group])
+            for spec in all_fields():
+                if spec.group == group:
+                    row = FieldRow(spec, self.session)
+                    row.display = self.session.shows(spec)
+                    yield row
+
+    def extras(self) -> Iterable[Widget]:
+        """What follows the settings."""
+        return ()
+
+    def update(self) -> None:
+        """Follow the session."""
+        for row in self.query(FieldRow):
+            if not row.has_focus:
+                row.display = self.session.shows(row.spec)
+            row.update()
+        for action in self.query(ActionRow):
+            action.update()
+        for note in self.query(Note):
+            note.update()
+
+    def rows(self) -> list[FormRow]:
+        """The rows that can have the focus, in order."""
+        return [row for row in self.query(FormRow) if row.display and row.focusable]
+
+
+class RowList(Vertical):
+    """Rows under a title, put in when they are known; hidden while empty."""
+
+    DEFAULT_CSS = "RowList { height: auto; width: 1fr; }"
+
+    def __init__(self, title: str, *, id: str) -> None:
+        super().__init__(id=id)
+        self._title = title
+
+    def fill(self, rows: list[Widget]) -> None:
+        """Show these rows and no others; the focus stays at its place in the list."""
+        old = list(self.query(FormRow))
+        index = next((number for number, row in enumerate(old) if row.has_focus), None)
+        self.remove_children()
+        if rows:
+            self.mount(section(self._title), *rows)
+        focusable = [row for row in rows if isinstance(row, FormRow)]
+        if index is not None and focusable:
+            focusable[min(index, len(focusable) - 1)].focus()

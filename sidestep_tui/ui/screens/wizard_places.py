@@ -1,0 +1,168 @@
+"""The pages where something on disk is chosen: the checkpoint and the songs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from textual.content import Content
+from textual.widget import Widget
+
+from sidestep_tui.core import paths, text
+from sidestep_tui.core.errors import SidestepError
+from sidestep_tui.dataset.manifest import Manifest
+from sidestep_tui.launch.models import FoundModel
+from sidestep_tui.ui.forms.rows import ActionRow
+from sidestep_tui.ui.screens.wizard_page import Note, Page, RowList
+from sidestep_tui.ui.theme import Glyphs
+
+
+class ModelPage(Page):
+    """The checkpoint, and those found on this machine."""
+
+    def extras(self) -> Iterable[Widget]:
+        yield Note(self._verdict, id="model-verdict", classes="gap")
+        yield RowList("found on this machine", id="found-models")
+
+    def _verdict(self, width: int) -> Content:
+        glyphs = self.glyphs
+        if self.session.model_problem is not None:
+            return refusal(self.session.model_problem, glyphs)
+        model = self.session.model
+        if model is None:
+            return Content("")
+        facts = f"{model.variant} {glyphs.separator} {model.size_name} {glyphs.separator} {model.layout} layout"
+        return Content.assemble((f"{glyphs.ok} ", "$text-success"), f"{model.name}  ", (facts, "$text-muted"))
+
+    def show_found(self, found: Sequence[FoundModel]) -> None:
+        """List checkpoints; accepting one fills in its path."""
+        rows = [self._found_row(model) for model in found]
+        self.query_one("#found-models", RowList).fill(list(rows))
+
+    def _found_row(self, model: FoundModel) -> ActionRow:
+        def label(focused: bool, width: int) -> Content:
+            glyphs = self.glyphs
+            chosen = str(model.path) == str(Path(self.session.draft.text("model.path") or ".").expanduser().absolute())
+            facts = f"{model.variant} {glyphs.separator} {model.size_name} {glyphs.separator} {model.layout}"
+            return choice_line(
+                glyphs,
+                focused=focused,
+                chosen=chosen,
+                name=model.name,
+                note=facts,
+                tail=paths.shorten(model.path.parent),
+            )
+
+        return ActionRow(
+            label,
+            lambda: self.session.set("model.path", str(model.path)),
+            help_text=f"{model.name}\n{model.path}. Enter chooses it.",
+        )
+
+
+class DatasetPage(Page):
+    """The songs, what a look into the folder found, and folders used before."""
+
+    def extras(self) -> Iterable[Widget]:
+        yield Note(self._summary, id="data-summary", classes="gap")
+        yield RowList("used before", id="recent-datasets")
+
+    def _summary(self, width: int) -> Content:
+        glyphs = self.glyphs
+        if self.session.data_problem is not None:
+            return refusal(self.session.data_problem, glyphs)
+        if self.session.scan_progress is not None:
+            done, total = self.session.scan_progress
+            return Content.styled(
+                f"{glyphs.todo} reading headers  {done} of {text.plural(total, 'file')}", "$text-muted"
+            )
+        if self.session.manifest is None:
+            return Content("")
+        return Content("\n").join(manifest_lines(self.session.manifest, glyphs))
+
+    def show_recent(self, found: Sequence[Path]) -> None:
+        """List folders; accepting one fills in its path."""
+        rows: list[Widget] = [self._recent_row(path) for path in found[:5]]
+        self.query_one("#recent-datasets", RowList).fill(rows)
+
+    def _recent_row(self, path: Path) -> ActionRow:
+        def label(focused: bool, width: int) -> Content:
+            glyphs = self.glyphs
+            chosen = str(path) == self.session.draft.text("data.path")
+            return choice_line(
+                glyphs, focused=focused, chosen=chosen, name=path.name, note="", tail=paths.shorten(path.parent)
+            )
+
+        return ActionRow(
+            label,
+            lambda: self.session.set("data.path", str(path)),
+            help_text=f"{path.name}\n{path}. Enter chooses it.",
+        )
+
+
+def choice_line(glyphs: Glyphs, *, focused: bool, chosen: bool, name: str, note: str, tail: str) -> Content:
+    """A line of a list of choices: pointer, mark, name, facts, place."""
+    return Content.assemble(
+        (f"{glyphs.focus} " if focused else "  ", "$primary"),
+        (f"{glyphs.on if chosen else glyphs.off} ", "$primary" if chosen else "$text-disabled"),
+        (f"{name:<26} ", "bold" if focused else ""),
+        (f"{note:<22}", "$text-muted"),
+        (tail, "$text-disabled"),
+    )
+
+
+def refusal(error: SidestepError, glyphs: Glyphs) -> Content:
+    """A problem and its remedy, beneath the field that has it."""
+    lines = [Content.assemble((f"{glyphs.bad} {error.title}", "$text-error"))]
+    lines += [Content.styled(f"  {part}", "$text-muted") for part in (error.message, error.hint) if part]
+    return Content("\n").join(lines)
+
+
+def manifest_lines(manifest: Manifest, glyphs: Glyphs) -> list[Content]:
+    """What a folder holds: songs and minutes, where captions and lyrics come from, what was left out and why."""
+    songs = manifest.songs
+    lengths = [song.duration for song in songs]
+    lines = [
+        Content.assemble(
+            (f"{glyphs.ok} ", "$text-success"),
+            (text.plural(len(songs), "song"), "bold"),
+            f"  {text.duration(manifest.seconds)}",
+            (f"  from {text.duration(min(lengths))} to {text.duration(max(lengths))}", "$text-muted"),
+        ),
+        _sources("captions", Counter(_source(song.origins.get("caption")) for song in songs)),
+        _sources("lyrics  ", Counter(_lyrics_source(song.origins, song.lyrics, song.instrumental) for song in songs)),
+    ]
+    tempo = sum(song.bpm is not None for song in songs)
+    keys = sum(bool(song.keyscale) for song in songs)
+    lines.append(_fact("also    ", f"BPM of {tempo}, key of {keys}, txt files hold {manifest.txt_role}"))
+    for item in manifest.skipped[:4]:
+        lines.append(Content.styled(f"{glyphs.warn} {item.path}: {item.reason}", "$text-warning"))
+    if len(manifest.skipped) > 4:
+        lines.append(Content.styled(f"  and {len(manifest.skipped) - 4} more left out", "$text-warning"))
+    lines += [Content.styled(f"{glyphs.warn} {warning}", "$text-warning") for warning in manifest.warnings[:3]]
+    return lines
+
+
+def _fact(name: str, value: str) -> Content:
+    return Content.assemble((f"  {name}  ", "$text-muted"), value)
+
+
+def _sources(name: str, sources: Counter[str]) -> Content:
+    return _fact(name, text.listing([f"{count} {source}" for source, count in sources.most_common()]))
+
+
+def _source(origin: str | None) -> str:
+    """The kind of place that a word came from: the end of a file's name, or what stands in for one."""
+    if origin in (None, ""):
+        return "missing"
+    if origin in ("file name", "setting") or "." not in str(origin):
+        return f"from the {origin}" if origin == "file name" else str(origin)
+    parts = Path(str(origin)).name.split(".")
+    return "from ." + ".".join(parts[-2:] if parts[-2] in ("caption", "lyrics") else parts[-1:])
+
+
+def _lyrics_source(origins: dict[str, str], lyrics: str, instrumental: bool) -> str:
+    if instrumental or not lyrics:
+        return "instrumental"
+    return _source(origins.get("lyrics"))
