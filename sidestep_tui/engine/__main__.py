@@ -1,0 +1,65 @@
+"""`python -m sidestep_tui.engine RUN_DIR`: train what run.toml says, or continue from the newest checkpoint.
+
+The directory is locked, the journal open and commands heard before torch is imported.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sidestep_tui.core.errors import ExitCode, SidestepError
+from sidestep_tui.core.ids import short_id
+from sidestep_tui.engine import failures
+from sidestep_tui.engine.control import Control
+from sidestep_tui.engine.reporter import Reporter
+from sidestep_tui.protocol.lock import RunLock
+from sidestep_tui.protocol.rundir import RunDir
+
+if TYPE_CHECKING:
+    from sidestep_tui.engine.loop import TrainingRun
+
+_USAGE = "usage: python -m sidestep_tui.engine RUN_DIR"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one session; returns the process's exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        print(_USAGE, file=sys.stderr)
+        return int(ExitCode.USAGE)
+    try:
+        run_dir = RunDir.open(arguments[0])
+        session = short_id()
+        with RunLock(run_dir, session, now=time.time()), Reporter(run_dir, session) as reporter:
+            return int(_session(run_dir, reporter))
+    except SidestepError as error:
+        print(error, file=sys.stderr)
+        return int(error.exit_code)
+
+
+def _session(run_dir: RunDir, reporter: Reporter) -> ExitCode:
+    """The border of the engine: whatever happens inside ends as one sentence in the journal and an exit code."""
+    with Control(run_dir, reporter) as control:
+        run: TrainingRun | None = None
+        try:
+            # 5 s and more (torch, diffusers, peft): after the lock, so that a run in use is refused at once.
+            from sidestep_tui.engine import loop
+
+            run = loop.TrainingRun(run_dir, reporter, control)
+            reason = run.carry_out()
+            code = ExitCode.STOPPED if reason in ("stopped", "aborted") else ExitCode.DONE
+        except Exception as error:  # noqa: BLE001 - the border: everything that goes wrong ends here
+            failure = failures.describe(error, run_dir.path)
+            print(failure.error, file=sys.stderr, flush=True)
+            reporter.error(failure.error, failure.traceback_path)
+            reason, code = failure.reason, failure.code
+        control.finish()
+        reporter.ended(reason, int(code), run.step if run else 0)
+        return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,237 @@
+"""LoRA and DoRA inside the diffusers transformer: exact targets, float32 weights, key-exact loading.
+
+Adapters on disk carry the module names of the original ACE-Step code (`q_proj`), the model in memory those of
+diffusers (`to_q`); the two lists below are the whole difference (ACESTEP_FACTS.md §5.1).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
+from peft.tuners.lora import Linear as LoraLinear
+from peft.tuners.lora.dora import DoraLinearLayer
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from sidestep_tui.core.errors import AdapterError
+from sidestep_tui.core.text import listing
+from sidestep_tui.schema.adapter import AdapterSettings
+
+ADAPTER_NAME = "default"
+WEIGHTS_FILE = "adapter_model.safetensors"
+CONFIG_FILE = "adapter_config.json"
+KEY_PREFIX = "base_model.model."
+
+_PROJECTIONS = {"q": "to_q", "k": "to_k", "v": "to_v", "o": "to_out.0"}
+_ATTENTIONS = {"both": ("self_attn", "cross_attn"), "self": ("self_attn",), "cross": ("cross_attn",), "none": ()}
+_MLP = ("gate_proj", "up_proj", "down_proj")
+_TO_ORIGINAL = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out.0": "o_proj"}
+_TO_DIFFUSERS = {original: name for name, original in _TO_ORIGINAL.items()}
+_LAYER_TARGET = re.compile(r"layers\.\d+\.(?P<target>.+)")
+
+
+def original_name(name: str) -> str:
+    """`layers.0.self_attn.to_q` → `layers.0.self_attn.q_proj`; names that both share are unchanged."""
+    return re.sub(r"(?<![^.])(to_q|to_k|to_v|to_out\.0)(?![^.])", lambda match: _TO_ORIGINAL[match[0]], name)
+
+
+def diffusers_name(name: str) -> str:
+    """The inverse of `original_name`."""
+    return re.sub(r"(?<![^.])(q_proj|k_proj|v_proj|o_proj)(?![^.])", lambda match: _TO_DIFFUSERS[match[0]], name)
+
+
+def target_suffixes(settings: AdapterSettings) -> tuple[str, ...]:
+    """What the settings select inside each layer: `self_attn.to_q`, `mlp.up_proj`, …"""
+    attention = [
+        f"{block}.{_PROJECTIONS[projection]}"
+        for block in _ATTENTIONS[settings.attention]
+        for projection in dict.fromkeys(settings.projections)
+    ]
+    return tuple(attention + ([f"mlp.{name}" for name in _MLP] if settings.mlp else []))
+
+
+def target_modules(transformer: torch.nn.Module, settings: AdapterSettings) -> list[str]:
+    """Full names of the modules to adapt, in model order.
+
+    Raises AdapterError when nothing is selected or when a selected part does not exist in the model.
+    """
+    wanted = set(target_suffixes(settings))
+    if not wanted:
+        raise AdapterError(
+            "There is nothing to train.",
+            "No attention (attention = none) and no MLP layers are selected.",
+            "Choose attention 'both', 'self' or 'cross', or switch the MLP layers on.",
+        )
+    names: list[str] = []
+    found: set[str] = set()
+    for name, module in transformer.named_modules():
+        match = _LAYER_TARGET.fullmatch(name)
+        if match and match["target"] in wanted and isinstance(module, torch.nn.Linear):
+            names.append(name)
+            found.add(match["target"])
+    if missing := sorted(wanted - found):
+        raise AdapterError(
+            "The adapter's targets are not in this model.",
+            f"No layer has {listing(missing)}.",
+            "Check that the checkpoint is an ACE-Step 1.5 transformer.",
+        )
+    return names
+
+
+def inject(transformer: torch.nn.Module, settings: AdapterSettings, *, autocast: bool = False) -> int:
+    """Freeze the transformer and add a fresh adapter to it; returns the number of adapted modules.
+
+    Initial weights come from the global generator. `autocast` says that the forward pass will run under autocast:
+    the adapter then leaves its input alone, instead of keeping a float32 copy per module.
+    """
+    _refuse_second(transformer)
+    names = target_modules(transformer, settings)
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=whole(settings.alpha),
+        lora_dropout=settings.dropout,
+        target_modules=names,
+        use_dora=settings.kind == "dora",
+        use_rslora=settings.rslora,
+    )
+    _inject(transformer, config, set(names))
+    for layer in adapted_layers(transformer).values():
+        layer.cast_input_dtype_enabled = not autocast
+    return len(names)
+
+
+def _refuse_second(transformer: torch.nn.Module) -> None:
+    if adapted_layers(transformer):
+        raise AdapterError("The model already carries an adapter.", hint="Load a fresh transformer first.")
+
+
+def _inject(transformer: torch.nn.Module, config: LoraConfig, names: set[str]) -> None:
+    """Add the adapter to exactly `names`, with float32 weights on a frozen base."""
+    transformer.requires_grad_(False)
+    inject_adapter_in_model(config, transformer, adapter_name=ADAPTER_NAME)
+    layers = adapted_layers(transformer)
+    if set(layers) != names:
+        raise AdapterError(
+            "The adapter landed on other modules than it was meant for.",
+            f"{len(names)} were selected and {len(layers)} were adapted.",
+            "Reinstall the package: its peft is not the tested one.",
+        )
+    for parameter in trainable(transformer).values():
+        parameter.data = parameter.data.float()
+    for layer in layers.values():
+        for magnitude in layer.lora_magnitude_vector.values():
+            _exact_magnitude(layer, magnitude)
+
+
+def _exact_magnitude(layer: LoraLinear, magnitude: DoraLinearLayer) -> None:
+    """Take DoRA's magnitudes from the base weight in float32: rounded ones would change the model before step 1."""
+    weight = layer.get_base_layer().weight
+    if not weight.is_meta:
+        magnitude.weight.data = torch.linalg.vector_norm(weight.detach().float(), dim=1)
+
+
+def adapted_layers(transformer: torch.nn.Module) -> dict[str, LoraLinear]:
+    """The adapted modules by name."""
+    return {name: module for name, module in transformer.named_modules() if isinstance(module, LoraLinear)}
+
+
+def trainable(transformer: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """The parameters that learn, by name, in model order."""
+    return {name: parameter for name, parameter in transformer.named_parameters() if parameter.requires_grad}
+
+
+def state_dict(transformer: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The adapter's tensors on the CPU, under the names that adapter files use."""
+    tensors = get_peft_model_state_dict(transformer, adapter_name=ADAPTER_NAME)
+    return {
+        KEY_PREFIX + original_name(name): tensor.detach().to("cpu", copy=True).contiguous()
+        for name, tensor in tensors.items()
+    }
+
+
+def load_state_dict(transformer: torch.nn.Module, tensors: dict[str, torch.Tensor], source: Path) -> int:
+    """Put `tensors` (names of adapter files) into the injected adapter; returns how many there were.
+
+    Raises AdapterError naming what is missing, left over, or of another shape: nothing is loaded partially.
+    """
+    present = state_dict(transformer)
+    missing = sorted(present.keys() - tensors.keys())
+    extra = sorted(tensors.keys() - present.keys())
+    other_shape = sorted(k for k in present.keys() & tensors.keys() if present[k].shape != tensors[k].shape)
+    for problem, keys in (("missing", missing), ("unknown to the model", extra), ("of another shape", other_shape)):
+        if keys:
+            raise AdapterError(
+                "The adapter does not fit the model.",
+                f"{len(keys)} of {len(present)} tensors are {problem} in {source}: {listing(keys, 2)}.",
+                "Check that it was trained for this size of model and with these targets.",
+            )
+    renamed = {diffusers_name(name.removeprefix(KEY_PREFIX)): tensor for name, tensor in tensors.items()}
+    set_peft_model_state_dict(transformer, renamed, adapter_name=ADAPTER_NAME)
+    loaded = state_dict(transformer)
+    if wrong := [name for name in tensors if not torch.equal(loaded[name], tensors[name].to(loaded[name]))]:
+        raise AdapterError("The adapter was not loaded completely.", f"{listing(wrong, 2)} kept other values.")
+    return len(tensors)
+
+
+def load_adapter(transformer: torch.nn.Module, directory: Path) -> int:
+    """Inject the adapter in `directory` (PEFT layout, original or diffusers names) with its own rank and alpha.
+
+    Returns the number of tensors, all of which found their place. Raises AdapterError otherwise.
+    """
+    _refuse_second(transformer)
+    config, tensors = read_adapter(directory)
+    modules = {diffusers_name(_module_of(name)) for name in tensors}
+    known = {name for name, module in transformer.named_modules() if isinstance(module, torch.nn.Linear)}
+    if stray := sorted(modules - known):
+        raise AdapterError(
+            "The adapter does not fit the model.",
+            f"{directory} trains {len(stray)} modules that the model does not have: {listing(stray, 2)}.",
+            "Check that it was trained for this size of model.",
+        )
+    lora = LoraConfig(
+        r=int(config["r"]),
+        lora_alpha=config["lora_alpha"],
+        target_modules=sorted(modules),
+        use_dora=bool(config.get("use_dora", False)),
+        use_rslora=bool(config.get("use_rslora", False)),
+        rank_pattern={diffusers_name(k): v for k, v in (config.get("rank_pattern") or {}).items()},
+        alpha_pattern={diffusers_name(k): v for k, v in (config.get("alpha_pattern") or {}).items()},
+    )
+    _inject(transformer, lora, modules)
+    return load_state_dict(transformer, tensors, directory / WEIGHTS_FILE)
+
+
+def read_adapter(directory: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The configuration and tensors of a PEFT adapter directory, keys in the names of adapter files."""
+    try:
+        config = json.loads((directory / CONFIG_FILE).read_text("utf-8"))
+        tensors = load_file(directory / WEIGHTS_FILE)
+    except FileNotFoundError as error:
+        raise AdapterError(
+            "The adapter is not complete.",
+            f"{error.filename or directory / WEIGHTS_FILE} is missing.",
+            f"An adapter is a directory with {CONFIG_FILE} and {WEIGHTS_FILE}.",
+        ) from error
+    except (ValueError, SafetensorError) as error:
+        raise AdapterError("The adapter cannot be read.", f"{directory}: {error}", "Use another copy of it.") from error
+    if str(config.get("peft_type", "")).upper() != "LORA":
+        raise AdapterError(
+            "This kind of adapter cannot be loaded.",
+            f"{directory / CONFIG_FILE} says '{config.get('peft_type')}'.",
+            "LoRA and DoRA adapters can.",
+        )
+    return config, {KEY_PREFIX + original_name(k.removeprefix(KEY_PREFIX)): v for k, v in tensors.items()}
+
+
+def _module_of(key: str) -> str:
+    return key.removeprefix(KEY_PREFIX).split(".lora_", 1)[0]
+
+
+def whole(alpha: float) -> float | int:
+    """Alpha as an integer where it is one: some loaders read nothing else."""
+    return int(alpha) if float(alpha).is_integer() else alpha

@@ -1,0 +1,72 @@
+"""Which device trains, and in which precision."""
+
+from __future__ import annotations
+
+import torch
+
+from sidestep_tui.core import nvml
+from sidestep_tui.core.errors import SettingsError
+from sidestep_tui.schema.memory import MemorySettings
+
+
+def choose(memory: MemorySettings) -> torch.device:
+    """The device that the settings ask for; `auto` takes the GPU with the most free memory, else MPS, else the CPU."""
+    wanted = memory.device
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", _freest_gpu())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    device = torch.device(wanted)
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            raise SettingsError(
+                f"There is no device '{wanted}'.",
+                f"torch sees {count or 'no'} CUDA GPU{'' if count == 1 else 's'} here.",
+                "Set memory.device to 'auto', and check the driver and CUDA_VISIBLE_DEVICES.",
+            )
+        return torch.device("cuda", device.index or 0)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise SettingsError("There is no device 'mps'.", "It exists on Apple silicon only.", "Use 'auto' instead.")
+    return device
+
+
+def _freest_gpu() -> int:
+    """Index of the visible GPU with the most free memory; asks the driver, which costs no context on each GPU."""
+    count = torch.cuda.device_count()
+    if count == 1:
+        return 0
+    free = {gpu.uuid.removeprefix("GPU-"): gpu.free for gpu in nvml.gpus()}
+    uuids = [str(torch.cuda.get_device_properties(index).uuid) for index in range(count)]
+    return max(range(count), key=lambda index: (free.get(uuids[index]) or 0, -index))
+
+
+def precision(memory: MemorySettings, device: torch.device) -> torch.dtype:
+    """The dtype of the frozen base: bfloat16 on GPUs that have it and float32 elsewhere, unless settings say it."""
+    if memory.precision == "auto":
+        native = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+        return torch.bfloat16 if native else torch.float32
+    return torch.bfloat16 if memory.precision == "bfloat16" else torch.float32
+
+
+def describe(device: torch.device, dtype: torch.dtype) -> str:
+    """For people: `cuda:0 (NVIDIA H200, bfloat16)`."""
+    precision_name = str(dtype).removeprefix("torch.")
+    name = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
+    return f"{device} ({name}{precision_name})"
+
+
+def prepare(device: torch.device) -> None:
+    """Make the CPU repeatable to the last bit, and the GPU the current one."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    elif device.type == "cpu":
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def release(device: torch.device) -> None:
+    """Hand memory of models that are gone back to the device."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()

@@ -1,0 +1,339 @@
+"""A training run from run.toml to a verified adapter, top to bottom."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from typing import Any, Literal
+
+import psutil
+
+from sidestep_tui.core import text
+from sidestep_tui.core.errors import DataError, DivergedError, RunError
+from sidestep_tui.dataset import manifest as songs_on_disk
+from sidestep_tui.engine import adapters, checkpoint, devices, encode, export, weights
+from sidestep_tui.engine import trainer as training
+from sidestep_tui.engine.batches import SongStore
+from sidestep_tui.engine.cache import EncodedDataset
+from sidestep_tui.engine.checkpoint import TrainingState
+from sidestep_tui.engine.control import Control
+from sidestep_tui.engine.failures import StopRequested
+from sidestep_tui.engine.reporter import Reporter
+from sidestep_tui.engine.trainer import MAX_SKIPPED_IN_A_ROW, Material, StepResult
+from sidestep_tui.protocol.inbox import Command
+from sidestep_tui.protocol.rundir import RunDir
+from sidestep_tui.schema.run import read_run
+
+SaveReason = Literal["schedule", "requested", "stop", "final"]
+
+
+class TrainingRun:
+    """One session of a run. `carry_out` says how it ended; SidestepErrors say why it could not."""
+
+    def __init__(self, run_dir: RunDir, reporter: Reporter, control: Control) -> None:
+        self.run_dir = run_dir
+        self.reporter = reporter
+        self.control = control
+        self.step = 0
+        self.run_file = read_run(run_dir.run_toml)
+        self.settings = self.run_file.settings
+
+    def carry_out(self) -> str:
+        """Train to the end and export, or until told to leave; returns the reason of the end."""
+        try:
+            self._prepare()
+            dataset = self._encode()
+            self._build(dataset)
+            reason = self._train()
+            self._finish()
+        except StopRequested as request:
+            return "stopped" if request.saves else "aborted"
+        return reason
+
+    # Before training.
+
+    def _prepare(self) -> None:
+        """Find everything that is needed and say how the session begins; nothing large is loaded yet."""
+        settings = self.settings
+        self.device = devices.choose(settings.memory)
+        self.dtype = devices.precision(settings.memory, self.device)
+        devices.prepare(self.device)
+        self.base = weights.find_checkpoint(settings.model.path, settings.model.variant, settings.model.components)
+        self.songs = songs_on_disk.scan(settings.data.path, settings.data.txt_role, settings.data.language)
+        checkpoint.clean(self.run_dir)
+        self.saved = self._newest_checkpoint()
+        self.seed = self._choose_seed()
+        steps_per_epoch, total_steps = self._expected_steps()
+        self.reporter.started(
+            total_steps=total_steps,
+            epochs=settings.train.epochs,
+            steps_per_epoch=steps_per_epoch,
+            device=devices.describe(self.device, self.dtype),
+            resumed_from=self.step if self.saved else None,
+        )
+        self.reporter.phase("loading")
+        if settings.train.seed < 0:
+            self.reporter.log(f"Seed {self.seed} was drawn.")
+
+    def _newest_checkpoint(self) -> tuple[TrainingState, dict[str, Any]] | None:
+        directory = self.run_dir.latest_checkpoint()
+        if directory is None:
+            return None
+        state, optimizer_numbers = checkpoint.read(directory)
+        self.step = state.position.step
+        return state, optimizer_numbers
+
+    def _choose_seed(self) -> int:
+        """The seed of the settings; for -1, the one that was drawn before, or a new one."""
+        if self.settings.train.seed >= 0:
+            return self.settings.train.seed
+        return self.saved[0].seed if self.saved else secrets.randbelow(2**31)
+
+    def _expected_steps(self) -> tuple[int, int]:
+        """Steps of an epoch and of the run, should no song be skipped while encoding."""
+        train = self.settings.train
+        examples = len(self.songs.songs) * self.settings.data.repeats
+        steps_per_epoch = -(-examples // (train.batch_size * train.accumulation))
+        total = steps_per_epoch * train.epochs
+        return steps_per_epoch, min(total, train.max_steps) if train.max_steps else total
+
+    def _encode(self) -> EncodedDataset:
+        """Songs to latents and conditions, through the cache; one model in memory at a time."""
+        dataset = encode.encode_dataset(
+            self.songs,
+            self.base,
+            self.settings,
+            self.device,
+            self.dtype,
+            progress=self.reporter.phase,
+            should_stop=self.control.should_stop,
+        )
+        self._leave_if_asked()
+        for name, reason in dataset.skipped:
+            self.reporter.warning("song_skipped", f"The song '{name}' is left out: {reason}")
+        if not dataset.songs:
+            raise DataError("There is no song to train on.", "Every song was left out.", "Read the warnings above.")
+        devices.release(self.device)
+        return dataset
+
+    def _build(self, dataset: EncodedDataset) -> None:
+        """The decoder with its adapter, fresh or from the newest checkpoint."""
+        self.reporter.phase("loading", detail="the transformer")
+        store = SongStore(dataset.songs, self.settings.memory.preload, psutil.virtual_memory().available)
+        material = Material(
+            store=store,
+            silence=dataset.silence,
+            null_condition=dataset.null_condition,
+            timestep_mu=self.base.timestep_mu,
+            timestep_sigma=self.base.timestep_sigma,
+            device=self.device,
+            dtype=self.dtype,
+        )
+        transformer = weights.load_transformer(self.base, self.dtype, self.device)
+        self.fingerprint = checkpoint.fingerprint(
+            self.settings, model=self.base.fingerprint, dataset=dataset.fingerprint
+        )
+        self.trainer = training.build(transformer, material, self.settings, seed=self.seed)
+        where = "RAM" if store.in_ram else "files"
+        self.reporter.log(
+            f"{text.plural(len(store.shapes), 'song')} in {where}; training "
+            f"{text.count(sum(p.numel() for p in self.trainer.parameters.values()))} adapter weights "
+            f"in {text.plural(len(adapters.adapted_layers(transformer)), 'layer')}."
+        )
+        if self.saved:
+            self._resume(*self.saved)
+        if self.trainer.schedule.warmup_steps < self.settings.optim.warmup_steps:
+            self.reporter.warning(
+                "warmup_shortened",
+                f"Warm-up takes {self.trainer.schedule.warmup_steps} steps instead of "
+                f"{self.settings.optim.warmup_steps}: the run has only {self.trainer.total_steps}.",
+            )
+        self._leave_if_asked()
+
+    def _resume(self, state: TrainingState, optimizer_numbers: dict[str, Any]) -> None:
+        """Continue exactly where the newest checkpoint was saved."""
+        directory = self.run_dir.checkpoint_path(state.position.step)
+        checkpoint.refuse_other(state.fingerprint, self.fingerprint, directory)
+        count = self.trainer.restore(directory, state, optimizer_numbers)
+        self.reporter.log(f"Resumed from {directory.name}: {count} of {count} adapter tensors.")
+        if self.trainer.total_steps != state.total_steps:
+            self.reporter.log(
+                f"The run now ends at step {self.trainer.total_steps} instead of {state.total_steps}; "
+                f"the learning rate follows the schedule of that length."
+            )
+        if best := self.trainer.tracker.best:
+            self.reporter.best(step=best.step, epoch=best.epoch, loss=best.loss)
+
+    # Training.
+
+    def _train(self) -> str:
+        """All remaining steps; returns `finished` or `early_stop`."""
+        trainer = self.trainer
+        self.epoch_began = time.monotonic()
+        self.reporter.phase("training", trainer.position.step, trainer.total_steps)
+        while not trainer.is_done:
+            if trainer.is_out_of_patience:
+                self.reporter.log(f"No new best in {text.plural(self.settings.train.patience, 'epoch')}: stopping.")
+                return "early_stop"
+            self._obey()
+            result = trainer.step()
+            self.step = result.step
+            self._report(result)
+            if trainer.at_end_of_epoch:
+                self._end_epoch()
+            if self._is_save_due() and not trainer.is_done:
+                self._save("schedule")
+        return "finished"
+
+    def _obey(self) -> None:
+        """A safe point: save, hold or leave as asked."""
+        orders = self.control.poll()
+        while True:
+            if orders.leave:
+                if not orders.abort:
+                    self.reporter.phase("saving")
+                    self._save("stop")
+                raise StopRequested(saves=not orders.abort)
+            if orders.checkpoint:
+                self._save("requested", orders.checkpoint)
+            if not orders.paused:
+                return
+            orders = self.control.wait_while_paused(self.step)
+
+    def _leave_if_asked(self) -> None:
+        """Leave before training began; there is nothing new to save."""
+        if self.control.should_stop():
+            raise StopRequested(saves=not self.control.should_abort())
+
+    def _report(self, result: StepResult) -> None:
+        """Tell the journal about a step; a step without a finite loss names its songs, the fifth in a row ends all."""
+        self.reporter.step(
+            step=result.step,
+            epoch=result.epoch,
+            loss=result.loss,
+            lr=result.lr,
+            grad_norm=result.grad_norm,
+            samples_per_s=result.examples / max(result.seconds, 1e-9),
+            seconds=result.seconds,
+            data_seconds=result.data_seconds,
+        )
+        if not result.skipped:
+            return
+        names = text.listing(result.suspects)
+        if self.trainer.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
+            newest = self.run_dir.latest_checkpoint()
+            raise DivergedError(
+                "The loss is not a number any more.",
+                f"{MAX_SKIPPED_IN_A_ROW} steps in a row, up to step {result.step}, had no finite loss or gradient "
+                f"(songs: {names}).",
+                (f"{newest.name} is the last good checkpoint. " if newest else "")
+                + "Start again with a lower learning rate, and look at these songs.",
+            )
+        self.reporter.warning(
+            "step_skipped",
+            f"Step {result.step} changed nothing: its loss or gradient is not finite (songs: {names}).",
+            "If it happens again, lower the learning rate or look at these songs.",
+        )
+
+    def _end_epoch(self) -> None:
+        """Close the epoch and keep a new best."""
+        trainer = self.trainer
+        result = trainer.end_epoch()
+        is_best = trainer.tracker.add_epoch(result.epoch, result.step, result.loss)
+        now = time.monotonic()
+        self.reporter.epoch(
+            epoch=result.epoch,
+            step=result.step,
+            loss=result.loss,
+            smoothed_loss=trainer.tracker.smoothed,
+            seconds=now - self.epoch_began,
+        )
+        self.epoch_began = now
+        if is_best and (best := trainer.tracker.best):
+            self.reporter.best(step=best.step, epoch=best.epoch, loss=best.loss)
+            count = self._publish("best", loss=best.loss)
+            self.reporter.adapter(path=self.run_dir.adapter / "best", kind="best", tensors=count)
+
+    def _is_save_due(self) -> bool:
+        output, position = self.settings.output, self.trainer.position
+        by_steps = output.save_every_steps and position.step % output.save_every_steps == 0
+        by_epochs = output.save_every_epochs and position.offset == 0 and position.epoch % output.save_every_epochs == 0
+        return bool(by_steps or by_epochs)
+
+    def _save(self, reason: SaveReason, requests: tuple[Command, ...] = ()) -> None:
+        """Publish a checkpoint of this step, unless there is one, and answer those who asked for it."""
+        began = time.monotonic()
+        exists = self.run_dir.checkpoint_path(self.step).exists()
+        if self.step == 0:
+            for request in requests:
+                self.control.refused(request, "no step has been trained yet")
+            return
+        directory = checkpoint.save(
+            self.run_dir,
+            self.trainer.transformer,
+            self.trainer.optimizer,
+            self.trainer.state(self.fingerprint),
+            self.settings,
+            self._provenance(),
+        )
+        if not exists:
+            self.reporter.checkpoint(
+                path=directory,
+                step=self.step,
+                epoch=self._epochs_begun(),
+                reason=reason,
+                seconds=time.monotonic() - began,
+                bytes=checkpoint.size(directory),
+            )
+            checkpoint.prune(self.run_dir, self.settings.output.keep_last)
+        for request in requests:
+            self.control.done(request, directory.name)
+
+    def _epochs_begun(self) -> int:
+        position = self.trainer.position
+        return position.epoch + (1 if position.offset else 0)
+
+    # After training.
+
+    def _finish(self) -> None:
+        """Save, export, and prove that the export answers like the model that was trained."""
+        if self.step == 0:
+            raise RunError("Nothing was trained.", "The run has no steps.", "Check train.epochs and the dataset.")
+        self.reporter.phase("saving")
+        self._save("final")
+        self.reporter.phase("exporting")
+        count = self._publish("final", loss=self.trainer.tracker.smoothed)
+        self.reporter.phase("verifying")
+        self._verify()
+        self.reporter.adapter(path=self.run_dir.adapter / "final", kind="final", tensors=count)
+
+    def _publish(self, kind: Literal["best", "final"], *, loss: float | None) -> int:
+        provenance = self._provenance(loss)
+        return export.publish(self.run_dir.adapter / kind, self.trainer.transformer, self.settings, provenance)
+
+    def _provenance(self, loss: float | None = None) -> export.Provenance:
+        finite = loss is not None and math.isfinite(loss)
+        return export.Provenance(
+            run=self.run_file.name,
+            run_created=self.run_file.created,
+            step=self.step,
+            epoch=self._epochs_begun(),
+            loss=loss if finite else None,
+            base_model=self.base.dir.name,
+            variant=self.base.variant,
+            tag=self.settings.data.tag,
+        )
+
+    def _verify(self) -> None:
+        """Reload what was exported into a fresh transformer; the trained one makes room for it first."""
+        expected = export.probe(self.trainer.transformer, dtype=self.dtype)
+        del self.trainer
+        devices.release(self.device)
+        fresh = weights.load_transformer(self.base, self.dtype, self.device)
+        count = export.verify(self.run_dir.adapter / "final", fresh, expected, dtype=self.dtype)
+        self.reporter.log(f"Reloaded {count} of {count} tensors into a fresh model: maximum difference 0.")
+        best = self.run_dir.adapter / "best"
+        if best.is_dir():
+            _, tensors = adapters.read_adapter(best)
+            adapters.load_state_dict(fresh, tensors, best)

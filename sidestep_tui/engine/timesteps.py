@@ -1,0 +1,32 @@
+"""How noise levels are drawn: t = 1 is pure noise, t = 0 is the song.
+
+Source: `sample_t_r` of the original modeling files and the turbo sampler's table (ACESTEP_FACTS.md §4 and §6).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+Scheme = Literal["model", "logit_normal", "turbo8"]
+
+
+def turbo_levels(steps: int = 8, shift: float = 3.0) -> tuple[float, ...]:
+    """The levels that turbo samples with: `steps` even ones, pushed towards noise by `shift`."""
+    even = [1.0 - step / steps for step in range(steps)]
+    return tuple(shift * t / (1.0 + (shift - 1.0) * t) for t in even)
+
+
+def sample(scheme: Scheme, count: int, generator: torch.Generator, *, mu: float, sigma: float) -> torch.Tensor:
+    """Draw `count` noise levels as float32 [count] on the CPU.
+
+    `model` takes the larger of two logit-normal draws, as ACE-Step itself was trained; `logit_normal` takes one;
+    `turbo8` picks one of the eight turbo levels. `mu` and `sigma` come from the checkpoint's configuration.
+    """
+    if scheme == "turbo8":
+        levels = torch.tensor(turbo_levels(), dtype=torch.float32)
+        return levels[torch.randint(len(levels), (count,), generator=generator)]
+    draws = 2 if scheme == "model" else 1
+    normal = torch.randn((draws, count), generator=generator, dtype=torch.float32)
+    return torch.sigmoid(normal * sigma + mu).amax(dim=0)

@@ -1,0 +1,231 @@
+"""One optimizer step after the other, and everything that must survive between two of them."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from sidestep_tui.engine import adapters, checkpoint, objective, optimizers
+from sidestep_tui.engine.batches import Collator, Example, MicroBatch, Sampler, SongStore, derive_seed
+from sidestep_tui.engine.checkpoint import Position, TrainingState
+from sidestep_tui.engine.schedules import Schedule
+from sidestep_tui.engine.tracking import Tracker
+from sidestep_tui.schema.settings import Settings
+
+MAX_SKIPPED_IN_A_ROW = 5
+"""So many steps without a finite loss end the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What the model is taught with: songs, the constants of the base model, and where to compute."""
+
+    store: SongStore
+    silence: torch.Tensor
+    null_condition: torch.Tensor
+    timestep_mu: float
+    timestep_sigma: float
+    device: torch.device
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What one optimizer step did. `suspects` names the songs of a skipped step."""
+
+    step: int
+    epoch: int
+    loss: float
+    lr: float
+    grad_norm: float
+    examples: int
+    seconds: float
+    data_seconds: float
+    suspects: tuple[str, ...] = ()
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the weights were left alone because loss or gradients were not finite."""
+        return bool(self.suspects)
+
+
+@dataclass(frozen=True, slots=True)
+class EpochResult:
+    """A finished epoch; the loss is the mean over its examples, NaN if none was finite."""
+
+    epoch: int
+    step: int
+    loss: float
+
+
+class Trainer:
+    """An adapter in training. Deterministic: the same settings, songs and seed give the same weights on the CPU."""
+
+    def __init__(self, transformer: torch.nn.Module, material: Material, settings: Settings, *, seed: int) -> None:
+        self.transformer = transformer
+        self.material = material
+        self.settings = settings
+        self.seed = seed
+        self.parameters = adapters.trainable(transformer)
+        self.optimizer = optimizers.build(settings.optim, self.parameters, material.device)
+        self.tracker = Tracker(settings.train.best_after, settings.train.patience)
+        self.position = Position()
+        self.skipped_in_a_row = 0
+        self._loss_sum = 0.0
+        self._loss_count = 0
+        self._silence = material.silence.to(material.device)
+        self._null_condition = material.null_condition.to(material.device)
+        self._sampler = Sampler(material.store, settings.data, settings.train, seed=seed)
+        self._collator = Collator(
+            material.store, settings.train, seed=seed, mu=material.timestep_mu, sigma=material.timestep_sigma
+        )
+        self._plan()
+
+    def _plan(self) -> None:
+        """Lay out the run from here to its end: the schedule is a function of the step and this horizon alone."""
+        train = self.settings.train
+        steps = self.position.step + self._sampler.steps_left(self.position.epoch, self.position.offset, train.epochs)
+        self.total_steps = min(steps, train.max_steps) if train.max_steps else steps
+        self.schedule = Schedule.of(self.settings.optim, self.total_steps)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of an epoch."""
+        return self._sampler.steps_per_epoch
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all steps are done."""
+        return self.position.step >= self.total_steps
+
+    @property
+    def is_out_of_patience(self) -> bool:
+        """Whether an epoch just ended and there has been no new best for too long."""
+        return self.position.offset == 0 and self.tracker.out_of_patience(self.position.epoch)
+
+    def step(self) -> StepResult:
+        """Teach the examples of the next optimizer step; a step that is not finite changes no weight."""
+        began = time.perf_counter()
+        examples = self._sampler.examples(self.position.epoch, self.position.offset)
+        lr = self.schedule.lr(self.position.step)
+        optimizers.set_lr(self.optimizer, lr)
+        # Adapter dropout draws from the global generators: seeding them here makes every step repeatable by itself.
+        torch.manual_seed(derive_seed(self.seed, "dropout", self.position.step))
+        losses, computed, data_seconds = self._accumulate(examples)
+        grad_norm = self._clip()
+        # The only wait for the device in a step.
+        *values, norm = torch.cat([losses, grad_norm.reshape(1).to(losses)]).tolist()
+        finite = math.isfinite(norm) and all(math.isfinite(value) for value in values)
+        if finite:
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._advance(examples, values if finite else [])
+        seconds = time.perf_counter() - began
+        suspects = () if finite else _suspects(computed, values)
+        return StepResult(
+            step=self.position.step,
+            epoch=examples[0].epoch + 1,
+            loss=math.fsum(values) / len(values),
+            lr=lr,
+            grad_norm=norm,
+            examples=len(examples),
+            seconds=seconds,
+            data_seconds=data_seconds,
+            suspects=suspects,
+        )
+
+    def _accumulate(self, examples: list[Example]) -> tuple[torch.Tensor, list[Example], float]:
+        """Add up the gradient of the mean loss over `examples`; returns losses [N], whose they are, and data time."""
+        self.transformer.train()
+        losses: list[torch.Tensor] = []
+        computed: list[Example] = []
+        data_seconds = 0.0
+        for group in self._sampler.micro_batches(examples):
+            began = time.perf_counter()
+            batch = self._collator.collate(group, self.material.device)
+            data_seconds += time.perf_counter() - began
+            batch_losses = self.losses(batch)
+            (batch_losses.sum() / len(examples)).backward()
+            losses.append(batch_losses.detach())
+            computed.extend(group)
+        return torch.cat(losses), computed, data_seconds
+
+    def losses(self, batch: MicroBatch) -> torch.Tensor:
+        """The objective: each example's weighted loss [B]."""
+        train = self.settings.train
+        x_t = objective.interpolate(batch.x0, batch.noise, batch.t)
+        condition = objective.drop_conditions(batch.condition, self._null_condition, batch.dropped)
+        context = objective.context_latents(self._silence, *batch.x0.shape[:2])
+        dtype = self.material.dtype
+        predicted = objective.predict(self.transformer, x_t, batch.t, condition, context, dtype=dtype)
+        losses = objective.example_losses(predicted, objective.velocity(batch.x0, batch.noise))
+        return losses * objective.loss_weights(batch.t, train.loss_weighting, train.snr_gamma)
+
+    def _clip(self) -> torch.Tensor:
+        """The gradient's norm before it is shortened to `max_grad_norm` (0: not at all)."""
+        limit = self.settings.optim.max_grad_norm or math.inf
+        return torch.nn.utils.clip_grad_norm_(self.parameters.values(), limit)
+
+    def _advance(self, examples: list[Example], values: list[float]) -> None:
+        """Move past `examples`; empty `values` say that the step was skipped."""
+        self._loss_sum += math.fsum(values)
+        self._loss_count += len(values)
+        self.skipped_in_a_row = 0 if values else self.skipped_in_a_row + 1
+        step, epoch, offset = self.position.step + 1, self.position.epoch, self.position.offset + len(examples)
+        self.position = Position(step, epoch, offset)
+
+    @property
+    def at_end_of_epoch(self) -> bool:
+        """Whether the last step finished an epoch that `end_epoch` has not closed yet."""
+        return self.position.offset >= self._sampler.examples_per_epoch
+
+    def end_epoch(self) -> EpochResult:
+        """Close a finished epoch and move to the next one."""
+        loss = self._loss_sum / self._loss_count if self._loss_count else math.nan
+        result = EpochResult(self.position.epoch + 1, self.position.step, loss)
+        self.position = Position(self.position.step, self.position.epoch + 1, 0)
+        self._loss_sum, self._loss_count = 0.0, 0
+        return result
+
+    def state(self, fingerprint: dict[str, object]) -> TrainingState:
+        """Everything that a resumed run needs besides weights and optimizer."""
+        return TrainingState(
+            position=self.position,
+            seed=self.seed,
+            total_steps=self.total_steps,
+            loss_sum=self._loss_sum,
+            loss_count=self._loss_count,
+            skipped_in_a_row=self.skipped_in_a_row,
+            tracking=self.tracker.state(),
+            fingerprint=dict(fingerprint),
+        )
+
+    def restore(self, directory: Path, state: TrainingState, optimizer_numbers: dict[str, object]) -> int:
+        """Continue from a checkpoint; returns the number of adapter tensors loaded."""
+        count = checkpoint.restore(directory, self.transformer, self.optimizer, dict(optimizer_numbers))
+        self.position = state.position
+        self.skipped_in_a_row = state.skipped_in_a_row
+        self._loss_sum, self._loss_count = state.loss_sum, state.loss_count
+        self.tracker.restore(state.tracking)
+        self._plan()
+        return count
+
+
+def build(transformer: torch.nn.Module, material: Material, settings: Settings, *, seed: int) -> Trainer:
+    """A trainer with a fresh adapter in `transformer`; the same seed gives the same initial weights."""
+    torch.manual_seed(derive_seed(seed, "adapter"))
+    adapters.inject(transformer, settings.adapter, autocast=material.dtype != torch.float32)
+    transformer.to(material.device)
+    if settings.memory.gradient_checkpointing:
+        transformer.enable_gradient_checkpointing()
+    return Trainer(transformer, material, settings, seed=seed)
+
+
+def _suspects(examples: list[Example], values: list[float]) -> tuple[str, ...]:
+    """Songs whose loss is not finite; all of the step if it only shows in the gradients."""
+    bad = [example.name for example, value in zip(examples, values, strict=True) if not math.isfinite(value)]
+    return tuple(dict.fromkeys(bad or [example.name for example in examples]))

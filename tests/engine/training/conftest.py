@@ -1,0 +1,132 @@
+"""A transformer of two small layers, songs made of random latents, and settings to train one on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from diffusers import AceStepTransformer1DModel
+
+from sidestep_tui.engine import trainer
+from sidestep_tui.engine.batches import SongStore
+from sidestep_tui.engine.trainer import Material, Trainer
+from sidestep_tui.schema.settings import Settings
+
+WIDTH = 32
+
+
+@dataclass
+class FakeSong:
+    """An encoded song in memory."""
+
+    name: str
+    frames: int
+    tokens: int
+    fill: float | None = None
+
+    def latents(self) -> torch.Tensor:
+        source = torch.Generator().manual_seed(self.frames * 1000 + self.tokens)
+        made = torch.randn((self.frames, 64), generator=source)
+        return made if self.fill is None else torch.full_like(made, self.fill)
+
+    def condition(self) -> torch.Tensor:
+        source = torch.Generator().manual_seed(self.tokens)
+        return torch.randn((self.tokens, WIDTH), generator=source)
+
+
+def make_transformer(layers: int = 2, seed: int = 0) -> AceStepTransformer1DModel:
+    """The model class of ACE-Step 1.5 in miniature, with the same weights every time."""
+    torch.manual_seed(seed)
+    transformer = AceStepTransformer1DModel(
+        hidden_size=WIDTH,
+        intermediate_size=64,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        in_channels=192,
+        audio_acoustic_hidden_dim=64,
+        sliding_window=16,
+        encoder_hidden_size=WIDTH,
+    )
+    return transformer.eval()
+
+
+def make_settings(**groups: dict[str, Any]) -> Settings:
+    """Settings for a few quick steps; `groups` override."""
+    values: dict[str, dict[str, Any]] = {
+        "data": {"crop_seconds": 2.0},
+        "adapter": {"rank": 4, "alpha": 8.0},
+        "optim": {"lr": 1e-2, "warmup_steps": 0},
+        "train": {"epochs": 3, "accumulation": 2, "best_after": 0},
+        "memory": {"device": "cpu", "gradient_checkpointing": False},
+    }
+    for group, fields in groups.items():
+        values[group] = {**values.get(group, {}), **fields}
+    return Settings.model_validate(values)
+
+
+def make_material(songs: list[FakeSong], *, dtype: torch.dtype = torch.float32) -> Material:
+    """What a trainer needs besides the model."""
+    silence = torch.randn((1, 100, 64), generator=torch.Generator().manual_seed(7))
+    return Material(
+        store=SongStore(songs, "ram", 0),
+        silence=silence,
+        null_condition=torch.randn((1, 1, WIDTH), generator=torch.Generator().manual_seed(8)),
+        timestep_mu=-0.4,
+        timestep_sigma=1.0,
+        device=torch.device("cpu"),
+        dtype=dtype,
+    )
+
+
+SONGS = [
+    FakeSong("a", 120, 9),
+    FakeSong("b", 120, 9),
+    FakeSong("c", 80, 12),
+    FakeSong("d", 31, 9),
+    FakeSong("e", 90, 9),
+]
+
+
+@pytest.fixture
+def new_transformer() -> Callable[..., AceStepTransformer1DModel]:
+    return make_transformer
+
+
+@pytest.fixture
+def new_settings() -> Callable[..., Settings]:
+    return make_settings
+
+
+@pytest.fixture
+def new_material() -> Callable[..., Material]:
+    return make_material
+
+
+@pytest.fixture
+def new_song() -> type[FakeSong]:
+    return FakeSong
+
+
+@pytest.fixture
+def songs() -> list[FakeSong]:
+    return list(SONGS)
+
+
+@pytest.fixture
+def new_trainer() -> Callable[..., Trainer]:
+    """`new_trainer(songs=…, settings=…)`: a trainer over a fresh small transformer."""
+
+    def build(
+        settings: Settings | None = None, songs: list[FakeSong] | None = None, dtype: torch.dtype = torch.float32
+    ) -> Trainer:
+        chosen = settings or make_settings()
+        transformer = make_transformer().to(dtype)
+        material = make_material(songs or SONGS, dtype=dtype)
+        return trainer.build(transformer, material, chosen, seed=chosen.train.seed)
+
+    return build
