@@ -161,7 +161,8 @@ def toml_text(
 
     document = tomlkit.document()
     for line in comment.splitlines():
-        document.add(tomlkit.comment(line) if line.strip() else tomlkit.nl())
+        printable = "".join(char for char in line if char.isprintable()).strip()
+        document.add(tomlkit.comment(printable) if printable else tomlkit.nl())
     if comment:
         document.add(tomlkit.nl())
     for key, value in (head or {}).items():

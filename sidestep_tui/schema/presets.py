@@ -66,19 +66,22 @@ def find(name_or_path: str | Path) -> Preset:
         or wanted.endswith((".toml", ".json", ".yaml", ".yml"))
     ):
         return read(Path(wanted).expanduser(), source="file")
-    for directory, source in _places():
-        candidate = directory / f"{wanted}.toml"
-        if _NAME.fullmatch(wanted) and candidate.is_file():
-            return read(candidate, source=source)
+    named = _named(wanted)
+    if named is not None:
+        return read(named[0], source=named[1])
     if (Path(wanted) / "run.toml").is_file():
         return read(Path(wanted), source="file")
-    names = [preset.name for preset in list_presets()]
-    hint = text.did_you_mean(wanted, names) or f"There are {text.listing(names, most=20)}."
-    raise SettingsError(f"There is no preset '{wanted}'.", "", hint)
+    raise _unknown(wanted)
 
 
 def read(path: Path, *, source: Source = "file") -> Preset:
     """Read one preset file; a SettingsError lists every problem in it with its line."""
+    preset = _read_alone(path, source)
+    return _extended(preset) if preset.extends else preset
+
+
+def _read_alone(path: Path, source: Source) -> Preset:
+    """A preset without what it extends."""
     if path.is_dir() and (path / "run.toml").is_file():
         path = path / "run.toml"
     if path.suffix.lower() in (".json", ".yaml", ".yml"):
@@ -102,8 +105,7 @@ def read(path: Path, *, source: Source = "file") -> Preset:
         source=document.source,
         hint="Correct the file and try again.",
     )
-    preset = Preset(path.stem, path, source, description, own, requires, extends, own)
-    return _extended(preset, document) if extends else preset
+    return Preset(path.stem, path, source, description, own, requires, extends, own)
 
 
 def list_presets() -> list[Preset]:
@@ -196,17 +198,15 @@ def _run_preset(document: Document) -> Preset:
     return Preset(name, document.path, "file", description, values, {}, "", values, is_run=True)
 
 
-def _extended(preset: Preset, document: Document) -> Preset:
-    line = document.line_of("extends")
-    where = f"Line {line} of {document.source} says so." if line else f"{document.source} says so."
+def _extended(preset: Preset) -> Preset:
+    where = f"{paths.shorten(preset.path)} says so in 'extends'."
     if preset.extends == preset.name:
         raise SettingsError(f"The preset '{preset.name}' extends itself.", where, "Name another preset, or none.")
-    try:
-        base = find(preset.extends) if _NAME.fullmatch(preset.extends) else None
-    except SettingsError as error:
-        raise SettingsError(error.title, " ".join(filter(None, (where, error.message))), error.hint) from error
-    if base is None:
-        raise SettingsError(f"'{preset.extends}' is not the name of a preset.", where, "Extend a preset by its name.")
+    found = _named(preset.extends)
+    if found is None:
+        unknown = _unknown(preset.extends)
+        raise SettingsError(unknown.title, where, unknown.hint)
+    base = _read_alone(*found)
     if base.extends:
         raise SettingsError(
             f"The preset '{preset.name}' extends '{base.name}', which extends another.",
@@ -214,6 +214,22 @@ def _extended(preset: Preset, document: Document) -> Preset:
             f"Extend '{base.extends}' instead.",
         )
     return replace(preset, values={**base.values, **preset.own}, requires={**base.requires, **preset.requires})
+
+
+def _named(name: str) -> tuple[Path, Source] | None:
+    """The file of the preset of that name, the user's own first."""
+    for directory, source in _places():
+        if _NAME.fullmatch(name) and (directory / f"{name}.toml").is_file():
+            return directory / f"{name}.toml", source
+    return None
+
+
+def _unknown(name: str) -> SettingsError:
+    names = [
+        path.stem for directory, _ in reversed(_places()) for path in sorted(directory.glob("*.toml"), key=_list_order)
+    ]
+    hint = text.did_you_mean(name, names) or f"There are {text.listing(names, most=20)}."
+    return SettingsError(f"There is no preset '{name}'.", "", hint)
 
 
 def _head_text(document: Document, key: str, problems: list[Problem]) -> str:
