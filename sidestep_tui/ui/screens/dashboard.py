@@ -223,6 +223,7 @@ class DashboardScreen(RunCommands):
             state=self.shown,
             name=self.run_dir.name,
             now=self.clock(),
+            folder=self.run_dir.path,
             liveness=self.liveness,
             heartbeat=self.heartbeat,
             rate_hz=self.governor.rate_hz,
@@ -258,10 +259,10 @@ class DashboardScreen(RunCommands):
     @staticmethod
     def _fit_height(widget: Rows, rows: list[Row]) -> None:
         """Put rows into a widget as high as its content; a relayout only when their number changes."""
-        taller = len(rows) != len(widget.rows)
+        frame = widget.gutter.height
+        if len(rows) != len(widget.rows):
+            widget.styles.height = len(rows) + frame
         widget.put(rows)
-        if taller:
-            widget.refresh(layout=True)
 
     def _announce(self, view: panels.View) -> None:
         if self.caught_up:

@@ -22,7 +22,8 @@ def verdict_rows(view: View, death: Death | None, run_dir: RunDir, width: int) -
     """The explanation of an end that was not the planned one; empty for runs that go on or are done."""
     state = view.state
     if death is not None:
-        return _told(death.cause, death.hint, view, width, "bad", death)
+        going_on = f"Resume it from step {death.resume_step}."  # The key row says it again.
+        return _told(death.cause, death.hint.removesuffix(going_on), view, width, "bad", death)
     if view.live or state.ended is None:
         return []
     if state.error is not None and state.status in _UNPLANNED:

@@ -13,7 +13,7 @@ from sidestep_tui.ui.widgets.panels import measure
 from sidestep_tui.ui.widgets.rows import Row, Span, fit, row, width_of
 from sidestep_tui.ui.widgets.status import condition
 
-_STATUS = 15
+_STATUS = 17
 _STEPS = 17
 _LOSS = 9
 _AGE = 11
@@ -57,7 +57,7 @@ def title_row(width: int) -> Row:
 
 def _name_width(width: int) -> int:
     """The names take what the fixed columns leave, within reason."""
-    return min(max(width - _STATUS - _STEPS - _LOSS - _AGE - 3, 12), 32)
+    return min(max(width - _STATUS - _STEPS - _LOSS - _AGE - 3, 12), 30)
 
 
 def _folder_width(width: int) -> int:

@@ -81,11 +81,11 @@ def _log_scale(low: float, high: float) -> Scale:
 
 
 def _nice_step(raw: float) -> float:
-    """The smallest 1, 2 or 5 times a power of ten that is at least `raw`."""
+    """The smallest 1, 2, 2.5 or 5 times a power of ten that is at least `raw`."""
     if not raw > _SMALLEST:
         return _SMALLEST
     power = 10.0 ** math.floor(math.log10(raw))
-    for factor in (1.0, 2.0, 5.0):
+    for factor in (1.0, 2.0, 2.5, 5.0):
         if factor * power >= raw * (1 - 1e-9):
             return factor * power
     return 10.0 * power

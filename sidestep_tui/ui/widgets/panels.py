@@ -9,9 +9,10 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from sidestep_tui.core import text
+from sidestep_tui.core import paths, text
 from sidestep_tui.protocol.facts import CheckpointInfo, LogLine
 from sidestep_tui.protocol.liveness import Liveness
 from sidestep_tui.protocol.series import Series
@@ -45,6 +46,7 @@ class View:
     state: RunState
     name: str
     now: float
+    folder: Path = Path()
     liveness: Liveness | None = None
     heartbeat: float | None = None
     rate_hz: float = 2.0
@@ -118,7 +120,10 @@ def _condition_row(view: View, width: int) -> Row:
     if view.live or not state.is_over:
         eta = state.eta_seconds(view.now) if view.live else None
         right += [("  eta ", "muted"), (f"{text.duration(eta) if eta is not None else '–':>9}", "")]
-    right.append((f"  {_rate(view):>9} ", "warn" if view.frozen or view.slowed else "muted"))
+    if view.live or view.frozen:
+        right.append((f"  {_rate(view):>9} ", "warn" if view.frozen or view.slowed else "muted"))
+    else:
+        right.append((" ", ""))
     return spread(row(*left), row(*right), width)
 
 
@@ -167,16 +172,17 @@ def _numbers_row(view: View, width: int) -> Row:
         (" loss", "muted"), (measure(now, 8), "bad" if bad else "strong"),
         ("  ema", "muted"), (measure(ema, 7), ""),
         ("  best", "muted"), (measure(best.loss if best else None, 7), ""),
-        (f" @ {best.step:,}" if best else "", "muted"),
+        ((f" @ {best.step:,}" if best else " @ –").ljust(3 + len(text.thousands(state.total_steps))), "muted"),
         ("  lr", "muted"), (learning_rate(newest(state, "lr")).rjust(9), ""),
         ("  grad", "muted"), (measure(newest(state, "grad_norm"), 7, 2), ""),
     ]  # fmt: skip
     if width >= 100:
-        cells += _speed(state)
+        cells += _speed(view)
     return row(*cells)
 
 
-def _speed(state: RunState) -> list[Span]:
+def _speed(view: View) -> list[Span]:
+    state = view.state
     pace = state.seconds_per_step()
     if pace is None or pace <= 0:
         steps, unit = "–", "steps/s"
@@ -184,12 +190,11 @@ def _speed(state: RunState) -> list[Span]:
         steps, unit = f"{1 / pace:.2f}", "steps/s"
     else:
         steps, unit = f"{pace:.2f}", "s/step"
-    return [
-        (f"{measure(newest(state, 'samples_per_s'), 9, 2)}", ""),
+    speed: list[Span] = [
+        (measure(newest(state, "samples_per_s"), 9, 2), ""),
         (" samples/s", "muted"),
-        (f"{steps:>8}", ""),
-        (f" {unit}", "muted"),
     ]
+    return [*speed, (f"{steps:>8}", ""), (f" {unit}", "muted")] if view.live else speed
 
 
 def _notice_row(view: View, *, wide: bool) -> Row:
@@ -197,16 +202,18 @@ def _notice_row(view: View, *, wide: bool) -> Row:
     if view.notice:
         return ((" ", ""), *view.notice)
     state = view.state
+    if state.status == "finished" and state.adapters:
+        return row((" adapter  ", "muted"), paths.shorten(view.folder / state.adapters[-1].path))
     if not wide:
-        return _machine_row(state)
+        return _machine_row(view)
     newest = state.checkpoints[-1] if state.checkpoints else None
     if newest is None:
         return ((" no checkpoint yet", "muted"),)
     return row((f" last checkpoint  step {newest.step:,} at {clock(newest.t)} ({newest.reason})", "muted"))
 
 
-def _machine_row(state: RunState) -> Row:
-    cells = _speed(state)
+def _machine_row(view: View) -> Row:
+    state, cells = view.state, _speed(view)
     cells[0] = (" " + cells[0][0].strip(), "")
     if state.gpus:
         gpu = state.gpus[0]
@@ -325,12 +332,15 @@ def checkpoint_rows(view: View, *, offset: int = 0) -> list[Row]:
     ]
     rows += [_checkpoint_row(item, mark) for item in reversed(state.checkpoints)]
     if not rows:
-        rows = [row(("none yet; c saves one now" if view.live and not view.readonly else "none", "muted"))]
+        saves = state.status in ("running", "paused") and view.live and not view.readonly
+        rows = [row(("none yet; c saves one now" if saves else "none yet" if view.live else "none", "muted"))]
     return rows[offset:] if offset < len(rows) else rows[-1:]
 
 
 def _checkpoint_row(item: CheckpointInfo, mark: str) -> Row:
-    return row((f"{mark} ", "accent"), f"step {item.step:>8,}", (f"  {item.reason:<9.9}{clock(item.t)[:5]:>7}", "muted"))
+    return row(
+        (f"{mark} ", "accent"), f"step {item.step:>8,}", (f"  {item.reason:<9.9}{clock(item.t)[:5]:>7}", "muted")
+    )
 
 
 _LEVEL_STYLE = {"warning": "warn", "error": "bad", "critical": "bad"}

@@ -137,7 +137,7 @@ def draw(figure: Figure, width: int, height: int) -> Drawing:
     scale = braille.scale_for((v for bucket in raw if bucket for v in bucket[:2]), log=figure.log)
     cursor = axis.column(figure.cursor) if figure.cursor is not None else None
     spans = _curve(raw, smooth, scale, columns, plot_height, cursor=cursor, ascii_only=figure.ascii_only)
-    labels = _labels(scale, plot_height)
+    labels = _labels(scale, plot_height) if any(measured) else {}
     rows: list[Row] = []
     for y, line in enumerate(spans):
         label = labels.get(y, "")
@@ -147,7 +147,7 @@ def draw(figure: Figure, width: int, height: int) -> Drawing:
         rows[plot_height // 2] = (*rows[plot_height // 2][:1], (figure.empty.center(columns), "muted"))
     if height >= 3:
         rows.append(_marker_row(figure, axis))
-        rows.append(_step_row(axis, figure.ascii_only))
+        rows.append(_step_row(axis) if any(measured) else ())
     return Drawing(rows[:height], axis, measured)
 
 
@@ -173,7 +173,7 @@ def _curve(
 def _labels(scale: braille.Scale, height: int) -> dict[int, str]:
     """Numbers beside the rows where round values lie."""
     labels: dict[int, str] = {}
-    for tick in scale.ticks(max(height // 2, 2)):
+    for tick in scale.ticks(max(height // 3, 3)):
         share = scale.fraction(tick)
         if share is not None:
             labels[min(height - 1 - math.floor(share * height), height - 1) if share < 1 else 0] = axis_number(tick)
@@ -212,7 +212,7 @@ def _marker_row(figure: Figure, axis: Axis) -> Row:
     return tuple(span for span in (*spans, (rest, "muted")) if span[0])
 
 
-def _step_row(axis: Axis, ascii_only: bool) -> Row:
+def _step_row(axis: Axis) -> Row:
     """Round step numbers at their columns."""
     labels = [" "] * (axis.columns + LABEL_WIDTH + 2)
     scale = braille.Scale(axis.start, max(axis.end - axis.width, axis.start + 1))
