@@ -218,7 +218,7 @@ def _translate_targets(state: _Translation, keys: Mapping[str, str]) -> None:
         keys = {leaf: key for leaf, key in keys.items() if leaf not in split}
     for key in keys.values():
         names = _names(state.source[key])
-        if names is None:
+        if not names:
             state.refuse(key, f"must be a list of module names, not {_shown(state.source[key])}")
             continue
         known = {name: target for name in names if (target := projection_of(name)) is not None}

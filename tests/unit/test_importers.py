@@ -1,0 +1,403 @@
+"""Presets of other trainers: every key is reported, nothing is dropped silently, nothing hostile gets in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidestep_tui.core.errors import SettingsError
+from sidestep_tui.schema import presets, rules
+from sidestep_tui.schema.fields import fields_by_path
+from sidestep_tui.schema.import_keys import MEANINGS, TARGET_KEYS, Take
+from sidestep_tui.schema.importers import ImportReport, import_preset
+from sidestep_tui.schema.layers import Layer, resolve
+from sidestep_tui.schema.run import RunFile, write_run
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+SIDE_STEP: dict[str, Any] = {
+    "name": "my voice",
+    "description": "For one voice.",
+    "adapter_type": "lora",
+    "rank": 16,
+    "alpha": 32,
+    "dropout": 0.1,
+    "target_modules_str": "q_proj k_proj v_proj o_proj",
+    "attention_type": "both",
+    "target_mlp": True,
+    "bias": "none",
+    "use_dora": False,
+    "learning_rate": "3e-4",
+    "batch_size": 1,
+    "gradient_accumulation": 8,
+    "epochs": 1000,
+    "warmup_steps": 100,
+    "max_steps": 0,
+    "weight_decay": 0.01,
+    "max_grad_norm": 1.0,
+    "seed": 42,
+    "dataset_repeats": 2,
+    "shift": 3.0,
+    "num_inference_steps": 8,
+    "optimizer_type": "adamw8bit",
+    "scheduler_type": "cosine",
+    "scheduler_formula": "",
+    "timestep_mode": "continuous",
+    "cfg_ratio": 0.15,
+    "loss_weighting": "none",
+    "snr_gamma": 5.0,
+    "save_every": 50,
+    "save_best": True,
+    "save_best_after": 200,
+    "early_stop_patience": 0,
+    "target_loss": 0.0,
+    "gradient_checkpointing": True,
+    "gradient_checkpointing_ratio": 1.0,
+    "offload_encoder": True,
+    "crop_mode": "seconds",
+    "chunk_duration": 60,
+    "ema_decay": 0,
+    "val_split": 0.1,
+    "lokr_factor": -1,
+    "mystery": 3,
+}
+LORA_TRAINER: dict[str, Any] = {
+    "_description": "Minimal.",
+    "adapter_type": "lora",
+    "optimizer_type": "adamw8bit",
+    "scheduler_type": "constant_with_warmup",
+    "learning_rate": 1e-4,
+    "batch_size": 1,
+    "gradient_accumulation_steps": 8,
+    "max_epochs": 100,
+    "save_every_n_epochs": 25,
+    "warmup_steps": 50,
+    "max_grad_norm": 1.0,
+    "gradient_checkpointing": True,
+    "encoder_offloading": True,
+    "torch_compile": False,
+    "max_latent_length": 750,
+    "lora_r": 16,
+    "lora_alpha": 32,
+    "lora_dropout": 0.1,
+    "cfg_dropout_prob": 0.15,
+    "loss_weighting": "none",
+    "auto_save_best_after": 200,
+    "attention_type": "self",
+}
+YAML = """
+model_name: "x"
+output_dir: "./lora_output"
+lora:
+  rank: 32              # Higher = more capacity
+  alpha: 64
+  dropout: 0.1
+  target_modules: ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"]
+training:
+  epochs: 50
+  batch_size: 1
+  gradient_accumulation: 8
+  learning_rate: 1e-4
+  lr_scheduler: "cosine"
+  warmup_steps: 100
+  max_grad_norm: 1.0
+data:
+  train_dir: "./training_data"
+  validation_split: 0.1
+  max_duration: 60
+  augmentation:
+    pitch_shift: true
+    add_noise: false
+precision: "bf16"
+gradient_checkpointing: true
+"""
+
+
+def _import(tmp_path: Path, content: Any, name: str = "theirs.json") -> ImportReport:
+    path = tmp_path / name
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return import_preset(path)
+
+
+def _rows(report: ImportReport) -> dict[str, tuple[str, str]]:
+    return {row.key: (row.verdict, row.detail) for row in report.rows}
+
+
+def test_a_side_step_preset_is_translated(tmp_path: Path) -> None:
+    report = _import(tmp_path, SIDE_STEP)
+    assert (report.source_format, report.name, report.description) == ("Side-Step JSON", "my_voice", "For one voice.")
+    assert report.values == {
+        "adapter.kind": "lora",
+        "adapter.rank": 16,
+        "adapter.alpha": 32.0,
+        "adapter.dropout": 0.1,
+        "adapter.attention": "both",
+        "adapter.mlp": True,
+        "adapter.projections": ("q", "k", "v", "o"),
+        "optim.lr": 3e-4,
+        "optim.optimizer": "adamw8bit",
+        "optim.schedule": "cosine",
+        "optim.warmup_steps": 100,
+        "optim.weight_decay": 0.01,
+        "optim.max_grad_norm": 1.0,
+        "train.batch_size": 1,
+        "train.accumulation": 8,
+        "train.epochs": 1000,
+        "train.max_steps": 0,
+        "train.seed": 42,
+        "train.timesteps": "model",
+        "train.condition_dropout": 0.15,
+        "train.loss_weighting": "none",
+        "train.snr_gamma": 5.0,
+        "train.best_after": 200,
+        "train.patience": 0,
+        "data.repeats": 2,
+        "data.crop_seconds": 60.0,
+        "memory.gradient_checkpointing": True,
+        "output.save_every_epochs": 50,
+    }
+    rows = _rows(report)
+    assert set(rows) == set(SIDE_STEP)
+    refused = {row.key for row in report.refused}
+    assert refused == {"shift", "num_inference_steps", "val_split", "lokr_factor", "mystery"}
+    assert rows["rank"] == ("taken", "adapter.rank = 16")
+    assert rows["timestep_mode"] == ("translated", "train.timesteps = model")
+
+
+def test_an_ace_lora_trainer_preset_is_translated_and_made_possible(tmp_path: Path) -> None:
+    report = _import(tmp_path, LORA_TRAINER, "vram 8gb.json")
+    assert (report.source_format, report.name, report.description) == ("ace-lora-trainer JSON", "vram_8gb", "Minimal.")
+    rows = _rows(report)
+    assert set(rows) == set(LORA_TRAINER)
+    assert rows["max_latent_length"] == ("translated", "data.crop_seconds = 30 (750 frames at 25 per second)")
+    assert rows["scheduler_type"] == ("translated", "optim.schedule = constant")
+    assert rows["auto_save_best_after"][0] == "translated"
+    assert "200 lies behind the last of 100 epochs" in rows["auto_save_best_after"][1]
+    assert report.values["train.best_after"] == 50
+    assert report.values["adapter.rank"] == 16
+    assert report.values["adapter.attention"] == "self"
+    assert report.refused == []
+    assert rules.check(resolve([Layer("imported", report.values)]).settings) == []
+
+
+def test_a_training_yaml_is_translated(tmp_path: Path) -> None:
+    report = _import(tmp_path, YAML, "train_config.yaml")
+    rows = _rows(report)
+    assert report.source_format == "training YAML"
+    assert report.values["optim.lr"] == 1e-4, "YAML reads 1e-4 as text"
+    assert report.values["data.crop_seconds"] == 60.0
+    assert report.values["memory.precision"] == "bfloat16"
+    assert (report.values["adapter.mlp"], report.values["adapter.projections"]) == (True, ("q", "k", "v", "o"))
+    assert rows["lora.target_modules"][0] == "translated"
+    assert rows["data.augmentation.pitch_shift"][0] == "refused"
+    assert rows["data.augmentation.add_noise"][0] == "taken"
+    assert {row.key for row in report.refused} == {
+        *("model_name", "output_dir", "data.train_dir", "data.validation_split", "data.augmentation.pitch_shift"),
+    }
+
+
+def test_names_of_a_diffusers_script_are_translated(tmp_path: Path) -> None:
+    report = _import(
+        tmp_path,
+        {
+            "rank": 64,
+            "lora_alpha": 32,
+            "target_modules": ["to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2"],
+            "mixed_precision": "bf16",
+            "train_batch_size": 2,
+            "gradient_accumulation_steps": 2,
+            "learning_rate": 0.00007,
+            "lr_scheduler": "cosine",
+            "lr_warmup_steps": 100,
+            "num_workers": 4,
+            "seed": -1,
+        },
+    )
+    assert report.values["adapter.projections"] == ("q", "k", "v", "o")
+    assert report.values["adapter.attention"] == "both"
+    assert report.values["adapter.mlp"] is True
+    assert (report.values["optim.lr"], report.values["train.batch_size"], report.values["train.seed"]) == (7e-5, 2, -1)
+    assert [row.key for row in report.refused] == ["num_workers"]
+
+
+@pytest.mark.parametrize(
+    ("targets", "attention", "projections", "mlp"),
+    [
+        ("q_proj v_proj", "both", ("q", "v"), None),
+        (["self_attn.q_proj", "self_attn.o_proj"], "self", ("q", "o"), None),
+        (["layers.3.cross_attn.to_v"], "cross", ("v",), None),
+        (["self_attn.q_proj", "cross_attn.k_proj"], "both", ("q", "k"), None),
+        ("gate_proj,up_proj,down_proj", "none", None, True),
+        (["linear_q", "to_q", "to_out.0"], "both", ("q", "o"), None),
+    ],
+)
+def test_target_names_become_attention_and_projections(
+    tmp_path: Path, targets: Any, attention: str, projections: Any, mlp: Any
+) -> None:
+    values = _import(tmp_path, {"target_modules": targets}).values
+    assert values["adapter.attention"] == attention
+    assert values.get("adapter.projections") == projections
+    assert values.get("adapter.mlp") == mlp
+
+
+def test_a_target_that_matches_nothing_is_named(tmp_path: Path) -> None:
+    report = _import(tmp_path, {"r": 8, "target_modules": ["speaker_embedder", "to_q"]})
+    assert [row.key for row in report.refused] == ["target_modules: speaker_embedder"]
+    assert report.values["adapter.projections"] == ("q",)
+
+
+def test_different_projections_for_self_and_cross_are_refused(tmp_path: Path) -> None:
+    same = {"self_target_modules_str": "q_proj k_proj", "cross_target_modules_str": "k_proj q_proj"}
+    assert _import(tmp_path, same).values["adapter.projections"] == ("q", "k")
+    other = _import(tmp_path, {**same, "cross_target_modules_str": "v_proj", "rank": 4})
+    assert {row.key for row in other.refused} == set(same)
+    assert "adapter.projections" not in other.values
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ({"max_latent_length": 1500}, 60.0),
+        ({"max_latent_length": 0}, 0.0),
+        ({"chunk_duration": 45}, 45.0),
+        ({"chunk_duration": 0, "max_latent_length": 1500}, 60.0),
+        ({"chunk_duration": 30, "max_latent_length": 0}, 30.0),
+        ({"crop_mode": "full", "chunk_duration": 60, "max_latent_length": 1500}, 0.0),
+        ({"crop_mode": "latent", "chunk_duration": 60, "max_latent_length": 1500}, 60.0),
+        ({"crop_mode": "seconds", "chunk_duration": 30, "max_latent_length": 1500}, 30.0),
+    ],
+)
+def test_crop_windows_become_seconds(tmp_path: Path, given: dict[str, Any], seconds: float) -> None:
+    report = _import(tmp_path, {"rank": 4, **given})
+    assert report.values["data.crop_seconds"] == seconds
+    assert set(given) <= set(_rows(report))
+
+
+def test_dora_as_a_switch_becomes_a_kind(tmp_path: Path) -> None:
+    report = _import(tmp_path, {"adapter_type": "lora", "use_dora": True})
+    assert report.values == {"adapter.kind": "dora"}
+    assert _rows(report)["use_dora"][0] == "translated"
+
+
+def test_kinds_and_optimizers_that_are_not_here_are_refused(tmp_path: Path) -> None:
+    report = _import(tmp_path, {"adapter_type": "lokr", "optimizer_type": "prodigy", "rank": 4})
+    assert report.values == {"adapter.rank": 4}
+    assert {row.key for row in report.refused} == {"adapter_type", "optimizer_type"}
+    assert "lora, dora" in _rows(report)["adapter_type"][1]
+
+
+def test_hostile_values_are_refused_by_key(tmp_path: Path) -> None:
+    report = _import(
+        tmp_path,
+        '{"rank": "banana", "learning_rate": -5, "optimizer_type": "nope", "batch_size": true, "epochs": 1e999,'
+        ' "seed": NaN, "lora_dropout": [1, [2]], "alpha": {"x": {"y": 1}}, "attention_type": null, "save_every": 3,'
+        ' "max_latent_length": "x", "crop_mode": 7, "target_modules": 5, "use_dora": "yes", "name": ["x"],'
+        ' "scheduler_formula": "().__class__.__base__.__subclasses__()"}',
+    )
+    assert report.values == {"output.save_every_epochs": 3}
+    assert {row.key for row in report.refused} == {
+        *("rank", "learning_rate", "optimizer_type", "batch_size", "epochs", "seed", "lora_dropout", "alpha.x.y"),
+        *("attention_type", "max_latent_length", "crop_mode", "target_modules", "use_dora", "name"),
+        "scheduler_formula",
+    }
+    assert "1–512, not 'banana'" in _rows(report)["rank"][1]
+    assert report.name == "theirs"
+
+
+def test_keys_that_are_there_twice_are_said(tmp_path: Path) -> None:
+    twice = _import(tmp_path, '{"rank": 4, "rank": 8}')
+    assert ("rank", "refused", "given twice; the last one counts") in twice.rows
+    synonyms = _import(tmp_path, {"rank": 4, "lora_r": 8, "r": 4})
+    assert synonyms.values == {"adapter.rank": 4}
+    assert _rows(synonyms)["lora_r"] == ("refused", "adapter.rank is already 4 from rank")
+    assert _rows(synonyms)["r"][0] == "taken"
+    sections = _import(tmp_path, {"a": {"target_modules": "q_proj"}, "b": {"target_modules": "v_proj"}})
+    assert _rows(sections)["a.target_modules"][0] == "refused"
+    yaml = _import(tmp_path, "rank: 4\nrank: 8\n", "twice.yml")
+    assert yaml.rows[0].detail == "given twice; the last one counts"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("x.json", "{", "not valid JSON"),
+        ("x.json", "[1]", "is not a preset"),
+        ("x.json", "{}", "is not a preset"),
+        ("x.json", '{"a": 1}', "no setting that can be taken"),
+        ("x.json", '{"rank": "banana"}', "1–512"),
+        ("x.json", "[" * 100_000, "not valid JSON"),
+        ("x.yaml", "a: [", "not valid YAML"),
+        ("x.yaml", "a: !!python/object/apply:os.system ['true']", "not valid YAML"),
+        ("x.yaml", "a: &a [1, 2]\nb: [*a, *a]\n", "aliases"),
+        ("x.yaml", "- 1\n", "is not a preset"),
+        ("x.toml", "[adapter", "not valid TOML"),
+        ("x.toml", "schema_version = 5", "newer release"),
+    ],
+)
+def test_what_is_no_preset_is_refused(tmp_path: Path, name: str, content: str, sentence: str) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        _import(tmp_path, content, name)
+    assert sentence in str(refusal.value)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="There is no file"):
+        import_preset(tmp_path / "gone.json")
+
+
+def test_one_of_our_own_keeps_what_can_be_used(tmp_path: Path) -> None:
+    content = 'schema_version = 1\nextends = "vram_12gb"\n[adapter]\nrank = 24\nrnk = 3\nalpha = -1\n'
+    report = _import(tmp_path, content, "mine.toml")
+    assert report.values == {**presets.find("vram_12gb").values, "adapter.rank": 24}
+    assert {row.key for row in report.refused} == {"adapter.rnk", "adapter.alpha"}
+    assert _rows(report)["extends"][0] == "translated"
+
+
+def test_a_run_gives_its_recipe_and_not_its_places(tmp_path: Path) -> None:
+    settings = resolve([Layer("x", {"adapter.rank": 7, "data.path": "/songs", "model.path": "/m"})]).settings
+    write_run(tmp_path / "run.toml", RunFile("drums 3", settings, extra={"fake": {"steps": 1}}))
+    report = import_preset(tmp_path / "run.toml")
+    assert (report.source_format, report.name) == ("sidestep-tui run", "drums_3")
+    assert report.values["adapter.rank"] == 7
+    assert not {"data.path", "model.path", "output.path"} & set(report.values)
+    assert {"data.path", "model.path"} <= {row.key for row in report.refused}
+
+
+def test_every_taken_key_leads_to_a_setting_that_exists() -> None:
+    for key, meaning in MEANINGS.items():
+        if isinstance(meaning, Take):
+            spec = fields_by_path()[meaning.path]
+            for value in (meaning.words or {}).values():
+                assert not spec.choices or value in spec.choices, key
+
+
+_ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+_KEYS = st.sampled_from([*MEANINGS, *TARGET_KEYS, "crop_mode", "chunk_duration", "max_latent_length", "use_dora"])
+
+
+@given(source=st.dictionaries(_KEYS | st.text(max_size=6), _ANYTHING, max_size=8))
+def test_every_key_of_any_file_is_reported_and_every_value_is_valid(
+    tmp_path_factory: pytest.TempPathFactory, source: dict[str, Any]
+) -> None:
+    path = tmp_path_factory.mktemp("any") / "any.json"
+    path.write_text(json.dumps({**source, "warmup_steps": 7, "num_warmup_steps": 7}))
+    report = import_preset(path)
+    reported = {row.key for row in report.rows}
+    for key, value in source.items():
+        inside = [row for row in reported if row.startswith((f"{key}.", f"{key}: "))]
+        assert key in reported or inside, (key, value)
+    resolve([Layer("imported", report.values)])
