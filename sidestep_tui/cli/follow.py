@@ -11,17 +11,18 @@ import click
 
 from sidestep_tui.cli import render
 from sidestep_tui.cli.plain import PlainViewer
-from sidestep_tui.core.errors import ExitCode
+from sidestep_tui.core.errors import ExitCode, RunError
 from sidestep_tui.launch import failures
 from sidestep_tui.launch.start import Launched
 from sidestep_tui.protocol import inbox
 from sidestep_tui.protocol.events import Event, encode
-from sidestep_tui.protocol.liveness import Liveness, explain_death, liveness
+from sidestep_tui.protocol.liveness import Liveness, explain_death, liveness, tail_of_log
 from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.protocol.tail import Tail
 
 _POLL_SECONDS = 0.1
 _LIVENESS_SECONDS = 1.0
+_LONGEST_BIRTH_SECONDS = 60.0
 
 Show = Callable[[Sequence[Event]], None]
 
@@ -157,6 +158,7 @@ def _tell(run_dir: RunDir, viewer: PlainViewer, tail: Tail, *, as_json: bool) ->
     else:
         viewer.show(past)
     if life is Liveness.FRESH:
+        _refuse_if_never_began(run_dir)
         render.say(f"No engine has begun in {run_dir.name} yet; waiting. Ctrl-C leaves.")
     show: Show = write_events if as_json else viewer.show
     looked = time.monotonic()
@@ -172,6 +174,22 @@ def _tell(run_dir: RunDir, viewer: PlainViewer, tail: Tail, *, as_json: bool) ->
     history.note(events)
     show(events)
     return _exit_code(run_dir, history)
+
+
+def _refuse_if_never_began(run_dir: RunDir) -> None:
+    """An engine takes the lock within a second or two; one that has not after a minute never will."""
+    try:
+        age = time.time() - run_dir.run_toml.stat().st_mtime
+    except FileNotFoundError:
+        return
+    if age < _LONGEST_BIRTH_SECONDS:
+        return
+    words = tail_of_log(run_dir)
+    raise RunError(
+        f"No engine ever began in {run_dir.name}.",
+        "\n".join(["The last lines of its log:", *(f"  {line}" for line in words)]) if words else "It left no log.",
+        f"Start it with `sidestep-tui resume {run_dir.path}`.",
+    )
 
 
 def _exit_code(run_dir: RunDir, history: _History) -> int:

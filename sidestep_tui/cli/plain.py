@@ -32,6 +32,8 @@ class PlainViewer:
         self._last_step_t = -math.inf
         self._last_percent = -1
         self._last_progress_t = -math.inf
+        self._last_phase = ""
+        self._has_trained = False
         self._unsaid_step: Event | None = None
 
     def show(self, events: Sequence[Event]) -> None:
@@ -99,6 +101,8 @@ class PlainViewer:
     def _session(self, event: Event, _: str) -> None:
         self._last_step_t = self._last_progress_t = -math.inf
         self._last_percent = -1
+        self._has_trained = False
+        self._last_phase = ""
         self._header()
         resumed = event.get("resumed_from")
         if isinstance(resumed, int):
@@ -108,18 +112,21 @@ class PlainViewer:
         phase = self.state.phase
         t = _time(event)
         is_new = phase.name != before
-        if phase.name == "training" and not is_new:
-            return
+        if phase.name == "training" and self._has_trained:
+            return  # Back from saving: the next step says so.
+        self._has_trained = self._has_trained or phase.name == "training"
         complete = phase.total > 0 and phase.done >= phase.total
         if not is_new and not complete and t - self._last_progress_t < _SECONDS_BETWEEN_PROGRESS:
             return
-        self._last_progress_t = t
         words = [phase.name.replace("_", " ")]
         if phase.total > 1:
             words.append(self._of(phase.done, phase.total))
         if phase.detail:
             words.append(phase.detail)
-        self._line(event, "  ".join(words))
+        message = "  ".join(words)
+        if message != self._last_phase:
+            self._last_progress_t, self._last_phase = t, message
+            self._line(event, message)
 
     def _step(self, event: Event, _: str) -> None:
         state = self.state
