@@ -197,13 +197,8 @@ _FAMILIES: tuple[tuple[str, Refuse], ...] = (
 )
 # Keys of which several decide one setting together.
 CROP_KEYS = ("crop_mode", "chunk_duration", "max_latent_length")
-TARGET_KEYS = (
-    "target_modules",
-    "target_modules_str",
-    "lora_target_modules",
-    "self_target_modules_str",
-    "cross_target_modules_str",
-)
+SPLIT_TARGET_KEYS = {"self": "self_target_modules_str", "cross": "cross_target_modules_str"}
+TARGET_KEYS = ("target_modules", "target_modules_str", "lora_target_modules", *SPLIT_TARGET_KEYS.values())
 ABOUT_KEYS = ("name", "description", "_description", "schema_version", "version")
 
 _PROJECTIONS = {

@@ -20,6 +20,7 @@ from sidestep_tui.schema.import_keys import (
     CROP_KEYS,
     FRAMES_PER_SECOND,
     MEANINGS,
+    SPLIT_TARGET_KEYS,
     TARGET_KEYS,
     Fixed,
     Refuse,
@@ -209,31 +210,53 @@ def _other_crop(state: _Translation, keys: Mapping[str, str], leaf: str) -> bool
 
 def _translate_targets(state: _Translation, keys: Mapping[str, str]) -> None:
     """Names of modules → which attention, which projections, and whether the feed-forward layers learn."""
-    wanted: dict[str, set[str]] = {"self": set(), "cross": set(), "both": set()}
-    mlp = False
-    split = [leaf for leaf in keys if leaf.startswith(("self_", "cross_"))]
-    if split and not _same_split(state, keys):
-        for leaf in split:
-            state.refuse(keys[leaf], "self- and cross-attention get the same projections here")
-        keys = {leaf: key for leaf, key in keys.items() if leaf not in split}
-    for key in keys.values():
+    lists: dict[str, list[str]] = {}
+    for leaf, key in keys.items():
         names = _names(state.source[key])
-        if not names:
+        if names:
+            lists[leaf] = names
+        elif state.source[key] == "" and leaf in SPLIT_TARGET_KEYS.values():
+            state.rows.append(Row(key, "taken", "empty: the common list counts"))
+        else:
             state.refuse(key, f"must be a list of module names, not {_shown(state.source[key])}")
-            continue
+    for leaf, reason in _overruled_targets(state.values.get("adapter.attention", "both"), lists).items():
+        state.refuse(keys[leaf], reason)
+        del lists[leaf]
+    wanted: dict[str, set[str]] = {"self": set(), "cross": set(), "both": set(), "mlp": set()}
+    for leaf, names in lists.items():
         known = {name: target for name in names if (target := projection_of(name)) is not None}
         for name in names:
             if name not in known:
-                state.refuse(f"{key}: {name}", "the model has no module of that name that an adapter can learn")
+                state.refuse(f"{keys[leaf]}: {name}", "the model has no module of that name that an adapter can learn")
+            elif known[name][0] == "mlp" and state.values.get("adapter.mlp") is False:
+                state.refuse(f"{keys[leaf]}: {name}", f"{state.given['adapter.mlp']} leaves the MLP layers alone")
+                del known[name]
         for where, projection in known.values():
-            if where == "mlp":
-                mlp = True
-            else:
-                wanted[where].add(projection)
+            wanted[where].add(projection)
         if known:
-            state.rows.append(Row(key, "translated", _targets_in_words(known)))
-    projections = set().union(*wanted.values())
-    _set_targets(state, wanted, projections, mlp=mlp)
+            state.rows.append(Row(keys[leaf], "translated", _targets_in_words(known)))
+    mlp = bool(wanted.pop("mlp"))
+    _set_targets(state, wanted, set().union(*wanted.values()), mlp=mlp)
+
+
+def _overruled_targets(attention: str, lists: Mapping[str, list[str]]) -> dict[str, str]:
+    """Which lists of targets do not count, and why: one set of projections serves both attentions here."""
+    overruled = {
+        leaf: f"without effect: attention is {attention}"
+        for side, leaf in SPLIT_TARGET_KEYS.items()
+        if leaf in lists and attention not in ("both", side)
+    }
+    split = [leaf for leaf in SPLIT_TARGET_KEYS.values() if leaf in lists and leaf not in overruled]
+    if not split:
+        return overruled
+    common = next((leaf for leaf in lists if leaf not in SPLIT_TARGET_KEYS.values()), "")
+    sides = [leaf for side, leaf in SPLIT_TARGET_KEYS.items() if attention in ("both", side)]
+    per_side = [sorted(lists.get(leaf, lists.get(common, []))) for leaf in sides]
+    if per_side[0] != per_side[-1]:
+        overruled.update(dict.fromkeys(split, "self- and cross-attention get the same projections here"))
+    elif common and sorted(lists[common]) != per_side[0]:
+        overruled[common] = f"overruled by {split[0]}"
+    return overruled
 
 
 def _set_targets(state: _Translation, wanted: Mapping[str, set[str]], projections: set[str], *, mlp: bool) -> None:
@@ -254,11 +277,6 @@ def _set_targets(state: _Translation, wanted: Mapping[str, set[str]], projection
         state.values["adapter.attention"] = "cross"
     else:
         state.values["adapter.attention"] = "both"
-
-
-def _same_split(state: _Translation, keys: Mapping[str, str]) -> bool:
-    lists = [_names(state.source[key]) for leaf, key in keys.items() if leaf.startswith(("self_", "cross_"))]
-    return all(names is not None and sorted(names) == sorted(lists[0] or []) for names in lists)
 
 
 def _targets_in_words(known: Mapping[str, tuple[str, str]]) -> str:

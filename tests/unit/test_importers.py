@@ -256,12 +256,50 @@ def test_a_target_that_matches_nothing_is_named(tmp_path: Path) -> None:
     assert report.values["adapter.projections"] == ("q",)
 
 
-def test_different_projections_for_self_and_cross_are_refused(tmp_path: Path) -> None:
-    same = {"self_target_modules_str": "q_proj k_proj", "cross_target_modules_str": "k_proj q_proj"}
-    assert _import(tmp_path, same).values["adapter.projections"] == ("q", "k")
-    other = _import(tmp_path, {**same, "cross_target_modules_str": "v_proj", "rank": 4})
-    assert {row.key for row in other.refused} == set(same)
-    assert "adapter.projections" not in other.values
+@pytest.mark.parametrize(
+    ("given", "projections", "refused"),
+    [
+        ({"self_target_modules_str": "q_proj k_proj", "cross_target_modules_str": "k_proj q_proj"}, ("q", "k"), set()),
+        ({"target_modules_str": "q_proj v_proj", "self_target_modules_str": ""}, ("q", "v"), set()),
+        (
+            {"self_target_modules_str": "q_proj", "cross_target_modules_str": "v_proj"},
+            None,
+            {"self_target_modules_str", "cross_target_modules_str"},
+        ),
+        (
+            {"attention_type": "self", "self_target_modules_str": "q_proj", "cross_target_modules_str": "v_proj"},
+            ("q",),
+            {"cross_target_modules_str"},
+        ),
+        (
+            {
+                "target_modules_str": "q_proj k_proj v_proj o_proj",
+                "self_target_modules_str": "q_proj",
+                "cross_target_modules_str": "q_proj",
+            },
+            ("q",),
+            {"target_modules_str"},
+        ),
+        (
+            {"target_modules_str": "k_proj v_proj", "self_target_modules_str": "q_proj"},
+            ("k", "v"),
+            {"self_target_modules_str"},
+        ),
+    ],
+)
+def test_separate_targets_for_self_and_cross_attention(
+    tmp_path: Path, given: dict[str, str], projections: Any, refused: set[str]
+) -> None:
+    report = _import(tmp_path, {"rank": 4, **given})
+    assert report.values.get("adapter.projections") == projections
+    assert {row.key for row in report.refused} == refused
+    assert set(given) <= set(_rows(report))
+
+
+def test_mlp_targets_against_an_explicit_no_are_refused(tmp_path: Path) -> None:
+    report = _import(tmp_path, {"target_mlp": False, "target_modules": ["q_proj", "up_proj"]})
+    assert report.values["adapter.mlp"] is False
+    assert [row.key for row in report.refused] == ["target_modules: up_proj"]
 
 
 @pytest.mark.parametrize(
