@@ -1,0 +1,109 @@
+"""Finding checkpoints, and remembering what was used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sidestep_tui.core import paths
+from sidestep_tui.core.errors import ModelError
+from sidestep_tui.launch import discover, hardware, memory, models
+from sidestep_tui.launch.gpus import Device
+from sidestep_tui.schema.settings import Settings
+
+from .conftest import CONFIG_XL, write_checkpoint, write_safetensors
+
+
+def test_usual_folders_are_searched(checkpoint: Path, home: Path) -> None:
+    write_checkpoint(home / "ACE-Step-1.5" / "checkpoints", "acestep-v15-xl-base", CONFIG_XL)
+    found = {model.name: model for model in discover.find_models()}
+    assert {name: model.variant for name, model in found.items()} == {
+        "acestep-v15-turbo": "turbo",
+        "acestep-v15-xl-base": "xl-base",
+    }
+    assert found["acestep-v15-turbo"].path == checkpoint.resolve()
+    assert found["acestep-v15-xl-base"].shape == memory.SHAPE_XL
+
+
+def test_a_linked_checkpoint_is_listed_once(checkpoint: Path, home: Path) -> None:
+    (home / "checkpoints" / "acestep-v15-again").symlink_to(checkpoint)
+    assert [model.path for model in discover.find_models()] == [checkpoint.resolve()]
+
+
+def test_other_folders_are_no_checkpoints(checkpoint: Path) -> None:
+    (checkpoint.parent / "acestep-v15-empty").mkdir()
+    (checkpoint.parent / "acestep-5Hz-lm-1.7B").mkdir()
+    (checkpoint.parent / "acestep-5Hz-lm-1.7B" / "config.json").write_text("{}")
+    (checkpoint.parent / "acestep-v15-broken").mkdir()
+    (checkpoint.parent / "acestep-v15-broken" / "config.json").write_text("not json")
+    assert [model.name for model in discover.find_models()] == ["acestep-v15-turbo"]
+
+
+def test_a_diffusers_folder_is_a_checkpoint(home: Path) -> None:
+    model = home / "checkpoints" / "anything"
+    write_safetensors(model / "transformer" / "diffusion_pytorch_model.safetensors", {"w": (2,)})
+    (model / "transformer" / "config.json").write_text(json.dumps(CONFIG_XL))
+    (model / "model_index.json").write_text("{}")
+    (found,) = discover.find_models()
+    assert (found.layout, found.variant) == ("diffusers", "xl-base")
+
+
+def test_recent_paths_come_newest_first_and_vanish_with_their_folder(home: Path) -> None:
+    for name in ("one", "two", "three"):
+        (home / name).mkdir()
+        discover.remember(dataset=home / name)
+    discover.remember(dataset=home / "one")
+    assert [path.name for path in discover.recent_datasets()] == ["one", "three", "two"]
+    (home / "three").rmdir()
+    assert [path.name for path in discover.recent_datasets()] == ["one", "two"]
+    assert discover.recent_models() == []
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"models": 3, "datasets": [1, null]}'])
+def test_a_damaged_recent_file_is_an_empty_one(damage: str, home: Path) -> None:
+    (paths.state_dir() / "recent.json").write_text(damage)
+    assert discover.recent_models() == []
+    assert discover.recent_datasets() == []
+    discover.remember(model=home)
+    assert discover.recent_models() == [home]
+
+
+def test_a_recent_checkpoint_is_found_from_anywhere(
+    checkpoint: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    discover.remember(model=checkpoint)
+    elsewhere = home / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert [model.path for model in discover.find_models()] == [checkpoint.resolve()]
+
+
+def test_the_folder_above_means_the_one_checkpoint_in_it(checkpoint: Path) -> None:
+    assert models.locate(str(checkpoint.parent)).path == checkpoint.resolve()
+
+
+def test_several_checkpoints_need_a_choice(checkpoint: Path) -> None:
+    write_checkpoint(checkpoint.parent, "acestep-v15-xl-base", CONFIG_XL)
+    with pytest.raises(ModelError, match="More than one"):
+        models.locate(str(checkpoint.parent))
+    assert models.locate(str(checkpoint.parent), "xl-base").name == "acestep-v15-xl-base"
+    with pytest.raises(ModelError, match="no sft checkpoint"):
+        models.locate(str(checkpoint.parent), "sft")
+
+
+@pytest.mark.parametrize("path", ["", "nowhere"])
+def test_no_model_is_refused(path: str) -> None:
+    with pytest.raises(ModelError, match="models list"):
+        models.locate(path)
+
+
+def _device(free_gib: float) -> Device:
+    return Device("cuda", "Test GPU", int(free_gib * 1024**3), int(free_gib * 1024**3))
+
+
+def test_checkpointing_goes_off_where_the_run_fits_without() -> None:
+    settings = Settings()
+    assert hardware.layer(settings, device=_device(24)).values == {"memory.gradient_checkpointing": False}
+    assert hardware.layer(settings, device=_device(6)).values == {}
