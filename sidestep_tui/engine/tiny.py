@@ -120,8 +120,9 @@ def _build_parts(settings: dict[str, Any]) -> dict[keymap.Component, Any]:
 
 
 def _build_vae() -> Any:
-    """An Oobleck VAE with the real hop. Its first stage cannot have fewer than 128 channels at 48 kHz; the largest ratio
-    comes first, so that the stages after it cost little."""
+    """An Oobleck VAE with the real hop. Its first stage needs 128 channels at 48 kHz; the largest ratio
+    comes first, so that the stages after it cost little, and the residual units at high rates add nothing, which
+    `vae.drop_identities` makes use of."""
     from diffusers import AutoencoderOobleck
 
     vae = AutoencoderOobleck(
@@ -134,6 +135,10 @@ def _build_vae() -> Any:
         sampling_rate=SAMPLE_RATE,
     )
     vae.requires_grad_(requires_grad=False).eval()
+    for block in vae.encoder.block[:3]:
+        for unit in (block.res_unit1, block.res_unit2, block.res_unit3):
+            nn.init.zeros_(unit.conv2.weight_g)
+            nn.init.zeros_(unit.conv2.bias)
     _calibrate(vae)
     return vae
 

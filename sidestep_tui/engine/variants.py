@@ -246,7 +246,7 @@ def _check_vae(vae_dir: Path) -> None:
     if (hop, channels, rate) != (HOP, LATENT_CHANNELS, SAMPLE_RATE):
         raise ModelError(
             f"{vae_dir} is not the VAE of ACE-Step 1.5.",
-            f"Hop, channels and rate are {hop}, {channels}, {rate}; {HOP}, {LATENT_CHANNELS}, {SAMPLE_RATE} are needed.",
+            f"Hop, channels, rate: {hop}, {channels}, {rate} instead of {HOP}, {LATENT_CHANNELS}, {SAMPLE_RATE}.",
             "Point model.components to the vae directory of ACE-Step 1.5.",
         )
 

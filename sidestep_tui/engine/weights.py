@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -38,7 +38,7 @@ __all__ = [
     "load_vae",
 ]
 
-Device = torch.device | str
+Device: TypeAlias = torch.device | str
 _REFETCH = "The file belongs to another model or version; download the checkpoint again."
 
 
@@ -137,7 +137,7 @@ class _PrependToken:
         self.timbre_encoder = timbre_encoder
 
     def __call__(self, _module: nn.Module, _args: tuple[Any, ...], embedded: torch.Tensor) -> torch.Tensor:
-        token: torch.Tensor = self.timbre_encoder.special_token  # type: ignore[assignment]
+        token: torch.Tensor = self.timbre_encoder.special_token
         return torch.cat([token.to(embedded).expand(embedded.shape[0], -1, -1), embedded], dim=1)
 
 

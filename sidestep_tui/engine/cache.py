@@ -1,0 +1,134 @@
+"""Encoded songs on disk: safetensors entries named by a hash of all that went into them.
+
+An entry never changes: other audio, other words or another model have another name. Entries are written whole or not
+at all, carry a checksum, and are shared by all runs. Latents are float16: at their size of one to five that is eight
+times finer than bfloat16, and half of float32.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from sidestep_tui.core import atomic
+from sidestep_tui.core.errors import DataError, ModelError
+from sidestep_tui.engine import shards
+
+Kind = Literal["latents", "text", "conditions"]
+State = Literal["present", "missing", "damaged"]
+
+_TENSOR = "value"
+_BLOCK = 1 << 20
+
+
+def digest(*parts: str | int | float) -> str:
+    """A name for what these parts determine: 32 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(parts, ensure_ascii=True).encode()).hexdigest()[:32]
+
+
+class Cache:
+    """A directory of entries."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, kind: Kind, key: str) -> Path:
+        """Where an entry is, or would be."""
+        return self.root / kind / key[:2] / f"{key}.safetensors"
+
+    def state(self, kind: Kind, key: str) -> State:
+        """Whether an entry is there and whole: header, length, name and checksum."""
+        path = self.path(kind, key)
+        if not path.is_file():
+            return "missing"
+        try:
+            file = shards.read_header(path)
+            entry = file.entries[_TENSOR]
+            with path.open("rb") as handle:
+                handle.seek(entry.begin)
+                checksum = 0
+                while block := handle.read(_BLOCK):
+                    checksum = zlib.crc32(block, checksum)
+        except (ModelError, KeyError, OSError):
+            return "damaged"
+        sound = file.metadata.get("key") == key and file.metadata.get("crc32") == f"{checksum:08x}"
+        return "present" if sound else "damaged"
+
+    def write(self, kind: Kind, key: str, value: torch.Tensor, **notes: str) -> None:
+        """Write an entry atomically; `notes` are for people who look into the file."""
+        value = value.detach().to("cpu").contiguous()
+        checksum = zlib.crc32(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+        metadata = {**notes, "key": key, "crc32": f"{checksum:08x}"}
+        atomic.write_bytes(self.path(kind, key), save({_TENSOR: value}, metadata=metadata))
+
+    def read(self, kind: Kind, key: str) -> torch.Tensor:
+        """The tensor of an entry."""
+        return read_entry(self.path(kind, key))
+
+
+def read_entry(path: Path) -> torch.Tensor:
+    """The tensor of an entry file, a copy in memory; DataError if it has gone or broken since it was checked."""
+    try:
+        with safe_open(str(path), framework="pt", device="cpu") as handle:
+            tensor: torch.Tensor = handle.get_tensor(_TENSOR)
+            return tensor.clone()
+    except (SafetensorError, OSError) as error:
+        raise DataError(
+            "An encoded song cannot be read.",
+            f"{path}: {error}",
+            "It is encoded again when the run is started again.",
+        ) from error
+
+
+def entry_shape(path: Path) -> tuple[int, ...]:
+    """Shape of an entry's tensor, from its header."""
+    return shards.read_header(path).entries[_TENSOR].shape
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedSong:
+    """A song as training reads it; its tensors wait on disk."""
+
+    name: str
+    latents_path: Path
+    condition_path: Path
+    frames: int
+    """Latent frames, 25 a second."""
+    tokens: int
+    """Length of the condition: lyric tokens, the timbre token, prompt tokens."""
+    repeats: int
+    """The song's own repeats; those of the settings come on top."""
+    prompt: str
+    lyrics: str
+
+    def latents(self) -> torch.Tensor:
+        """Float32 [frames, 64]."""
+        return read_entry(self.latents_path).to(torch.float32)
+
+    def condition(self) -> torch.Tensor:
+        """[tokens, D] in the precision it was computed in."""
+        return read_entry(self.condition_path)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedDataset:
+    """All songs of a run. Incomplete (`stopped`) if encoding was asked to stop; what was done is kept in the cache."""
+
+    songs: list[EncodedSong]
+    silence: torch.Tensor
+    """Float32 [1, 15000, 64]: the source of text-to-music."""
+    null_condition: torch.Tensor
+    """Float32 [1, 1, D]: the condition that stands for none."""
+    fingerprint: str
+    """Of names, audio and words; independent of model, device and precision."""
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    """Songs that could not be used, and why."""
+    stopped: bool = False

@@ -1,0 +1,102 @@
+"""Audio to latents: 48 kHz stereo through the VAE's encoder, 25 frames of 64 channels a second.
+
+ACESTEP_FACTS.md §3.1. The mean of the posterior is taken, not a sample of it: it is the VAE's best guess, and the same
+song always gives the same latents, so that they can be cached.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchaudio.functional
+from torch import nn
+
+from sidestep_tui.core.errors import DataError
+from sidestep_tui.dataset import audio
+from sidestep_tui.engine.variants import HOP, SAMPLE_RATE
+
+FRAMES_PER_SECOND = SAMPLE_RATE // HOP
+_SHORTEST_FRAMES = FRAMES_PER_SECOND
+_SMALLEST_TILE = 6 * SAMPLE_RATE
+
+
+def load_audio(path: Path, max_seconds: float) -> torch.Tensor:
+    """The samples of a file as the VAE wants them: float32 [2, S] at 48 kHz within ±1, at most `max_seconds`.
+
+    One channel is doubled, of more than two the first two are taken. DataError for what cannot be read, holds no
+    second of sound, or holds values that are not numbers.
+    """
+    decoded, rate = audio.decode(path, max_seconds)
+    samples = torch.from_numpy(decoded[:2])
+    if samples.shape[0] == 1:
+        samples = samples.repeat(2, 1)
+    if rate != SAMPLE_RATE:
+        samples = torchaudio.functional.resample(samples, rate, SAMPLE_RATE)
+    samples = samples[:, : int(max_seconds * SAMPLE_RATE)].clamp(-1.0, 1.0)
+    if samples.shape[1] < _SHORTEST_FRAMES * HOP:
+        raise DataError(
+            f"{path.name} is shorter than one second.",
+            f"It holds {samples.shape[1] / SAMPLE_RATE:.2f} s of sound.",
+            "Remove it, or replace it by a longer piece.",
+        )
+    return samples
+
+
+def encode(vae: Any, samples: torch.Tensor) -> torch.Tensor:
+    """Latents of [2, S] samples: float32 [T, 64] on the CPU, T = S // 1920; a rest shorter than a frame is left out.
+
+    More than 30 s goes through in tiles with 2 s of overlap. Where the GPU has no room, tiles are halved, which moves
+    values by about 1e-7.
+    """
+    frames = samples.shape[1] // HOP
+    parameter = next(vae.parameters())
+    batch = samples[:, : frames * HOP].unsqueeze(0).to(parameter.device, parameter.dtype)
+    vae.enable_tiling()
+    with torch.inference_mode():
+        mean = _encode_where_it_fits(vae, batch)[0]
+    if mean.shape[1] != frames:
+        raise DataError(f"The VAE made {mean.shape[1]} frames of {frames}.", "", "Please report this.")
+    latents = mean.T.to("cpu", torch.float32).contiguous()
+    if not bool(torch.isfinite(latents).all()):
+        raise DataError(
+            "Its latents are not finite.",
+            "The VAE's weights or the sound are damaged.",
+            "Play the file; if it sounds right, download the vae directory again.",
+        )
+    return latents
+
+
+def _encode_where_it_fits(vae: Any, batch: torch.Tensor) -> torch.Tensor:
+    while True:
+        try:
+            mean: torch.Tensor = vae.encode(batch).latent_dist.mean
+            return mean
+        except torch.cuda.OutOfMemoryError:
+            half = vae.tile_sample_min_length // 2 // HOP * HOP
+            if half < _SMALLEST_TILE:
+                raise
+        # Outside the handler, where the traceback no longer holds the tensors that did not fit.
+        vae.tile_sample_min_length = half
+        torch.cuda.empty_cache()
+
+
+def drop_identities(vae: Any) -> int:
+    """Take out residual units of the encoder that add exactly nothing, and return how many there were.
+
+    A unit whose last convolution is all zeros returns its input. The real VAE has none; the embedded one has them in
+    the stages at high rates, which cannot be narrow, and encodes ten times faster without. Results stay the same.
+    """
+    from diffusers.models.autoencoders.autoencoder_oobleck import OobleckResidualUnit
+
+    dropped = 0
+    for block in vae.encoder.block:
+        for name, unit in list(block.named_children()):
+            if not isinstance(unit, OobleckResidualUnit):
+                continue
+            last = unit.conv2
+            if not bool(last.weight_g.any()) and not bool(last.bias.any()):
+                setattr(block, name, nn.Identity())
+                dropped += 1
+    return dropped
