@@ -22,7 +22,7 @@ from sidestep_tui.core import atomic, paths, text
 from sidestep_tui.core.errors import ExitCode, SidestepError
 
 _INTERRUPTED = 130
-_BROKEN_PIPE = 141
+_BROKEN_PIPE = 1  # as click has it
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("sidestep_tui.cli.train:train", "Train an adapter from a preset or a run.toml."),
