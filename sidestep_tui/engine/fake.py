@@ -29,12 +29,12 @@ from sidestep_tui.core.errors import (
 from sidestep_tui.core.ids import short_id
 from sidestep_tui.engine.control import Control, Orders
 from sidestep_tui.engine.fake_curves import Curves, FakePlan
-from sidestep_tui.engine.fake_history import FakeRun, history, write_run
+from sidestep_tui.engine.fake_history import ALIVE, SCENARIOS, FakeRun, history, write_run
 from sidestep_tui.engine.reporter import Reporter
 from sidestep_tui.protocol.lock import RunLock
 from sidestep_tui.protocol.rundir import RunDir
 
-__all__ = ["Curves", "FakePlan", "FakeRun", "history", "main", "read_plan", "write_run"]
+__all__ = ["ALIVE", "SCENARIOS", "Curves", "FakePlan", "FakeRun", "history", "main", "read_plan", "write_run"]
 
 _ACCEPTS = frozenset({"stop", "abort", "pause", "resume", "checkpoint", "sample"})
 _STATE_FILE = "fake_state.json"

@@ -54,6 +54,8 @@ _END_STATUS: dict[str, Status] = {
     "refused": "refused",
 }
 _RATE_WINDOW = 64
+_LARGEST = 2**53
+"""Whole numbers up to here survive as floats; anything larger in a journal is damage."""
 
 
 def _text(event: Event, key: str) -> str:
@@ -63,12 +65,14 @@ def _text(event: Event, key: str) -> str:
 
 def _int(event: Event, key: str, default: int = 0) -> int:
     value = event.get(key)
-    return value if type(value) is int else default
+    return value if type(value) is int and -_LARGEST < value < _LARGEST else default
 
 
 def _float(event: Event, key: str, default: float = math.nan) -> float:
     value = event.get(key)
-    return float(value) if type(value) in (float, int) else default  # type: ignore[arg-type]
+    if type(value) is int:
+        return float(value) if -_LARGEST < value < _LARGEST else default
+    return value if type(value) is float else default
 
 
 class RunState:
@@ -188,7 +192,7 @@ class RunState:
         return fresh
 
     def _apply_steps(self, events: Sequence[Event]) -> None:
-        events = [event for event in events if type(event.get("step")) is int]
+        events = [event for event in events if type(event.get("step")) is int and 0 <= event["step"] < _LARGEST]
         if not events:
             return
         self._notice_session(events[0])
@@ -216,7 +220,7 @@ class RunState:
             series = self.series[name]
             try:
                 series.extend(steps, array("d", values), rising=rising)
-            except TypeError:  # A value is missing or no number: leave out those points.
+            except (TypeError, OverflowError):  # A value is missing or no number: leave out those points.
                 pairs = [(x, _float(event, name)) for x, event in zip(steps, events, strict=True) if name in event]
                 series.extend([x for x, _ in pairs], [y for _, y in pairs])
 
