@@ -14,6 +14,7 @@ from textual import on, work
 from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.message import Message
+from textual.timer import Timer
 
 from sidestep_tui.core import text
 from sidestep_tui.core.errors import RunError, SidestepError
@@ -29,6 +30,9 @@ from sidestep_tui.ui.screens.dashboard_info import RunInfo
 from sidestep_tui.ui.screens.dashboard_verdict import resumable
 from sidestep_tui.ui.widgets.panels import View
 from sidestep_tui.ui.widgets.rows import Row, row
+
+NOTICE_SECONDS = 8.0
+"""How long a notice that asks for nothing stays."""
 
 PATIENCE_SECONDS = 5.0
 """How long an order may stay without acknowledgement before the screen says why."""
@@ -98,6 +102,7 @@ class RunCommands(SidestepScreen):
         self.clock = clock
         self.notice: Row = ()
         self._order: Order | None = None
+        self._notice_timer: Timer | None = None
         self._resuming = False
 
     def view(self) -> View:
@@ -108,10 +113,21 @@ class RunCommands(SidestepScreen):
         """Paint at once; the dashboard does."""
         raise NotImplementedError
 
-    def say(self, words: str, style: str = "accent") -> None:
-        """Put a sentence into the notice row."""
-        self.notice = row((words, style)) if words else ()
+    def say(self, words: str, style: str = "accent", *, stays: bool = False) -> None:
+        """Put a sentence into the notice row; it goes by itself unless it `stays`."""
+        self._note(words, style, stays=stays)
         self.repaint_now()
+
+    def _note(self, words: str, style: str, *, stays: bool) -> None:
+        notice = row((words, style)) if words else ()
+        if notice == self.notice:
+            return
+        self.notice = notice
+        if self._notice_timer is not None:
+            self._notice_timer.stop()
+            self._notice_timer = None
+        if words and not stays:
+            self._notice_timer = self.set_timer(NOTICE_SECONDS, lambda: self.say(""))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Hide what changes the run from read-only viewers; grey what makes no sense now."""
@@ -130,7 +146,7 @@ class RunCommands(SidestepScreen):
 
     def _send(self, name: str) -> None:
         """Send an order; the journal says when the engine has taken it."""
-        self.say(_WORDS[name][0])
+        self.say(_WORDS[name][0], stays=True)
         self._put_into_inbox(name)
 
     @work(thread=True, exit_on_error=False, group="orders")
@@ -168,15 +184,15 @@ class RunCommands(SidestepScreen):
             return
         requested, taken, done = _WORDS[order.name]
         if info.state == "refused":
-            self.notice = row((f"{order.name} was refused. {info.detail}".rstrip(), "warn"))
+            self._note(f"{order.name} was refused. {info.detail}".rstrip(), "warn", stays=False)
             self._order = None
         elif info.state == "done":
-            self.notice = row((done, "good"))
+            self._note(done, "good", stays=False)
             self._order = None
         elif info.state == "received":
-            self.notice = row((taken, "accent"))
+            self._note(taken, "accent", stays=True)
         else:
-            self.notice = row((requested, "accent"))
+            self._note(requested, "accent", stays=True)
 
     def explain_silence(self, order: Order) -> None:
         """An order without acknowledgement: say whether the engine is busy or gone."""
@@ -189,10 +205,14 @@ class RunCommands(SidestepScreen):
             return
         age = text.duration(view.now - view.heartbeat) if view.heartbeat is not None else "an unknown time"
         if view.liveness is Liveness.STALE:
-            self.say(f"{order.name} is not acknowledged: no heartbeat for {age}; the engine may hang", "warn")
+            self.say(
+                f"{order.name} is not acknowledged: no heartbeat for {age}; the engine may hang", "warn", stays=True
+            )
         else:
             self.say(
-                f"{order.name} waits: the engine is busy (heartbeat {age} ago) and takes it at its next step", "warn"
+                f"{order.name} waits: the engine is busy (heartbeat {age} ago) and takes it at its next step",
+                "warn",
+                stays=True,
             )
 
     def action_checkpoint(self) -> None:
@@ -228,7 +248,7 @@ class RunCommands(SidestepScreen):
             return
         self._resuming = True
         self._order = None
-        self.say("starting the engine again…")
+        self.say("starting the engine again…", stays=True)
         self.refresh_bindings()
         self._resume_engine()
 

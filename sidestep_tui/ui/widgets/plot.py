@@ -215,7 +215,7 @@ def _marker_row(figure: Figure, axis: Axis) -> Row:
 def _step_row(axis: Axis) -> Row:
     """Round step numbers at their columns."""
     labels = [" "] * (axis.columns + LABEL_WIDTH + 2)
-    scale = braille.Scale(axis.start, max(axis.end - axis.width, axis.start + 1))
+    scale = braille.Scale(math.ceil(axis.start), max(math.ceil(axis.end) - 1, math.ceil(axis.start) + 1))
     free = 0
     for tick in scale.ticks(max(axis.columns // 14, 2)):
         column = axis.column(tick)
