@@ -150,6 +150,8 @@ class Draft:
     def set(self, path: str, text: str) -> str:
         """Take `text` for `path` and return its error, or an empty string. Text equal to the base value is no edit."""
         spec = known_field(path)
+        # A pasted lone surrogate cannot be written to the draft's file.
+        text = text.encode("utf-8", "replace").decode("utf-8")
         typed = dict(self._state.typed)
         typed[path] = Typed(text)
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -97,7 +98,8 @@ def _check_choices(spec: FieldSpec, raw: list[str]) -> tuple[str, ...]:
 
 
 def _check_text(spec: FieldSpec, raw: str) -> str:
-    if any(ord(char) < 32 or ord(char) == 127 for char in raw):
+    # Control characters, line separators, and the lone surrogates that stand for undecodable bytes in arguments.
+    if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in raw):
         raise _refusal(spec, raw, "one line of text without control characters")
     fits = len(raw) >= spec.min_length and (spec.max_length is None or len(raw) <= spec.max_length)
     if not fits or (spec.pattern and not re.fullmatch(spec.pattern, raw)):
@@ -113,7 +115,8 @@ def _expected_number(spec: FieldSpec) -> str:
 
 def _refusal(spec: FieldSpec, raw: Any, expected: str, hint: str = "") -> SettingsError:
     if isinstance(raw, str):
-        shown = f"'{raw if len(raw) <= 40 else raw[:39] + '…'}'" if raw else "empty"
+        printable = "".join(char if char.isprintable() else "?" for char in raw[:41])
+        shown = f"'{printable if len(raw) <= 40 else printable[:39] + '…'}'" if raw else "empty"
     elif isinstance(raw, (list, dict)):
         shown = "a list" if isinstance(raw, list) else "a table"
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidestep_tui.core.errors import DiskFullError, SettingsError
@@ -198,6 +198,7 @@ def test_a_preset_is_not_a_run_file(tmp_path: Path) -> None:
         read_run(_write(tmp_path, "[adapter]\nrank = 3\n"))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     st.floats(1e-300, 1.0, exclude_min=True),
     st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"]), max_size=20),

@@ -187,6 +187,13 @@ def test_a_draft_comes_back_from_disk_as_it_was() -> None:
     assert (again.step, again.field, again.level, again.notes) == ("adapter", "adapter.rank", "expert", [])
 
 
+def test_text_that_is_not_unicode_can_still_be_saved() -> None:
+    draft = Draft([SMALL])
+    draft.set("data.path", "caf\udce9")
+    drafts.save(draft, now=1.0)
+    assert drafts.load(draft.id).text("data.path") == "caf?"
+
+
 def test_drafts_are_listed_newest_first_and_told_apart() -> None:
     first, second = Draft([SMALL]), Draft()
     second.set("data.path", "/music/drums")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidestep_tui.core.errors import SettingsError
@@ -427,6 +427,7 @@ _ANYTHING = st.recursive(
 _KEYS = st.sampled_from([*MEANINGS, *TARGET_KEYS, "crop_mode", "chunk_duration", "max_latent_length", "use_dora"])
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(source=st.dictionaries(_KEYS | st.text(max_size=6), _ANYTHING, max_size=8))
 def test_every_key_of_any_file_is_reported_and_every_value_is_valid(
     tmp_path_factory: pytest.TempPathFactory, source: dict[str, Any]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidestep_tui.core.errors import SettingsError
@@ -95,6 +97,7 @@ def _values(spec: FieldSpec) -> st.SearchStrategy[Any]:
     return st.from_regex(pattern, fullmatch=True).map(str.strip).filter(lambda text: len(text) <= 64)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.data())
 def test_every_value_survives_being_written_and_read(data: st.DataObject) -> None:
     spec = data.draw(st.sampled_from(all_fields()))
@@ -153,7 +156,9 @@ def test_people_may_type_values_their_way(path: str, typed: str, value: Any) -> 
         ("output.name", ".hidden", "not starting with a dot"),
         ("output.path", "", "output.path must be a folder, not empty."),
         ("data.tag", "a\nb", "one line of text without control characters"),
-        ("data.path", "a\0b", "without control characters"),
+        ("data.path", "a\0b", "without control characters, not 'a?b'."),
+        ("data.path", "caf\udce9", "without control characters, not 'caf?'."),
+        ("data.tag", "a\u2028b", "without control characters"),
         ("memory.device", "gpu", "auto, cuda, cuda:1, …, mps, cpu, not 'gpu'."),
         ("data.language", "english", "a code of two or three letters"),
     ],
@@ -177,6 +182,7 @@ def test_a_long_value_is_not_repeated_in_full() -> None:
     assert len(refusal.value.title) < 150
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.sampled_from(all_fields()), st.text(max_size=30))
 def test_any_text_is_a_value_or_a_refusal_that_names_the_setting(spec: FieldSpec, typed: str) -> None:
     try:
@@ -185,3 +191,14 @@ def test_any_text_is_a_value_or_a_refusal_that_names_the_setting(spec: FieldSpec
         assert spec.path in refusal.title
     else:
         assert check_value(spec, value) == value
+
+
+def test_reading_settings_needs_no_toml_writer_and_no_yaml() -> None:
+    """Both cost about 50 ms to import; the terminal's first frame does without them."""
+    program = (
+        "import sys\n"
+        "from sidestep_tui.schema import draft, drafts, importers, layers, presets, profiles, rules, run\n"
+        "presets.list_presets()\n"
+        "sys.exit(bool({'tomlkit', 'yaml', 'numpy', 'torch', 'textual'} & set(sys.modules)))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
