@@ -62,7 +62,7 @@ class SidestepApp(ChangedCellsApp):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1,question_mark", "help", "Help", id="app.help", tooltip="Help for the focus, and all keys"),
-        Binding("colon", "command_palette", "Palette", id="app.palette", show=False, tooltip="Find any action"),
+        Binding("ctrl+p,colon", "command_palette", "Palette", id="app.palette", show=False, tooltip="Find any action"),
         Binding("f2", "runs", "Runs", id="app.runs", show=False, tooltip="Runs and drafts"),
         Binding("f3", "wizard", "Wizard", id="app.wizard", show=False, tooltip="Go on with the draft, or a new one"),
         Binding("f4", "dashboard", "Dashboard", id="app.dashboard", show=False, tooltip="The current run"),
@@ -111,6 +111,10 @@ class SidestepApp(ChangedCellsApp):
             self.theme = theme.DARK.name
         if self.config.keymap:
             self.set_keymap(dict(self.config.keymap))
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """The two quiet tones, for themes that do not say."""
+        return theme.QUIET_ANSI if self.theme.startswith("ansi") else theme.QUIET_DEFAULTS
 
     # Places
 

@@ -67,7 +67,7 @@ class Dialog(ModalScreen[ResultT]):
         }
         & .buttons { height: 1; margin-top: 1; align-horizontal: right; }
         & Button { margin-left: 2; min-width: 10; }
-        & .hint { color: $text-muted; margin-top: 1; }
+        & .hint { color: $muted; margin-top: 1; }
     }
     """
 

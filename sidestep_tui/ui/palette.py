@@ -58,7 +58,8 @@ class SettingsProvider(ListProvider):
 
     def entries(self) -> Iterator[Entry]:
         for spec in all_fields():
-            yield Entry(f"{spec.meta.label}  {spec.path}", spec.help, partial(self._jump, spec.path))
+            first_sentence = spec.help.partition(". ")[0].rstrip(".")
+            yield Entry(f"{spec.meta.label}  {spec.path}", first_sentence, partial(self._jump, spec.path))
 
     def _jump(self, path: str) -> None:
         from sidestep_tui.ui.app import SidestepApp

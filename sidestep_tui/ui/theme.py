@@ -19,11 +19,13 @@ DARK = Theme(
     background="#121212",
     surface="#1c1c1c",
     panel="#262626",
-    boost="#303030",
     success="#87af5f",
     warning="#d7af5f",
     error="#d7875f",
     variables={
+        "boost-row": "#303030",
+        "muted": "#9e9e9e",
+        "faint": "#6c6c6c",
         "block-cursor-foreground": "#121212",
         "block-cursor-background": "#5fafaf",
         "footer-background": "#1c1c1c",
@@ -50,14 +52,17 @@ LIGHT = Theme(
     background="#ffffff",
     surface="#eeeeee",
     panel="#e4e4e4",
-    boost="#d7d7d7",
     success="#5f8700",
     warning="#af5f00",
     error="#af0000",
-    variables={"footer-background": "#eeeeee"},
+    variables={"boost-row": "#d0d0d0", "muted": "#585858", "faint": "#808080", "footer-background": "#eeeeee"},
 )
 
 THEMES = (DARK, LIGHT)
+
+# What themes that are not ours get for the two quiet tones.
+QUIET_DEFAULTS = {"muted": "#8a8a8a", "faint": "#767676", "boost-row": "#585858"}
+QUIET_ANSI = {"muted": "ansi_bright_black", "faint": "ansi_bright_black", "boost-row": "ansi_bright_black"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,7 @@ class Glyphs:
     ellipsis: str = "…"
     dash: str = "–"
     separator: str = "·"
-    shades: str = "█▓▒░"
+    shades: str = "█▓▒░▚"
     empty: str = "·"
 
 
@@ -98,7 +103,7 @@ ASCII = Glyphs(
     ellipsis="~",
     dash="-",
     separator="|",
-    shades="#%=-",
+    shades="#%=-+",
     empty=".",
 )
 

@@ -24,7 +24,7 @@ class FindSetting(Dialog[str | None]):
     DEFAULT_CSS = """
     FindSetting > .dialog {
         width: 90; height: 90%; padding: 0 1;
-        & OptionList { height: 1fr; background: $surface; border: none; padding: 0; scrollbar-size-vertical: 1; }
+        & OptionList { height: 1fr; }
         & Input { margin-bottom: 1; }
     }
     """
@@ -86,7 +86,7 @@ class FindSetting(Dialog[str | None]):
         origin = draft.origin(spec.path)
         return Content.assemble(
             f"{spec.meta.label:<23}",
-            (f"{spec.path:<30}", "$text-disabled"),
+            (f"{spec.path:<30}", "$faint"),
             (f"{value[:20]:<21}", "bold" if origin != "default" else ""),
             (origin[:12], origin_style(origin)),
         )

@@ -20,7 +20,7 @@ from sidestep_tui.ui.base import Dialog
 if TYPE_CHECKING:
     from sidestep_tui.schema.importers import ImportReport
 
-_VERDICT_STYLE = {"taken": "$text-success", "translated": "$text-accent", "refused": "$text-error"}
+_VERDICT_STYLE = {"taken": "$success", "translated": "$accent", "refused": "$error"}
 
 
 class PickPreset(Dialog[Preset | str | None]):
@@ -29,8 +29,8 @@ class PickPreset(Dialog[Preset | str | None]):
     DEFAULT_CSS = """
     PickPreset > .dialog {
         width: 90; padding: 0 1;
-        & OptionList { height: auto; max-height: 16; background: $surface; border: none; padding: 0; }
-        & #description { height: 3; margin-top: 1; color: $text-muted; }
+        & OptionList { height: auto; max-height: 16; }
+        & #description { height: 3; margin-top: 1; color: $muted; }
     }
     """
 
@@ -87,9 +87,9 @@ class PickPreset(Dialog[Preset | str | None]):
         return Content.assemble(
             (f"{mark} ", "$primary"),
             (f"{preset.name:<20}", "bold"),
-            (f"{preset.source:<9}", "$text-disabled"),
-            (preset.description, "$text-muted"),
-        ).truncate(84, ellipsis=True)
+            (f"{preset.source:<9}", "$faint"),
+            (preset.description, "$muted"),
+        )
 
 
 class ShowImport(Dialog[bool]):
@@ -127,7 +127,7 @@ class ShowImport(Dialog[bool]):
             Content.assemble(
                 f"{row.key:<{width}}  ",
                 (f"{row.verdict:<11}", _VERDICT_STYLE[row.verdict]),
-                (row.detail, "$text-muted"),
+                (row.detail, "$muted"),
             )
             for row in self._report.rows
         ]

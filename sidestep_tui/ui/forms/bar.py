@@ -9,7 +9,7 @@ from textual.content import Content
 from sidestep_tui.core.text import gibibytes
 from sidestep_tui.ui.theme import Glyphs
 
-_COLOURS = ("$primary", "$accent", "$secondary", "$warning", "$text-muted")
+_COLOURS = ("$primary", "$accent", "$secondary", "$warning", "$muted")
 
 
 def memory_bar(parts: Sequence[tuple[str, int]], room: int, width: int, glyphs: Glyphs) -> Content:
@@ -23,7 +23,7 @@ def memory_bar(parts: Sequence[tuple[str, int]], room: int, width: int, glyphs: 
         end = round(width * done / scale)
         cells.append((_shade(index, glyphs) * (end - used), _COLOURS[index % len(_COLOURS)]))
         used = end
-    cells.append((glyphs.empty * (width - used), "$text-disabled"))
+    cells.append((glyphs.empty * (width - used), "$faint"))
     return Content.assemble(*cells)
 
 

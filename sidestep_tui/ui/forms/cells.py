@@ -12,7 +12,8 @@ from sidestep_tui.ui.forms.line import Line
 from sidestep_tui.ui.theme import Glyphs
 
 LABEL_WIDTH = 22
-_MIN_VALUE_WIDTH = 14
+_OVERHEAD = 8
+"""Cells of the pointer, the gaps between the columns and the mark of a value that is not the default."""
 TYPED_KINDS = ("int", "float", "text", "path")
 
 
@@ -37,11 +38,11 @@ class Columns:
 
     @classmethod
     def of_width(cls, width: int) -> Columns:
-        """Share `width` among the columns; the marker, the gaps and the change mark take nine cells."""
+        """Share `width` among the columns."""
         origin = 8 if width < 90 else 18
-        rest = max(0, width - LABEL_WIDTH - origin - 9)
-        value = max(_MIN_VALUE_WIDTH, rest // 2)
-        return cls(LABEL_WIDTH, value, max(0, rest - value), origin)
+        rest = max(0, width - LABEL_WIDTH - origin - _OVERHEAD)
+        value = max(0, rest // 2)
+        return cls(LABEL_WIDTH, value, rest - value, origin)
 
 
 def heading(columns: Columns) -> Content:
@@ -50,15 +51,15 @@ def heading(columns: Columns) -> Content:
         (
             "  ",
             "setting".ljust(columns.label),
-            "  ",
+            " ",
             "value".ljust(columns.value),
             "  ",
-            "default · range".ljust(columns.hint)[: columns.hint],
+            ("default · range" if columns.hint >= 15 else "default").ljust(columns.hint)[: columns.hint],
             "   ",
             "from",
         )
     )
-    return Content.styled(text, "$text-disabled")
+    return Content.styled(text, "$faint")
 
 
 def row(
@@ -66,19 +67,17 @@ def row(
 ) -> Content:
     """The whole row. `line` is the text being edited while focused, `item` the option under the cursor of a list."""
     focused = line is not None
-    label_style = "bold" if focused else ("$text-error" if state.error else "")
+    label_style = "bold" if focused else ("$error" if state.error else "")
     parts: list[Content] = [
         Content.styled(glyphs.focus + " " if focused else "  ", "$primary"),
         Content.styled(_fit(spec.meta.label, columns.label, glyphs), label_style),
-        Content(" "),
     ]
     wide = spec.kind in ("path", "text") and not state.error
-    width = columns.value + (columns.hint + 2 if wide else 0)
+    width = columns.value + (columns.hint + 1 if wide else 0)
     parts.append(_value(spec, state, width, glyphs, line=line, item=item))
-    parts.append(Content(" "))
     if not wide:
         parts.append(_hint(spec, state, columns.hint, glyphs))
-        parts.append(Content(" "))
+    parts.append(Content(" "))
     parts.append(_origin(state, columns.origin, glyphs))
     return Content("").join(parts)
 
@@ -112,6 +111,13 @@ def _fit(text: str, width: int, glyphs: Glyphs) -> str:
     return text.ljust(width) if len(text) <= width else text[: width - 1] + glyphs.ellipsis
 
 
+def _cut(text: str, width: int, glyphs: Glyphs) -> str:
+    """At most `width` cells; a cut text ends in an ellipsis, and what would be nothing else is left out."""
+    if len(text) <= width:
+        return text
+    return text[: width - 1] + glyphs.ellipsis if width > 3 else ""
+
+
 def _value(spec: FieldSpec, state: RowState, width: int, glyphs: Glyphs, *, line: Line | None, item: int) -> Content:
     """The value in `width` cells between two gap cells, which hold the arrows of a focused choice."""
     if spec.kind in TYPED_KINDS:
@@ -131,31 +137,33 @@ def _value(spec: FieldSpec, state: RowState, width: int, glyphs: Glyphs, *, line
 
 def _typed_value(spec: FieldSpec, state: RowState, width: int, glyphs: Glyphs, line: Line | None) -> Content:
     if line is not None:
-        return Content.assemble(" ", _edited(spec, line, width), " ")
+        return Content.assemble(" ", _edited(spec, line, width, glyphs), " ")
     style = _value_style(state)
     text = state.text
     if not text:
         shown = _fit(_placeholder(spec), width, glyphs)
-        return Content.assemble(" ", (shown, "$text-disabled"), " ")
+        return Content.assemble(" ", (shown, "$faint"), " ")
     if spec.kind == "path" and len(text) > width:
         text = glyphs.ellipsis + text[len(text) - width + 1 :]
     text = text if len(text) <= width else text[: width - 1] + glyphs.ellipsis
-    unit = _unit(spec, state.text)[: max(0, width - len(text))]
+    unit = _cut(_unit(spec, state.text), width - len(text), glyphs)
     pad = " " * (width - len(text) - len(unit))
-    return Content.assemble(" ", (text, style), (unit, "$text-muted"), pad, " ")
+    return Content.assemble(" ", (text, style), (unit, "$muted"), pad, " ")
 
 
-def _edited(spec: FieldSpec, line: Line, width: int) -> Content:
+def _edited(spec: FieldSpec, line: Line, width: int, glyphs: Glyphs) -> Content:
     text, cursor = line.shown(width)
     padded = text.ljust(width)[:width]
     if line.selected:
-        unit = _unit(spec, line.text)[: width - len(text)]
+        unit = _cut(_unit(spec, line.text), width - len(text), glyphs)
         return Content.assemble(
             (text, "$block-cursor-foreground on $block-cursor-background"),
-            (unit, "$text-muted"),
+            (unit, "$muted"),
             " " * (width - len(text) - len(unit)),
         )
     cursor = min(cursor, width - 1)
+    if not line.text:
+        return Content.assemble((" ", "reverse"), (_placeholder(spec).ljust(width)[: width - 1], "$faint"))
     return Content.assemble(padded[:cursor], (padded[cursor], "reverse"), padded[cursor + 1 :])
 
 
@@ -177,7 +185,7 @@ def _options(spec: FieldSpec, state: RowState, width: int, glyphs: Glyphs, *, it
     used = 0
     for index, choice in enumerate(spec.choices):
         text = f"{glyphs.on if choice in chosen else glyphs.off}{choice}"
-        style = "reverse" if index == item else ("bold" if choice in chosen else "$text-disabled")
+        style = "reverse" if index == item else ("bold" if choice in chosen else "$faint")
         parts += [Content.styled(text, style), Content(" ")]
         used += len(text) + 1
     return Content.assemble(" ", *parts, " " * max(0, width - used), " ")
@@ -185,15 +193,13 @@ def _options(spec: FieldSpec, state: RowState, width: int, glyphs: Glyphs, *, it
 
 def _hint(spec: FieldSpec, state: RowState, width: int, glyphs: Glyphs) -> Content:
     if state.error:
-        return Content.styled(" " + _fit(f"{glyphs.bad} {short_error(spec)}", width, glyphs), "$text-error")
+        return Content.styled(" " + _fit(f"{glyphs.bad} {short_error(spec)}", width, glyphs), "$error")
     default = shown_text(spec, format_value(spec, spec.default))
     parts = [default or "none"]
     if bounds := short_bounds(spec):
         parts.append(bounds)
-    elif spec.kind == "choice" and (full := " ".join(spec.choices)) and len(full) <= width:
-        parts = [full]
     text = f" {glyphs.separator} ".join(parts)
-    return Content.styled(" " + _fit(text, width, glyphs), "$text-disabled")
+    return Content.styled(" " + _fit(text, width, glyphs), "$faint")
 
 
 def short_error(spec: FieldSpec) -> str:
@@ -205,7 +211,7 @@ def short_error(spec: FieldSpec) -> str:
 
 def _value_style(state: RowState) -> str:
     if state.error:
-        return "$text-error underline"
+        return "$error underline"
     return "bold" if state.changed else ""
 
 
@@ -220,7 +226,7 @@ def _origin(state: RowState, width: int, glyphs: Glyphs) -> Content:
 def origin_style(origin: str) -> str:
     """Provenance in colour as well as in words."""
     if origin == "default":
-        return "$text-disabled"
+        return "$faint"
     if origin == "yours":
         return "bold"
     return "$accent" if origin.startswith("preset") else "$secondary"

@@ -9,7 +9,6 @@ from textual.content import Content
 from sidestep_tui.core import text
 from sidestep_tui.schema.fields import FieldSpec
 from sidestep_tui.schema.values import format_value
-from sidestep_tui.ui.forms.cells import shown_text
 from sidestep_tui.ui.forms.complete import complete_path
 from sidestep_tui.ui.forms.session import FormSession, bumped
 from sidestep_tui.ui.theme import Glyphs
@@ -29,15 +28,16 @@ class FieldFacts:
 
 def field_facts(session: FormSession, spec: FieldSpec, glyphs: Glyphs) -> FieldFacts:
     """Everything about one setting as it stands."""
-    default = shown_text(spec, format_value(spec, spec.default)) or "none"
-    parts = [f"default {default}"]
+    parts = []
     if spec.bounds:
         parts.append(f"{spec.bounds}{' ' + spec.meta.unit if spec.meta.unit else ''}")
+    if spec.kind in ("text", "path") and spec.default:
+        parts.append(f"default {spec.default}")
     if spec.meta.zero_means:
         parts.append(f"0 = {spec.meta.zero_means}")
     words = f" {glyphs.separator} ".join(parts)
     effect = _effect(session, spec, glyphs)
-    facts = Content.assemble((words, "$text-muted"), ("   " if effect else "", ""), (effect, "$accent"))
+    facts = Content.assemble((effect, "$accent"), "   " if effect and words else "", (words, "$muted"))
     return FieldFacts(spec.help, session.draft.error(spec.path), _candidates(session, spec), facts)
 
 
@@ -46,17 +46,15 @@ def cost_line(session: FormSession, glyphs: Glyphs) -> Content:
     cost = session.cost()
     device = session.device
     total = cost.estimate.total
-    style = "$text-muted"
+    style = "$muted"
     mark = ""
     if device is not None:
-        style = (
-            "$text-success" if total <= device.free else ("$text-warning" if total <= device.total else "$text-error")
-        )
+        style = "$success" if total <= device.free else ("$warning" if total <= device.total else "$error")
         mark = f" {glyphs.ok}" if total <= device.free else f" {glyphs.warn}"
     room = f" of {device.total / 1024**3:.1f}" if device is not None else ""
     return Content.assemble(
         (f"{total / 1024**3:.1f}{room} GiB{mark}", style),
-        (f" {glyphs.separator} {text.count(cost.parameters)} trainable", "$text-muted"),
+        (f" {glyphs.separator} {text.count(cost.parameters)} trainable", "$muted"),
     )
 
 
@@ -93,4 +91,4 @@ def _candidates(session: FormSession, spec: FieldSpec) -> Content:
     found = complete_path(typed).candidates
     if not found or (len(found) == 1 and typed.endswith(f"{found[0]}/")):
         return Content("")
-    return Content.assemble(("tab  ", "$primary"), ("  ".join(f"{name}/" for name in found[:12]), "$text-muted"))
+    return Content.assemble(("tab  ", "$primary"), ("  ".join(f"{name}/" for name in found[:12]), "$muted"))

@@ -15,8 +15,13 @@ class Line:
 
     @classmethod
     def entered(cls, text: str) -> Line:
-        """The line of a field that just got the focus: typing replaces it, an arrow key edits it."""
+        """The line of a number that just got the focus: typing replaces it, an arrow key edits it."""
         return cls(text, len(text), bool(text))
+
+    @classmethod
+    def at_end(cls, text: str) -> Line:
+        """The line of a text that just got the focus: typing goes on where it ends."""
+        return cls(text, len(text))
 
     def insert(self, typed: str) -> Line:
         """Type or paste; replaces a selection."""

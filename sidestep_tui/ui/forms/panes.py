@@ -124,13 +124,13 @@ class StepRail(Pane, can_focus=True):
         lines: list[Content] = []
         for number, item in enumerate(self.items, 1):
             pointer = self.glyphs.focus if item.current else " "
-            label_style = ("bold $primary" if self.has_focus else "bold") if item.current else "$text-muted"
+            label_style = ("bold $primary" if self.has_focus else "bold") if item.current else "$muted"
             lines.append(
                 Content.assemble(
                     (pointer, "$primary"), (item.mark, item.style), f" {number} ", (item.label, label_style)
                 )
             )
-        lines += [Content("")] + [Content.styled(" " + note, "$text-disabled") for note in self.notes]
+        lines += [Content("")] + [Content.styled(" " + note, "$faint") for note in self.notes]
         return Content("\n").join(lines)
 
     def on_focus(self) -> None:
@@ -182,15 +182,26 @@ class HelpPane(Pane):
         lines: list[Content] = []
         room = height - 1 - bool(self.extra.plain)
         if self.error:
-            lines += [
-                Content.styled(line, "$text-error") for line in _wrapped(f"{self.glyphs.bad} {self.error}", width, 2)
-            ]
-        lines += [Content(line) for line in _wrapped(self.text, width, room - len(lines))]
+            lines += [Content.styled(line, "$error") for line in _wrapped(f"{self.glyphs.bad} {self.error}", width, 2)]
+        lines += _with_code(_wrapped(self.text, width, room - len(lines)))
         lines += [Content("")] * (room - len(lines))
         if self.extra.plain:
             lines.append(self.extra.truncate(width, ellipsis=True))
         lines.append(spread(self.facts, self.cost, width))
         return Content("\n").join(lines)
+
+
+def _with_code(lines: list[str]) -> list[Content]:
+    """Lines in which what stands between backticks is coloured instead; a pair may span lines."""
+    code = False
+    shown: list[Content] = []
+    for line in lines:
+        parts: list[tuple[str, str]] = []
+        for index, part in enumerate(line.split("`")):
+            code = code if index == 0 else not code
+            parts.append((part, "$accent" if code else ""))
+        shown.append(Content.assemble(*parts))
+    return shown
 
 
 def _wrapped(text: str, width: int, most: int) -> list[str]:

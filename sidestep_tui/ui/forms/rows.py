@@ -36,7 +36,7 @@ class FormRow(Widget, can_focus=True):
     FormRow {
         height: 1;
         width: 1fr;
-        &:focus { background: $boost; }
+        &:focus { background: $panel; }
     }
     """
 
@@ -128,7 +128,7 @@ class FieldRow(FormRow):
         """Paint again if what is shown has changed, and only then."""
         state = self._session.row(self.spec.path)
         if self._line is not None and self.typed and state.text != self._line.text:
-            self._line = Line.entered(state.text)
+            self._line = self._enter(state.text)
         if state != self._shown:
             self.refresh()
 
@@ -136,9 +136,13 @@ class FieldRow(FormRow):
 
     def on_focus(self) -> None:
         self._session.end_burst()
-        self._line = Line.entered(self._session.draft.text(self.spec.path))
+        self._line = self._enter(self._session.draft.text(self.spec.path))
         self.refresh()
         self.post_message(self.Entered(self))
+
+    def _enter(self, text: str) -> Line:
+        """Numbers are replaced by typing, since they are short; a path is too easily lost."""
+        return Line.entered(text) if self.spec.kind in ("int", "float") else Line.at_end(text)
 
     def on_blur(self) -> None:
         self._session.end_burst()

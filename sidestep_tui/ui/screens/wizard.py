@@ -85,7 +85,7 @@ class WizardScreen(WizardPresets):
         self.begin_jobs()
 
     def on_unmount(self) -> None:
-        self.session.save()
+        self.session.save(force=True)
 
     # Where we are
 
@@ -200,36 +200,42 @@ class WizardScreen(WizardPresets):
         draft = self.session.draft
         current = self.pages.current or STEP_IDS[0]
         index = STEP_IDS.index(current)
-        glyphs = self.glyphs
         left = Content.assemble(
             ("sidestep", "bold $primary"),
-            ("  new run  ", "$text-muted"),
-            (f"{index + 1}/{len(STEPS)} ", "$text-muted"),
+            ("  new run  ", "$muted"),
+            (f"{index + 1}/{len(STEPS)} ", "$muted"),
             (STEPS[index].label, "bold"),
         )
         edits = len(draft.changed)
         base = draft.base_name
-        errors = len(draft.errors)
         right = Content.assemble(
             (f"{base}" if base != "default" else "no preset", "$accent"),
             (f" + {text.plural(edits, 'edit')}" if edits else "", "bold"),
             "   ",
-            (f"{glyphs.bad} {text.plural(errors, 'error')}", "$text-error")
-            if errors
-            else (f"{glyphs.ok} valid", "$text-success"),
+            self._readiness(),
         )
         self.query_one(TitleBar).show(left, right)
         items = [self._rail_item(step.id, current) for step in STEPS]
         self.query_one(StepRail).show(items, (f"{self.session.level} (f5)",))
 
+    def _readiness(self) -> Content:
+        """Whether the run could start, in a word or two."""
+        errors = len(self.session.draft.errors)
+        glyphs = self.glyphs
+        if errors:
+            return Content.styled(f"{glyphs.bad} {text.plural(errors, 'error')}", "$error")
+        if self.session.model is None or self.session.manifest is None or self._refused("model"):
+            return Content.styled(f"{glyphs.todo} not ready", "$muted")
+        return Content.styled(f"{glyphs.ok} ready", "$success")
+
     def _rail_item(self, step_id: str, current: str) -> RailItem:
         step = STEPS[STEP_IDS.index(step_id)]
         glyphs = self.glyphs
-        mark, style = glyphs.todo, "$text-disabled"
+        mark, style = glyphs.todo, "$faint"
         if self.session.group_errors(step.groups) or self._refused(step_id):
-            mark, style = glyphs.bad, "$text-error"
+            mark, style = glyphs.bad, "$error"
         elif self._is_done(step_id):
-            mark, style = glyphs.ok, "$text-success"
+            mark, style = glyphs.ok, "$success"
         return RailItem(step.label, mark, style, step_id == current)
 
     def _refused(self, step_id: str) -> bool:
@@ -254,7 +260,7 @@ class WizardScreen(WizardPresets):
             pane.show(facts.help, error=facts.error, extra=facts.extra, facts=facts.facts, cost=cost)
         elif isinstance(focused, ActionRow):
             title, _, body = focused.help_text.partition("\n")
-            pane.show(body, facts=Content.styled(title, "$text-muted"), cost=cost)
+            pane.show(body, facts=Content.styled(title, "$muted"), cost=cost)
         else:
             pane.show("Digits or up and down choose a step, enter goes to its fields.", facts=Content(""), cost=cost)
 
@@ -308,7 +314,7 @@ class WizardScreen(WizardPresets):
 
     def action_leave(self) -> None:
         """To the runs; the draft is kept."""
-        self.session.save()
+        self.session.save(force=True)
         self.app.switch_mode("runs")
 
     def action_start(self) -> None:

@@ -10,11 +10,8 @@ from textual.content import Content
 from textual.widget import Widget
 
 from sidestep_tui.core import text
-from sidestep_tui.schema.fields import fields_by_path
 from sidestep_tui.schema.profiles import PROFILES, Profile, profile_for
-from sidestep_tui.schema.values import format_value
 from sidestep_tui.ui.forms.bar import legend, memory_bar
-from sidestep_tui.ui.forms.cells import shown_text
 from sidestep_tui.ui.forms.rows import ActionRow
 from sidestep_tui.ui.screens.wizard_page import Note, Page, section
 
@@ -25,7 +22,7 @@ class MemoryPage(Page):
     def extras(self) -> Iterable[Widget]:
         yield Note(self._devices, classes="gap")
         yield Note(self._estimate, id="estimate")
-        yield section("profiles: what to set for a GPU of this size, with rank, crop and learning rate left alone")
+        yield section("profiles: batch x accumulation, optimizer, checkpointing")
         for profile in PROFILES:
             yield ActionRow(
                 partial(self._profile_line, profile),
@@ -37,13 +34,13 @@ class MemoryPage(Page):
     def _devices(self, width: int) -> Content:
         session = self.session
         if session.gpus is None:
-            return Content.styled(f"{self.glyphs.todo} looking for GPUs", "$text-muted")
+            return Content.styled(f"{self.glyphs.todo} looking for GPUs", "$muted")
         device = session.device
         if not session.gpus:
             where = f" {self.glyphs.separator} {text.gibibytes(device.total)} of memory" if device else ""
             return Content.assemble(
-                (f"{self.glyphs.warn} no GPU", "$text-warning"),
-                (f"{where} {self.glyphs.separator} training here takes days rather than hours", "$text-muted"),
+                (f"{self.glyphs.warn} no GPU", "$warning"),
+                (f"{where} {self.glyphs.separator} training here is slow", "$muted"),
             )
         lines = []
         for gpu in session.gpus:
@@ -52,7 +49,7 @@ class MemoryPage(Page):
                 Content.assemble(
                     (f"{self.glyphs.on if chosen else self.glyphs.off} ", "$primary"),
                     f"cuda:{gpu.index}  {gpu.name}  ",
-                    (f"{text.gibibytes(gpu.free)} free of {text.gibibytes(gpu.total)}", "$text-muted"),
+                    (f"{text.gibibytes(gpu.free)} free of {text.gibibytes(gpu.total)}", "$muted"),
                 )
             )
         return Content("\n").join(lines)
@@ -65,7 +62,7 @@ class MemoryPage(Page):
         bar = memory_bar(parts, room, max(10, min(width, 96)), self.glyphs)
         verdict = Content.assemble(
             (f"needs {text.gibibytes(cost.estimate.total)}", "bold"),
-            (f" of {text.gibibytes(room)}  " if room else "  ", "$text-muted"),
+            (f" of {text.gibibytes(room)}  " if room else "  ", "$muted"),
             self._verdict(cost.estimate.total),
         )
         lines = [verdict, bar]
@@ -82,10 +79,10 @@ class MemoryPage(Page):
         if device is None:
             return Content("")
         if total <= device.free:
-            return Content.styled(f"{self.glyphs.ok} fits", "$text-success")
+            return Content.styled(f"{self.glyphs.ok} fits", "$success")
         if total <= device.total:
-            return Content.styled(f"{self.glyphs.warn} fits only when others leave the device", "$text-warning")
-        return Content.styled(f"{self.glyphs.bad} does not fit", "$text-error")
+            return Content.styled(f"{self.glyphs.warn} fits only when others leave the device", "$warning")
+        return Content.styled(f"{self.glyphs.bad} does not fit", "$error")
 
     def _is_xl(self) -> bool:
         shape = self.session.shape()
@@ -100,11 +97,11 @@ class MemoryPage(Page):
         total = self.session.cost_with(values).estimate.total
         return Content.assemble(
             (f"{self.glyphs.focus} " if focused else "  ", "$primary"),
-            (f"{self.glyphs.on if active else self.glyphs.off} ", "$primary" if active else "$text-disabled"),
+            (f"{self.glyphs.on if active else self.glyphs.off} ", "$primary" if active else "$faint"),
             (f"{profile.name:<16}", "bold" if focused else ""),
             f"{text.gibibytes(total):>9}  ",
-            (_changes_in_words(values), "$text-muted"),
-            ("  this GPU" if meant else "", "$primary"),
+            (_recipe(values), "$muted"),
+            ("this GPU" if meant else "", "$primary"),
         )
 
     def _profile_help(self, profile: Profile) -> str:
@@ -120,14 +117,11 @@ class MemoryPage(Page):
             row.help_text = f"{profile.name}\n{self._profile_help(profile)}"
 
 
-def _changes_in_words(values: Mapping[str, Any]) -> str:
-    assert hasattr(values, "items")
-    words = []
-    for path, value in values.items():
-        spec = fields_by_path()[path]
-        label = {"gradient checkpointing": "recompute", "accumulation": "×"}.get(spec.meta.label, spec.meta.label)
-        shown = shown_text(spec, format_value(spec, value))
-        words.append(
-            {"optimizer": shown, "×": f"× {shown}", "batch size": f"batch {shown}"}.get(label, f"{label} {shown}")
-        )
-    return "  ".join(words)
+def _recipe(values: Mapping[str, Any]) -> str:
+    """What a profile sets, in columns."""
+    parts = [
+        f"{values['train.batch_size']} x {values['train.accumulation']}",
+        f"{values['optim.optimizer']:<9}",
+        "checkpointing" if values["memory.gradient_checkpointing"] else "",
+    ]
+    return "  ".join(parts).ljust(31)

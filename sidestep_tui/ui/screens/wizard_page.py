@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.geometry import Size
 from textual.widget import Widget
 
 from sidestep_tui.schema.fields import all_fields
@@ -62,14 +63,22 @@ class Note(Pane):
     def build(self) -> Content:
         return self._make(self.size.width)
 
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return _height(self._make(width), width)
+
     def update(self) -> None:
         """Paint again if it reads differently; lay out again if it got longer or shorter."""
         if not self.is_mounted:
             return
         content = self.build()
         if content != self._shown:
-            taller = content.plain.count("\n") != self._shown.plain.count("\n")
-            self.refresh(layout=taller)
+            width = self.size.width
+            self.refresh(layout=_height(content, width) != _height(self._shown, width))
+
+
+def _height(content: Content, width: int) -> int:
+    """Lines that a text takes in `width` cells; none before the first layout or when it is empty."""
+    return content.get_height({}, width) if width > 0 and content.plain else 0
 
 
 def section(title: str) -> Note:

@@ -33,7 +33,7 @@ class ModelPage(Page):
         if model is None:
             return Content("")
         facts = f"{model.variant} {glyphs.separator} {model.size_name} {glyphs.separator} {model.layout} layout"
-        return Content.assemble((f"{glyphs.ok} ", "$text-success"), f"{model.name}  ", (facts, "$text-muted"))
+        return Content.assemble((f"{glyphs.ok} ", "$success"), f"{model.name}  ", (facts, "$muted"))
 
     def show_found(self, found: Sequence[FoundModel]) -> None:
         """List checkpoints; accepting one fills in its path."""
@@ -43,7 +43,7 @@ class ModelPage(Page):
     def _found_row(self, model: FoundModel) -> ActionRow:
         def label(focused: bool, width: int) -> Content:
             glyphs = self.glyphs
-            chosen = str(model.path) == str(Path(self.session.draft.text("model.path") or ".").expanduser().absolute())
+            chosen = self.session.model is not None and self.session.model.path == model.path
             facts = f"{model.variant} {glyphs.separator} {model.size_name} {glyphs.separator} {model.layout}"
             return choice_line(
                 glyphs,
@@ -74,9 +74,7 @@ class DatasetPage(Page):
             return refusal(self.session.data_problem, glyphs)
         if self.session.scan_progress is not None:
             done, total = self.session.scan_progress
-            return Content.styled(
-                f"{glyphs.todo} reading headers  {done} of {text.plural(total, 'file')}", "$text-muted"
-            )
+            return Content.styled(f"{glyphs.todo} reading headers  {done} of {text.plural(total, 'file')}", "$muted")
         if self.session.manifest is None:
             return Content("")
         return Content("\n").join(manifest_lines(self.session.manifest, glyphs))
@@ -105,17 +103,17 @@ def choice_line(glyphs: Glyphs, *, focused: bool, chosen: bool, name: str, note:
     """A line of a list of choices: pointer, mark, name, facts, place."""
     return Content.assemble(
         (f"{glyphs.focus} " if focused else "  ", "$primary"),
-        (f"{glyphs.on if chosen else glyphs.off} ", "$primary" if chosen else "$text-disabled"),
+        (f"{glyphs.on if chosen else glyphs.off} ", "$primary" if chosen else "$faint"),
         (f"{name:<26} ", "bold" if focused else ""),
-        (f"{note:<22}", "$text-muted"),
-        (tail, "$text-disabled"),
+        (f"{note:<22}", "$muted"),
+        (tail, "$faint"),
     )
 
 
 def refusal(error: SidestepError, glyphs: Glyphs) -> Content:
     """A problem and its remedy, beneath the field that has it."""
-    lines = [Content.assemble((f"{glyphs.bad} {error.title}", "$text-error"))]
-    lines += [Content.styled(f"  {part}", "$text-muted") for part in (error.message, error.hint) if part]
+    lines = [Content.assemble((f"{glyphs.bad} {error.title}", "$error"))]
+    lines += [Content.styled(f"  {part}", "$muted") for part in (error.message, error.hint) if part]
     return Content("\n").join(lines)
 
 
@@ -125,10 +123,10 @@ def manifest_lines(manifest: Manifest, glyphs: Glyphs) -> list[Content]:
     lengths = [song.duration for song in songs]
     lines = [
         Content.assemble(
-            (f"{glyphs.ok} ", "$text-success"),
+            (f"{glyphs.ok} ", "$success"),
             (text.plural(len(songs), "song"), "bold"),
             f"  {text.duration(manifest.seconds)}",
-            (f"  from {text.duration(min(lengths))} to {text.duration(max(lengths))}", "$text-muted"),
+            (f"  from {text.duration(min(lengths))} to {text.duration(max(lengths))}", "$muted"),
         ),
         _sources("captions", Counter(_source(song.origins.get("caption")) for song in songs)),
         _sources("lyrics  ", Counter(_lyrics_source(song.origins, song.lyrics, song.instrumental) for song in songs)),
@@ -137,15 +135,15 @@ def manifest_lines(manifest: Manifest, glyphs: Glyphs) -> list[Content]:
     keys = sum(bool(song.keyscale) for song in songs)
     lines.append(_fact("also    ", f"BPM of {tempo}, key of {keys}, txt files hold {manifest.txt_role}"))
     for item in manifest.skipped[:4]:
-        lines.append(Content.styled(f"{glyphs.warn} {item.path}: {item.reason}", "$text-warning"))
+        lines.append(Content.styled(f"{glyphs.warn} {item.path}: {item.reason}", "$warning"))
     if len(manifest.skipped) > 4:
-        lines.append(Content.styled(f"  and {len(manifest.skipped) - 4} more left out", "$text-warning"))
-    lines += [Content.styled(f"{glyphs.warn} {warning}", "$text-warning") for warning in manifest.warnings[:3]]
+        lines.append(Content.styled(f"  and {len(manifest.skipped) - 4} more left out", "$warning"))
+    lines += [Content.styled(f"{glyphs.warn} {warning}", "$warning") for warning in manifest.warnings[:3]]
     return lines
 
 
 def _fact(name: str, value: str) -> Content:
-    return Content.assemble((f"  {name}  ", "$text-muted"), value)
+    return Content.assemble((f"  {name}  ", "$muted"), value)
 
 
 def _sources(name: str, sources: Counter[str]) -> Content:
@@ -154,12 +152,12 @@ def _sources(name: str, sources: Counter[str]) -> Content:
 
 def _source(origin: str | None) -> str:
     """The kind of place that a word came from: the end of a file's name, or what stands in for one."""
-    if origin in (None, ""):
+    if not origin:
         return "missing"
-    if origin in ("file name", "setting") or "." not in str(origin):
-        return f"from the {origin}" if origin == "file name" else str(origin)
-    parts = Path(str(origin)).name.split(".")
-    return "from ." + ".".join(parts[-2:] if parts[-2] in ("caption", "lyrics") else parts[-1:])
+    parts = Path(origin).name.split(".")
+    if len(parts) < 2:
+        return origin
+    return "." + ".".join(parts[-2:] if parts[-2] in ("caption", "lyrics") else parts[-1:])
 
 
 def _lyrics_source(origins: dict[str, str], lyrics: str, instrumental: bool) -> str:

@@ -24,8 +24,8 @@ from sidestep_tui.ui.screens.wizard_page import Heading, Note, Page, RowList
 if TYPE_CHECKING:
     from sidestep_tui.launch.preflight import Check
 
-_SEVERITY_STYLE = {"error": "$text-error", "warning": "$text-warning", "advice": "$text-muted"}
-_STATUS_STYLE = {"ok": "$text-success", "warn": "$text-warning", "fail": "$text-error"}
+_SEVERITY_STYLE = {"error": "$error", "warning": "$warning", "advice": "$muted"}
+_STATUS_STYLE = {"ok": "$success", "warn": "$warning", "fail": "$error"}
 
 
 class ReviewPage(Page):
@@ -66,7 +66,7 @@ class ReviewPage(Page):
             (f"{self.glyphs.focus} " if focused else "  ", "$primary"),
             (f" {label} ", style),
             "  ",
-            (hint, "$text-disabled"),
+            (hint, "$faint"),
         )
 
     def _summary(self, width: int) -> Content:
@@ -87,7 +87,7 @@ class ReviewPage(Page):
         parts.append(f"{text.count(session.cost().parameters)} trainable")
         line = f" {self.glyphs.separator} ".join(parts)
         where = f"{settings.output.path.rstrip('/')}/{self._run_name()}"
-        return Content.assemble(line, "\n", ("into ", "$text-muted"), where)
+        return Content.assemble(line, "\n", ("into ", "$muted"), where)
 
     def _run_name(self) -> str:
         from sidestep_tui.launch.plan import default_name
@@ -120,7 +120,7 @@ class ReviewPage(Page):
         mark = {"error": self.glyphs.bad, "warning": self.glyphs.warn}.get(advice.severity, self.glyphs.todo)
         act = f"enter: {advice.fix_label}" if advice.fix else "enter: show the setting"
         return ActionRow(
-            partial(self._marked_line, mark, _SEVERITY_STYLE[advice.severity], "", advice.sentence),
+            partial(self._marked_line, mark, _SEVERITY_STYLE[advice.severity], "", advice.sentence, advice.fix_label),
             partial(self._follow, advice),
             help_text=f"{advice.severity}\n{advice.sentence} {act[0].upper()}{act[1:]}.",
         )
@@ -131,13 +131,18 @@ class ReviewPage(Page):
         else:
             self.post_message(SettingPicked(advice.path))
 
-    def _marked_line(self, mark: str, style: str, name: str, sentence: str, focused: bool, width: int) -> Content:
+    def _marked_line(
+        self, mark: str, style: str, name: str, sentence: str, fix: str, focused: bool, width: int
+    ) -> Content:
         line = Content.assemble(
             (f"{self.glyphs.focus} " if focused else "  ", "$primary"),
             (f"{mark} ", style),
-            (f"{name:<10}" if name else "", "$text-muted"),
+            (f"{name:<10}" if name else "", "$muted"),
             sentence,
         )
+        room = width - line.cell_length - 3
+        if fix and room > 12:
+            line = Content.assemble(line, (f" {self.glyphs.arrow} {fix}", "$accent")).truncate(width, ellipsis=True)
         return line.truncate(width, ellipsis=True)
 
     def _change_row(self, path: str, old: object, new: object) -> ActionRow:
@@ -148,8 +153,8 @@ class ReviewPage(Page):
             return Content.assemble(
                 (f"{self.glyphs.focus} " if focused else "  ", "$primary"),
                 f"{spec.meta.label:<24}",
-                (f"{old_text} ", "$text-muted"),
-                (f"{self.glyphs.arrow} ", "$text-disabled"),
+                (f"{old_text} ", "$muted"),
+                (f"{self.glyphs.arrow} ", "$faint"),
                 (new_text, "bold"),
             ).truncate(width, ellipsis=True)
 
@@ -164,14 +169,14 @@ class ReviewPage(Page):
         self.checks, self.checking = checks, running
         rows: list[Widget] = [self._check_row(check) for check in checks]
         if running:
-            rows.append(Note(lambda width: Content.styled(f"{self.glyphs.todo} checking", "$text-muted")))
+            rows.append(Note(lambda width: Content.styled(f"{self.glyphs.todo} checking", "$muted")))
         self.query_one("#preflight", RowList).fill(rows)
 
     def _check_row(self, check: Check) -> ActionRow:
         mark = {"ok": self.glyphs.ok, "warn": self.glyphs.warn, "fail": self.glyphs.bad}[check.status]
         jump = partial(self.post_message, SettingPicked(check.setting)) if check.setting else lambda: None
         return ActionRow(
-            partial(self._marked_line, mark, _STATUS_STYLE[check.status], check.name, check.sentence),
+            partial(self._marked_line, mark, _STATUS_STYLE[check.status], check.name, check.sentence, ""),
             jump,
             help_text=f"{check.name}\n{check.sentence} {check.hint}",
         )
