@@ -10,11 +10,11 @@ from pathlib import Path
 
 from sidestep_tui.core import atomic
 from sidestep_tui.core.errors import RunError
-from sidestep_tui.launch import failures, plan, spawn
+from sidestep_tui.launch import failures, models, plan, spawn
 from sidestep_tui.launch.plan import Plan
 from sidestep_tui.schema.layers import Layer
 
-WRITER_MODULE = "sidestep_tui.engine.tiny"
+WRITER_MODULE = "sidestep_tui.engine.demo"
 _MARKER = ".sidestep-demo"
 _MARKER_TEXT = "This directory was made by `sidestep-tui demo` and may be deleted.\n"
 
@@ -113,7 +113,7 @@ def demo_plan(demo: DemoDir, *, now: datetime.datetime | None = None) -> Plan:
     """Training on the demo's files, everything inside its directory."""
     values = {
         **SETTINGS,
-        "model.path": str(demo.model),
+        "model.path": str(models.locate(str(demo.model)).path),
         "data.path": str(demo.songs),
         "data.cache": str(demo.cache),
         "output.path": str(demo.runs),
