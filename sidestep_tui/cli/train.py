@@ -131,7 +131,7 @@ def _stay(launched: Launched, *, headless: bool, detach: bool, as_json: bool) ->
     if headless or as_json or not env.terminal_facts().usable:
         render.say(f"Run directory: {paths.shorten(run_dir.path)}")
         return follow.run_headless(launched, as_json=as_json)
-    render.say(f"Starting {run_dir.name}. Ctrl-C leaves it starting.")
+    render.say(f"Starting {run_dir.name}: loading the engine takes some seconds. Ctrl-C leaves it starting.")
     if not _started(launched):
         return int(ExitCode.DONE)
     return _dashboard(run_dir)
