@@ -22,7 +22,7 @@ class TooSmall(Static):
     """
 
     def __init__(self) -> None:
-        super().__init__(f"Enlarge the window to {MIN_COLUMNS}x{MIN_ROWS}, or use: sidestep-tui attach --plain")
+        super().__init__(f"Enlarge to {MIN_COLUMNS}x{MIN_ROWS}, or use sidestep-tui attach --plain")
 
 
 class SidestepScreen(Screen[None]):
@@ -67,6 +67,7 @@ class Dialog(ModalScreen[ResultT]):
         }
         & .buttons { height: 1; margin-top: 1; align-horizontal: right; }
         & Button { margin-left: 2; min-width: 10; }
+        & Input { margin-top: 1; }
         & .hint { color: $muted; margin-top: 1; }
     }
     """

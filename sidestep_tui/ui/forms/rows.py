@@ -248,7 +248,7 @@ class ActionRow(FormRow):
     """A line that does something when it is accepted: a found checkpoint, a profile, a fix, the start."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "press", "Choose", id="form.press", show=False, tooltip="Choose this line"),
+        Binding("enter,space", "press", "Choose", id="form.press", show=False, tooltip="Choose this line"),
     ]
 
     def __init__(
@@ -286,10 +286,6 @@ class ActionRow(FormRow):
 
     def on_blur(self) -> None:
         self.refresh()
-
-    def action_commit(self) -> None:
-        """Do it."""
-        self._press()
 
     def action_press(self) -> None:
         """Do it."""

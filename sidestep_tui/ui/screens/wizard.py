@@ -127,6 +127,11 @@ class WizardScreen(WizardPresets):
         if rows:
             rows[0].focus()
 
+    def on_resize(self) -> None:
+        """The title has more or less to say."""
+        if self.pages.current is not None:
+            self._update_frame()
+
     @on(SettingPicked)
     async def _setting_picked(self, message: SettingPicked) -> None:
         await self.show_field(message.path)
@@ -202,14 +207,13 @@ class WizardScreen(WizardPresets):
         index = STEP_IDS.index(current)
         left = Content.assemble(
             ("sidestep", "bold $primary"),
-            ("  new run  ", "$muted"),
+            ("  new run  " if self.size.width >= 76 else "  ", "$muted"),
             (f"{index + 1}/{len(STEPS)} ", "$muted"),
             (STEPS[index].label, "bold"),
         )
         edits = len(draft.changed)
-        base = draft.base_name
         right = Content.assemble(
-            (f"{base}" if base != "default" else "no preset", "$accent"),
+            (self._base_name(), "$accent"),
             (f" + {text.plural(edits, 'edit')}" if edits else "", "bold"),
             "   ",
             self._readiness(),
@@ -217,6 +221,13 @@ class WizardScreen(WizardPresets):
         self.query_one(TitleBar).show(left, right)
         items = [self._rail_item(step.id, current) for step in STEPS]
         self.query_one(StepRail).show(items, (f"{self.session.level} (f5)",))
+
+    def _base_name(self) -> str:
+        """What the draft starts from, in fewer words where there is little room."""
+        base = self.session.draft.base_name
+        if base == "default":
+            return "no preset"
+        return base if self.size.width >= 76 else base.partition(" ")[2]
 
     def _readiness(self) -> Content:
         """Whether the run could start, in a word or two."""

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual.content import Content
 from textual.widget import Widget
 
 from sidestep_tui.core import paths, text
 from sidestep_tui.core.errors import SidestepError
-from sidestep_tui.dataset.manifest import Manifest
-from sidestep_tui.launch.models import FoundModel
 from sidestep_tui.ui.forms.rows import ActionRow
 from sidestep_tui.ui.screens.wizard_page import Note, Page, RowList
 from sidestep_tui.ui.theme import Glyphs
+
+if TYPE_CHECKING:
+    from sidestep_tui.dataset.manifest import Manifest
+    from sidestep_tui.launch.models import FoundModel
 
 
 class ModelPage(Page):

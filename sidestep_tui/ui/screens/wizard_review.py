@@ -73,9 +73,8 @@ class ReviewPage(Page):
         session = self.session
         settings = session.settings
         songs = len(session.manifest.songs) if session.manifest else None
-        parts = [settings.adapter.kind.upper() if settings.adapter.kind == "lora" else settings.adapter.kind]
-        parts[0] = {"lora": "LoRA", "dora": "DoRA"}.get(settings.adapter.kind, settings.adapter.kind)
-        parts.append(f"rank {settings.adapter.rank}")
+        kind = {"lora": "LoRA", "dora": "DoRA"}.get(settings.adapter.kind, settings.adapter.kind)
+        parts = [kind, f"rank {settings.adapter.rank}"]
         if songs:
             from sidestep_tui.schema.plan_maths import run_steps
 
@@ -84,7 +83,6 @@ class ReviewPage(Page):
             if steps:
                 parts.append(text.plural(steps, "step"))
         parts.append(text.plural(settings.train.epochs, "epoch"))
-        parts.append(f"{text.count(session.cost().parameters)} trainable")
         line = f" {self.glyphs.separator} ".join(parts)
         where = f"{settings.output.path.rstrip('/')}/{self._run_name()}"
         return Content.assemble(line, "\n", ("into ", "$muted"), where)
