@@ -7,6 +7,7 @@ its own. It learns, so the whole product can be run and tested on a CPU in minut
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -99,7 +100,7 @@ def write_model(
     name = f"acestep-v15-{'xl-' if xl else ''}{variant}"
     _write_original(directory / name, settings, parts, silence)
     vae.save_pretrained(directory / "vae")
-    text_encoder.save_pretrained(directory / "Qwen3-Embedding-0.6B")
+    _write_text_encoder(directory / "Qwen3-Embedding-0.6B", text_encoder)
     tokenizer.save_pretrained(directory / "Qwen3-Embedding-0.6B")
     return directory / name
 
@@ -125,15 +126,17 @@ def _build_vae() -> Any:
     `vae.drop_identities` makes use of."""
     from diffusers import AutoencoderOobleck
 
-    vae = AutoencoderOobleck(
-        encoder_hidden_size=2 * LATENT_CHANNELS,
-        downsampling_ratios=[10, 6, 4, 4, 2],
-        channel_multiples=[1, 1, 1, 1, 1],
-        decoder_channels=8,
-        decoder_input_channels=LATENT_CHANNELS,
-        audio_channels=2,
-        sampling_rate=SAMPLE_RATE,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*weight_norm", category=FutureWarning)
+        vae = AutoencoderOobleck(
+            encoder_hidden_size=2 * LATENT_CHANNELS,
+            downsampling_ratios=[10, 6, 4, 4, 2],
+            channel_multiples=[1, 1, 1, 1, 1],
+            decoder_channels=8,
+            decoder_input_channels=LATENT_CHANNELS,
+            audio_channels=2,
+            sampling_rate=SAMPLE_RATE,
+        )
     vae.requires_grad_(requires_grad=False).eval()
     for block in vae.encoder.block[:3]:
         for unit in (block.res_unit1, block.res_unit2, block.res_unit3):
@@ -185,6 +188,14 @@ def _build_text_encoder() -> tuple[Any, nn.Module]:
     return tokenizer, model
 
 
+def _write_text_encoder(directory: Path, model: Any) -> None:
+    """What `save_pretrained` writes, without its progress bar."""
+    directory.mkdir(parents=True, exist_ok=True)
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(directory)
+    save_file(model.state_dict(), directory / "model.safetensors", metadata={"format": "pt"})
+
+
 def _write_original(
     directory: Path, settings: dict[str, Any], parts: dict[keymap.Component, Any], silence: torch.Tensor
 ) -> None:
@@ -206,7 +217,7 @@ def _write_diffusers(
     for component, module in parts.items():
         module.save_pretrained(directory / component)
     vae.save_pretrained(directory / "vae")
-    text_encoder.save_pretrained(directory / "text_encoder")
+    _write_text_encoder(directory / "text_encoder", text_encoder)
     tokenizer.save_pretrained(directory / "tokenizer")
     scheduler = {"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1, "shift": 1.0}
     (directory / "scheduler").mkdir(exist_ok=True)

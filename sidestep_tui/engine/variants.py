@@ -24,6 +24,7 @@ SILENCE_FRAMES = 15_000
 HOP = 1920
 SAMPLE_RATE = 48_000
 LATENT_CHANNELS = 64
+_HIDDEN_SIZE = 2048
 _ORIGINAL_KEYS = ("hidden_size", "num_hidden_layers", "timbre_hidden_dim", "text_hidden_dim")
 _TEXT_ENCODER_DIRS = ("Qwen3-Embedding-0.6B", "text_encoder")
 _DOWNLOAD = (
@@ -57,12 +58,12 @@ class Checkpoint:
     @property
     def hidden_size(self) -> int:
         """Width of the DiT."""
-        return int(self.config["hidden_size"])
+        return int(self.config.get("hidden_size") or _HIDDEN_SIZE)
 
     @property
     def encoder_hidden_size(self) -> int:
         """Width of the conditions."""
-        return int(self.config.get("encoder_hidden_size") or self.config["hidden_size"])
+        return int(self.config.get("encoder_hidden_size") or self.hidden_size)
 
 
 def find_checkpoint(model_path: str | Path, variant: str = "auto", components: str | Path = "") -> Checkpoint:
@@ -117,7 +118,8 @@ def detect_variant(config: Mapping[str, Any], name: str) -> str:
     is_xl = config.get("encoder_hidden_size") not in (None, hidden)
     version = str(config.get("model_version") or "").lower().replace("xl", "").strip("-_ ")
     words = name.lower().replace("_", "-").split("-")
-    if config.get("is_turbo") or version.startswith("turbo"):
+    silent = not version and config.get("is_turbo") is None
+    if config.get("is_turbo") or version.startswith("turbo") or (silent and "turbo" in words):
         kind = "turbo"
     elif version.startswith("sft") or "sft" in words:
         kind = "sft"
@@ -154,11 +156,9 @@ def _existing(model_path: str | Path) -> Path:
 def _identify(directory: Path) -> tuple[dict[str, Any], Layout] | None:
     """Configuration and layout of a checkpoint directory, or None when the directory is something else."""
     if (directory / "model_index.json").is_file():
-        return (
-            (read_config(directory / "transformer" / "config.json"), "diffusers")
-            if "AceStep" in str(read_config(directory / "model_index.json").get("_class_name", ""))
-            else None
-        )
+        if "AceStep" not in str(read_config(directory / "model_index.json").get("_class_name")):
+            return None
+        return read_config(directory / "transformer" / "config.json"), "diffusers"
     path = directory / "config.json"
     if not path.is_file():
         return None

@@ -6,6 +6,7 @@ module is accounted for, or a ModelError names the file and the first key that i
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
@@ -74,7 +75,10 @@ def load_vae(ckpt: Checkpoint, dtype: torch.dtype, device: Device = "cpu") -> An
 
     config, _, _ = AutoencoderOobleck.extract_init_dict(read_config(ckpt.vae_dir / "config.json"))
     tensors = shards.open_tensors(ckpt.vae_dir)
-    return _fill(lambda: AutoencoderOobleck(**config), tensors, {n: n for n in tensors.names()}, {}, dtype, device)
+    with warnings.catch_warnings():
+        # The class itself uses the older spelling of weight normalisation, which its files are stored in.
+        warnings.filterwarnings("ignore", message=".*weight_norm", category=FutureWarning)
+        return _fill(lambda: AutoencoderOobleck(**config), tensors, {n: n for n in tensors.names()}, {}, dtype, device)
 
 
 def load_text_encoder(ckpt: Checkpoint, dtype: torch.dtype, device: Device = "cpu") -> tuple[Any, Any]:
