@@ -87,7 +87,7 @@ def write_model(
     settings = config(xl=xl, variant=variant)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        parts = _build_parts(settings)
+        parts = build_parts(settings)
         vae = _build_vae()
         tokenizer, text_encoder = _build_text_encoder()
         silence = torch.randn(1, SILENCE_FRAMES, LATENT_CHANNELS, dtype=torch.float32) * 0.05 + torch.linspace(
@@ -105,7 +105,8 @@ def write_model(
     return directory / name
 
 
-def _build_parts(settings: dict[str, Any]) -> dict[keymap.Component, Any]:
+def build_parts(settings: dict[str, Any]) -> dict[keymap.Component, Any]:
+    """The four components of an original `model.safetensors`, frozen, for any original-style configuration."""
     from diffusers import AceStepTransformer1DModel
     from diffusers.pipelines.ace_step import modeling_ace_step as ace
 
