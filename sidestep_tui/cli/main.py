@@ -6,6 +6,7 @@ Subcommands are imported when they are called: the bare command must show the in
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import time
@@ -101,14 +102,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code. The command line's border: nothing escapes it as a traceback."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in arguments
+    _never_fail_to_print()
     try:
         result: Any = cli.main(args=arguments, prog_name="sidestep-tui", standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else int(ExitCode.DONE)
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
-    except click.ClickException as refusal:
-        refusal.show()
+    except click.ClickException as wrong:
+        wrong.show()
         return int(ExitCode.USAGE)
     except SidestepError as error:
         render.show_error(error, as_json=as_json)
@@ -118,10 +120,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         render.mute_stdout()
         return _BROKEN_PIPE
+    except PermissionError as error:
+        where = error.filename or "A file"
+        refusal = SidestepError(f"{where} cannot be used: {error.strerror}.", "", "Check its owner and permissions.")
+        render.show_error(refusal, as_json=as_json)
+        return int(refusal.exit_code)
     except Exception as error:  # noqa: BLE001 (the named border of the command line)
-        path = write_crash_log(error)
-        render.say(f"Something went wrong that should not have: {error!r}. The details are in {path}.")
+        _tell_of_bug(error)
         return int(ExitCode.BUG)
+
+
+def _never_fail_to_print() -> None:
+    """A terminal or pipe that cannot show a character gets a question mark instead of ending the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _tell_of_bug(error: BaseException) -> None:
+    try:
+        path = write_crash_log(error)
+    except (OSError, SidestepError):
+        traceback.print_exception(error)  # nowhere to keep it
+        return
+    render.say(f"Something went wrong that should not have: {error!r}. The details are in {path}.")
 
 
 def write_crash_log(error: BaseException) -> Path:

@@ -64,7 +64,7 @@ def package_version(name: str) -> str | None:
 
 def examine() -> list[Finding]:
     """Every finding, in the order of the report."""
-    return [*_system(), *_packages(), *_devices(), *_folders(), *_terminal()]
+    return [*_system(), *_packages(), _audio(), *_devices(), *_folders(), *_terminal()]
 
 
 def to_dict(findings: list[Finding]) -> dict[str, Any]:
@@ -121,6 +121,21 @@ def _packages() -> list[Finding]:
     return findings
 
 
+def _audio() -> Finding:
+    """Which formats libsndfile reads here: some distributions ship it without mp3."""
+    try:
+        import soundfile  # loads a native library, which may be missing
+    except (ImportError, OSError) as error:
+        return Finding("packages", "libsndfile", str(error), "fail", "Install libsndfile, or soundfile from a wheel.")
+    formats, subtypes = soundfile.available_formats(), soundfile.available_subtypes("OGG")
+    able = {"wav": "WAV" in formats, "flac": "FLAC" in formats, "ogg": "OGG" in formats}
+    able |= {"mp3": "MP3" in formats or "MPEG" in formats, "opus": "OPUS" in subtypes}
+    missing = [name for name, is_able in able.items() if not is_able]
+    value = f"{soundfile.__libsndfile_version__} reads {text.listing([name for name in able if able[name]], most=5)}"
+    hint = f"Install a newer libsndfile to read {text.listing(missing)}." if missing else ""
+    return Finding("packages", "libsndfile", value, "warn" if missing else "ok", hint)
+
+
 def _devices() -> list[Finding]:
     gpus = nvml.gpus()
     if not gpus:
@@ -128,6 +143,10 @@ def _devices() -> list[Finding]:
             "Without an NVIDIA GPU and its driver, training runs on the CPU: fine for the demo, slow for real models."
         )
         return [Finding("devices", "GPU", "none found", "warn", hint)]
+    version = package_version("torch") or ""
+    if version.endswith("+cpu"):
+        hint = "Install the CUDA build of torch and torchaudio."
+        return [Finding("devices", "GPU", f"{len(gpus)} found, but torch {version} cannot use it", "fail", hint)]
     return [
         Finding(
             "devices", f"GPU {gpu.index}", f"{gpu.name}, {text.gibibytes(gpu.free)} free of {text.gibibytes(gpu.total)}"

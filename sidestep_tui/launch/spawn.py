@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from sidestep_tui.core.errors import RunError
+
 ENGINE_MODULE = "sidestep_tui.engine"
 
 _ENGINE_ENVIRONMENT = {
@@ -32,11 +34,11 @@ def environment() -> dict[str, str]:
     """The caller's environment with what every engine process needs."""
     merged = dict(os.environ)
     merged.update(_ENGINE_ENVIRONMENT)
-    package_parent = str(Path(__file__).resolve().parents[2])
+    source_tree = Path(__file__).resolve().parents[2]
     paths = [part for part in merged.get("PYTHONPATH", "").split(os.pathsep) if part]
-    if package_parent not in paths:
+    if (source_tree / "pyproject.toml").is_file() and str(source_tree) not in paths:
         # A source tree that is not installed still finds itself, whatever the working directory.
-        merged["PYTHONPATH"] = os.pathsep.join([*paths, package_parent])
+        merged["PYTHONPATH"] = os.pathsep.join([*paths, str(source_tree)])
     return merged
 
 
@@ -53,13 +55,21 @@ def engine_command(run_dir: Path, module: str = ENGINE_MODULE) -> list[str]:
 def spawn(run_dir: Path, module: str = ENGINE_MODULE) -> subprocess.Popen[bytes]:
     """Start an engine in its own session: no terminal, no pipe, output appended to the run's engine.log."""
     absolute = run_dir.resolve()
-    with (absolute / "engine.log").open("ab") as log:
-        return subprocess.Popen(
-            engine_command(absolute, module),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env=environment(),
-            close_fds=True,
-        )
+    command = engine_command(absolute, module)
+    try:
+        with (absolute / "engine.log").open("ab") as log:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=environment(),
+                close_fds=True,
+            )
+    except OSError as error:
+        raise RunError(
+            "The engine's process cannot be started.",
+            f"{error.filename or command[0]}: {error.strerror}.",
+            "`sidestep-tui doctor` shows which Python is used and where files can be written.",
+        ) from error

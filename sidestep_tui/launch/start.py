@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -10,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sidestep_tui
-from sidestep_tui.core.errors import ExitCode, RunError
+from sidestep_tui.core.errors import ExitCode, RunError, SidestepError
 from sidestep_tui.launch import discover, doctor, failures, spawn
 from sidestep_tui.launch.plan import Plan
 from sidestep_tui.protocol import registry
@@ -68,25 +70,29 @@ def create(plan: Plan) -> RunDir:
             f"{plan.output}: {error.strerror}.",
             "Choose another folder with --output.",
         ) from error
-    run_file.write_run(
-        run_dir.run_toml,
-        RunFile(
-            name=run_dir.name,
-            settings=settings,
-            origins=plan.resolved.origins,
-            preset=plan.preset,
-            created=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-            product_version=sidestep_tui.__version__,
-            versions=doctor.versions(),
-            extra={name: dict(table) for name, table in plan.extra.items()},
-        ),
+    frozen = RunFile(
+        name=run_dir.name,
+        settings=settings,
+        origins=plan.resolved.origins,
+        preset=plan.preset,
+        created=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        product_version=sidestep_tui.__version__,
+        versions=doctor.versions(),
+        extra={name: dict(table) for name, table in plan.extra.items()},
     )
-    registry.register(run_dir)
-    discover.remember(
-        model=Path(settings.model.path) if settings.model.path else None,
-        dataset=Path(settings.data.path) if settings.data.path else None,
-        output=plan.output,
-    )
+    try:
+        run_file.write_run(run_dir.run_toml, frozen)
+    except (OSError, SidestepError):
+        shutil.rmtree(run_dir.path, ignore_errors=True)  # made above, and nothing is in it
+        raise
+    # A read-only home, as in some containers, is no reason not to train: the run is then found by its path.
+    with contextlib.suppress(OSError):
+        registry.register(run_dir)
+        discover.remember(
+            model=Path(settings.model.path) if settings.model.path else None,
+            dataset=Path(settings.data.path) if settings.data.path else None,
+            output=plan.output,
+        )
     return run_dir
 
 
@@ -94,7 +100,8 @@ def relaunch(run_dir: RunDir, *, module: str | None = None) -> Launched:
     """Spawn an engine on an existing run; RunError when it is running, finished, or was never a run."""
     refuse_if_not_resumable(run_dir)
     offset = _end_of_whole_lines(run_dir.events)
-    registry.register(run_dir)
+    with contextlib.suppress(OSError):
+        registry.register(run_dir)
     return Launched(run_dir, spawn.spawn(run_dir.path, module or spawn.ENGINE_MODULE), offset)
 
 
