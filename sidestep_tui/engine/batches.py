@@ -31,6 +31,10 @@ class Song(Protocol):
     def name(self) -> str:
         """How messages call it."""
 
+    @property
+    def repeats(self) -> int:
+        """Its own repeats; those of the settings come on top."""
+
     def latents(self) -> torch.Tensor:
         """[T, C]."""
 
@@ -85,6 +89,7 @@ class SongStore:
     def __init__(self, songs: Sequence[Song], preload: Literal["auto", "ram", "disk"], available_ram: int) -> None:
         self._songs = songs
         self._kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self.repeats = [song.repeats for song in songs]
         self.shapes: list[tuple[int, int]] = []
         budget = {"auto": available_ram // 4, "ram": None, "disk": 0}[preload]
         for index in range(len(songs)):
@@ -140,7 +145,7 @@ class Sampler:
         self._names = store.names()
         self._batch_size = train.batch_size
         self._seed = seed
-        self._places = [index for index in range(len(store.shapes)) for _ in range(data.repeats)]
+        self._places = [index for index, own in enumerate(store.repeats) for _ in range(own * data.repeats)]
         self.window = train.batch_size * train.accumulation
         if not self._places:
             raise DataError("There is no song to train on.", hint="Check the dataset's warnings about skipped songs.")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import psutil
 
 from sidestep_tui.core import text
-from sidestep_tui.core.errors import DataError, DivergedError, RunError
+from sidestep_tui.core.errors import DivergedError, RunError
 from sidestep_tui.dataset import manifest as songs_on_disk
 from sidestep_tui.engine import adapters, checkpoint, devices, encode, export, weights
 from sidestep_tui.engine import trainer as training
@@ -93,7 +93,7 @@ class TrainingRun:
     def _expected_steps(self) -> tuple[int, int]:
         """Steps of an epoch and of the run, should no song be skipped while encoding."""
         train = self.settings.train
-        examples = len(self.songs.songs) * self.settings.data.repeats
+        examples = sum(song.repeats for song in self.songs.songs) * self.settings.data.repeats
         steps_per_epoch = -(-examples // (train.batch_size * train.accumulation))
         total = steps_per_epoch * train.epochs
         return steps_per_epoch, min(total, train.max_steps) if train.max_steps else total
@@ -108,12 +108,11 @@ class TrainingRun:
             self.dtype,
             progress=self.reporter.phase,
             should_stop=self.control.should_stop,
+            warn=self.reporter.warning,
         )
         self._leave_if_asked()
         for name, reason in dataset.skipped:
             self.reporter.warning("song_skipped", f"The song '{name}' is left out: {reason}")
-        if not dataset.songs:
-            raise DataError("There is no song to train on.", "Every song was left out.", "Read the warnings above.")
         devices.release(self.device)
         return dataset
 

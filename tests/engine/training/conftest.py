@@ -26,6 +26,7 @@ class FakeSong:
     frames: int
     tokens: int
     fill: float | None = None
+    repeats: int = 1
 
     def latents(self) -> torch.Tensor:
         source = torch.Generator().manual_seed(self.frames * 1000 + self.tokens)

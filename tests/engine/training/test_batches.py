@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from functools import partial
 
 import pytest
 import torch
@@ -34,6 +35,11 @@ def test_every_song_is_heard_as_often_as_repeats_say_and_the_last_batch_is_kept(
     assert made.steps_per_epoch == 4
     heard = Counter(example.name for step in steps for example in step)
     assert heard == {song.name: 3 for song in songs}
+
+
+def test_a_songs_own_repeats_multiply_those_of_the_settings(new_song, new_settings):
+    made = sampler([new_song("a", 50, 5, repeats=3), new_song("b", 50, 5)], new_settings(data={"repeats": 2}))
+    assert Counter(example.name for step in whole_epoch(made) for example in step) == {"a": 6, "b": 2}
 
 
 def test_fewer_songs_than_a_batch_still_make_a_step(new_song, new_settings):
@@ -94,14 +100,16 @@ def test_micro_batches_mix_no_shapes_and_lose_no_example(songs, new_settings):
 
 def test_one_batch_of_unequal_shapes_has_the_mean_gradient_of_its_examples(songs, new_settings, new_trainer):
     """Grouping is a matter of memory: the optimizer must see the mean over all examples, whatever their shapes."""
-    gradients = []
+    gradients: list[dict[str, torch.Tensor]] = []
+
+    def keep_gradients(trainer) -> None:
+        gradients.append({name: parameter.grad.clone() for name, parameter in trainer.parameters.items()})
+
     for batch_size, accumulation in ((1, 10), (10, 1), (2, 5)):
         trainer = new_trainer(
             new_settings(data={"repeats": 2}, train={"batch_size": batch_size, "accumulation": accumulation}), songs
         )
-        trainer.optimizer.step = lambda: gradients.append(
-            {name: parameter.grad.clone() for name, parameter in trainer.parameters.items()}
-        )
+        trainer.optimizer.step = partial(keep_gradients, trainer)
         trainer.step()
     one_by_one = gradients[0]
     assert any(bool(gradient.abs().max() > 0) for gradient in one_by_one.values())

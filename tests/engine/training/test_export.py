@@ -116,7 +116,7 @@ def test_peft_loads_the_directory_onto_the_original_names(new_transformer, new_s
     named = OriginalNames(new_transformer())
     wrapped = PeftModel.from_pretrained(named, str(tmp_path / "final"))
     loaded = {name.replace(".default", "") for name in wrapped.state_dict() if ".lora_" in name}
-    saved = {name for name in load_file(tmp_path / "final" / adapters.WEIGHTS_FILE)}
+    saved = load_file(tmp_path / "final" / adapters.WEIGHTS_FILE)
     assert {name.removesuffix(".weight") for name in loaded} == {name.removesuffix(".weight") for name in saved}
     answer = export.probe(named.adopt(), dtype=torch.float32)
     assert (answer - export.probe(trained, dtype=torch.float32)).abs().max() == 0.0

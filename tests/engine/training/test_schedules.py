@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from sidestep_tui.engine.schedules import Schedule
@@ -38,7 +40,7 @@ def test_constant_stays_at_the_peak_after_warm_up():
 def test_rates_never_rise_after_warm_up():
     for kind in ("cosine", "linear", "constant"):
         rates = [schedule(300, schedule=kind).lr(step) for step in range(10, 300)]
-        assert all(later <= earlier for earlier, later in zip(rates, rates[1:], strict=False))
+        assert all(later <= earlier for earlier, later in itertools.pairwise(rates))
 
 
 def test_a_run_shorter_than_its_warm_up_still_reaches_the_peak():

@@ -1,0 +1,76 @@
+"""One optimizer step of the real 2B model on the CPU, with made-up weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers import AceStepTransformer1DModel
+
+from sidestep_tui.engine import adapters, trainer
+from sidestep_tui.engine.batches import SongStore
+from sidestep_tui.engine.trainer import Material
+
+CONDITION_WIDTH = 2048
+TOKENS = 100
+
+
+class Song:
+    """Five seconds of made-up latents."""
+
+    name = "five seconds"
+    repeats = 1
+
+    def latents(self) -> torch.Tensor:
+        return torch.randn((125, 64), generator=torch.Generator().manual_seed(1))
+
+    def condition(self) -> torch.Tensor:
+        return torch.randn((TOKENS, CONDITION_WIDTH), generator=torch.Generator().manual_seed(2))
+
+
+def materialise(module: torch.nn.Module) -> None:
+    """Give meta parameters bfloat16 values at memory speed: one small random tile, repeated."""
+    tile = torch.randn(1 << 16, generator=torch.Generator().manual_seed(3)).mul_(0.02).bfloat16()
+    for owner in module.modules():
+        for name, parameter in owner.named_parameters(recurse=False):
+            count = parameter.numel()
+            if parameter.dim() == 1 and name == "weight":
+                values = torch.ones(count, dtype=torch.bfloat16)
+            else:
+                values = tile.repeat(-(-count // tile.numel()))[:count]
+            made = torch.nn.Parameter(values.view(parameter.shape), requires_grad=False)
+            setattr(owner, name, made)
+
+
+@pytest.mark.slow
+def test_one_step_of_the_real_2b_model(new_settings):
+    with torch.device("meta"):
+        transformer = AceStepTransformer1DModel()
+    assert sum(parameter.numel() for parameter in transformer.parameters()) == 1_575_458_880
+    materialise(transformer)
+    settings = new_settings(
+        data={"crop_seconds": 5.0},
+        adapter={"rank": 8, "alpha": 16.0},
+        train={"accumulation": 1},
+        memory={"gradient_checkpointing": True, "precision": "bfloat16"},
+    )
+    material = Material(
+        store=SongStore([Song()], "ram", 0),
+        silence=torch.randn((1, 200, 64), generator=torch.Generator().manual_seed(4)),
+        null_condition=torch.zeros(1, 1, CONDITION_WIDTH),
+        timestep_mu=-0.4,
+        timestep_sigma=1.0,
+        device=torch.device("cpu"),
+        dtype=torch.bfloat16,
+    )
+    made = trainer.build(transformer, material, settings, seed=42)
+    assert len(adapters.adapted_layers(transformer)) == 192
+    assert len(made.parameters) == 384
+    assert sum(parameter.numel() for parameter in made.parameters.values()) == 688_128 * 8
+    before = {name: parameter.detach().clone() for name, parameter in made.parameters.items()}
+    result = made.step()
+    assert not result.skipped
+    assert 0.1 < result.loss < 100
+    assert result.grad_norm > 0
+    moved = [name for name, parameter in made.parameters.items() if not torch.equal(parameter, before[name])]
+    assert {name for name in made.parameters if "lora_B" in name} <= set(moved)
+    assert all(bool(torch.isfinite(parameter).all()) for parameter in made.parameters.values())
