@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from operator import lt
 
-FANOUT = 16
+FANOUT = 32
 """Points (or blocks) under one block of the level above."""
 
 Bucket = tuple[float, float, float]
@@ -152,9 +152,11 @@ class Series:
                 self._levels.append(_Level())
             level = self._levels[depth]
             for block in range(len(level.lows), len(below_lows) // FANOUT):
-                start = block * FANOUT
-                stop = start + FANOUT
-                low, high = _merge(below_lows[start:stop], below_highs[start:stop])
+                part = slice(block * FANOUT, (block + 1) * FANOUT)
+                if depth:
+                    low, high = _merge(below_lows[part].tolist(), below_highs[part].tolist())
+                else:
+                    low, high = _bounds(below_lows[part].tolist())
                 level.lows.append(low)
                 level.highs.append(high)
             below_lows, below_highs = level.lows, level.highs

@@ -269,10 +269,12 @@ class RunState:
         for series in self.series.values():
             series.truncate_after(step)
         self.checkpoints = [item for item in self.checkpoints if item.step <= step]
-        self.marks = [mark for mark in self.marks if mark.step <= step]
+        self.marks = [mark for mark in self.marks if mark.step <= step and mark.kind != "best"]
         self.evals = [item for item in self.evals if _int(item, "step") <= step]
         self._bests = [best for best in self._bests if best.step <= step]
         self.best = self._bests[-1] if self._bests else None
+        if self.best is not None:
+            self.marks.append(Mark(self.best.step, "best"))
         self.step = min(self.step, step)
         if self.steps_per_epoch:
             self.epoch = min(self.epoch, step // self.steps_per_epoch)

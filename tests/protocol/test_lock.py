@@ -90,12 +90,22 @@ def test_probing_does_not_keep_an_engine_out(run: RunDir, monkeypatch: pytest.Mo
         assert is_held(run)
 
 
+def test_two_viewers_that_look_at_once_see_no_engine(run: RunDir) -> None:
+    RunLock(run, "gone", now=1.0).release()
+    fd = os.open(run.lock, os.O_RDONLY)
+    try:
+        assert lock_module._try_flock(fd, exclusive=False) == "taken"
+        assert not is_held(run)
+    finally:
+        os.close(fd)
+
+
 def test_a_run_without_a_lock_file_is_free(run: RunDir) -> None:
     assert not is_held(run)
     assert read_holder(run) is None
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"pid": "x"}', '{"pid": null}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"pid": "x"}', '{"pid": null}', "x" * 2000])
 def test_a_damaged_lock_file_names_nobody_and_can_be_taken(run: RunDir, content: str) -> None:
     run.lock.write_text(content)
     assert read_holder(run) is None

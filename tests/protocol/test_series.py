@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import random
 from bisect import bisect_right
 
 import pytest
@@ -70,6 +71,31 @@ def test_truncating_leaves_what_lies_up_to_there(sequence: list[tuple[int, float
     series.append(500, 3.0)
     expected = brute_window([*kept, (500.0, 3.0)], 0, 500, 9)
     assert list(map(comparable, series.window(0, 500, 9))) == list(map(comparable, expected))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.tuples(st.integers(1, 1500), st.floats(0.0, 1.0)), min_size=1, max_size=5),
+    st.integers(0, 2**32),
+    st.integers(1, 60),
+)
+def test_a_deep_pyramid_stays_right_through_resumes(legs: list[tuple[int, float]], seed: int, buckets: int) -> None:
+    """Thousands of points, several levels, going back again and again."""
+    noise = random.Random(seed)
+    series = Series()
+    kept: list[tuple[float, float]] = []
+    for length, back in legs:
+        cut = int(len(kept) * back)
+        kept = kept[:cut]
+        series.truncate_after(cut - 1)
+        leg = [(float(cut + n), math.nan if noise.random() < 0.01 else noise.gauss(0, 1)) for n in range(length)]
+        kept += leg
+        series.extend([x for x, _ in leg], [y for _, y in leg])
+        end = len(kept) - 1
+        x0 = noise.randint(0, end)
+        for window in ((0, end), (x0, noise.randint(x0, end))):
+            found = series.window(*window, buckets)
+            assert list(map(comparable, found)) == list(map(comparable, brute_window(kept, *window, buckets)))
 
 
 @given(st.lists(points, max_size=5))

@@ -111,6 +111,11 @@ def test_a_resume_supersedes_what_lies_past_it() -> None:
     assert [item.step for item in state.checkpoints] == [10]
     assert state.best is not None and state.best.step == 10
     assert (state.step, state.resumed_from, state.status) == (12, 10, "running")
+    assert [(mark.step, mark.kind) for mark in state.marks] == [
+        (10, "checkpoint"),
+        (10, "best"),
+        (10, "resume"),
+    ]
 
 
 def test_a_session_that_starts_over_supersedes_everything() -> None:
