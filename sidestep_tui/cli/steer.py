@@ -13,7 +13,7 @@ from sidestep_tui.core.errors import ExitCode, RunError
 from sidestep_tui.protocol import inbox
 from sidestep_tui.protocol.events import Event
 from sidestep_tui.protocol.journal import last_events
-from sidestep_tui.protocol.liveness import explain_death, heartbeat_age, liveness
+from sidestep_tui.protocol.liveness import Liveness, explain_death, heartbeat_age, liveness
 from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.protocol.tail import Tail
 
@@ -96,17 +96,17 @@ def _answer(run_dir: RunDir, tail: Tail, command_id: str, *, ends: bool, wait: b
     """
     state: Event = {"state": "sent", "detail": ""}
     deadline = time.monotonic() + PATIENCE_SECONDS
+    has_ended = False
     while True:
-        alive = liveness(run_dir, time.time()).is_alive
+        # Asked before reading: a goodbye written before the lock was freed is then in the file.
+        is_alive = liveness(run_dir, time.time()).is_alive
         events = tail.read()
         state = _newest(events, command_id) or state
-        session_over = any(event.get("type") == "session_ended" for event in events)
-        if state["state"] in ("done", "refused") and not (ends and wait):
+        has_ended = has_ended or any(event.get("type") == "session_ended" for event in events)
+        if state["state"] == "refused" or (state["state"] == "done" and not (ends and wait)):
             return state
-        if session_over:
-            return {**state, "state": "done"} if ends else state
-        if not alive and tail.at_end:
-            return {"state": "gone", "detail": ""}
+        if not is_alive and tail.at_end:
+            return {**state, "state": "done" if ends and has_ended else "gone"}
         if not wait and (state["state"] == "received" or time.monotonic() >= deadline):
             return state
         time.sleep(_POLL_SECONDS)
@@ -121,7 +121,9 @@ def _report(run_dir: RunDir, name: str, answer: Event, *, as_json: bool) -> None
     if as_json:
         render.data_json({"run": str(run_dir.path), "command": name, **answer}, indent=None)
     detail = f" {answer['detail']}" if answer["detail"] else ""
-    if answer["state"] == "gone":
+    if answer["state"] == "gone" and liveness(run_dir, time.time()) is Liveness.ENDED:
+        render.say(f"{run_dir.name} ended before it heard of it.")
+    elif answer["state"] == "gone":
         render.say(f"The engine of {run_dir.name} is gone. {explain_death(run_dir).cause}")
     elif answer["state"] == "sent":
         age = heartbeat_age(run_dir, time.time())

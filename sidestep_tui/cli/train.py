@@ -110,7 +110,10 @@ def attach(run: str | None, plain: bool, as_json: bool) -> int:
     The exit code of --plain and --json is the run's own.
     """
     run_dir = options.find_run(run)
-    if plain or as_json or not env.terminal_facts().usable:
+    facts = env.terminal_facts()
+    if not (plain or as_json or facts.usable):
+        render.say(f"{facts.problem} Following as text.")
+    if plain or as_json or not facts.usable:
         return follow.attach_plain(run_dir, as_json=as_json)
     return _dashboard(run_dir)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import struct
 import subprocess
 import sys
+import time
 import wave
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from sidestep_tui.cli.main import main
 from sidestep_tui.launch import spawn
 from sidestep_tui.protocol.lock import is_held
 from sidestep_tui.protocol.rundir import RunDir
+from sidestep_tui.protocol.tail import Tail
 
 FAKE = "sidestep_tui.engine.fake"
 QUICK = {"steps": 40, "step_seconds": 0.001, "steps_per_epoch": 10, "save_every": 20, "songs": 2, "gpus": 0}
@@ -118,6 +121,8 @@ def background() -> Iterator[Callable[..., subprocess.Popen[str]]]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # A test run under nohup would hand down an ignored hangup.
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         )
         processes.append(process)
         return process
@@ -199,6 +204,21 @@ def only_run(home: Path) -> RunDir:
     return RunDir.open(path)
 
 
-def held(run_dir: RunDir) -> bool:
-    """Whether an engine holds the run."""
-    return is_held(run_dir)
+def await_event(
+    tail: Tail, matches: Callable[[dict[str, Any]], bool], *, process: subprocess.Popen[str] | None = None
+) -> dict[str, Any]:
+    """The next event that matches; fails when `process` ends without one."""
+    while True:
+        is_over = process is not None and process.poll() is not None
+        for event in tail.read():
+            if matches(event):
+                return event
+        if is_over:
+            raise AssertionError(process.communicate()[1] if process else "")
+        time.sleep(0.02)
+
+
+def await_release(run_dir: RunDir) -> None:
+    """Wait until no engine holds the run."""
+    while is_held(run_dir):
+        time.sleep(0.02)

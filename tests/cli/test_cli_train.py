@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import time
@@ -19,7 +18,7 @@ from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.protocol.tail import Tail
 from sidestep_tui.schema.run import read_run
 
-from .conftest import Outcome, only_run
+from .conftest import Outcome, await_event, await_release, only_run
 
 Cli = Callable[..., Outcome]
 Background = Callable[..., subprocess.Popen[str]]
@@ -169,23 +168,12 @@ def test_attach_plain_tells_a_finished_run(
     assert run_cli("attach", "--json").out.encode() == only_run(home).events.read_bytes()
 
 
-def _session_begins(run_dir_of: Callable[[], Path | None], process: subprocess.Popen[str]) -> RunDir:
-    """The run that `process` started, once its engine trains."""
-    tail: Tail | None = None
-    while process.poll() is None:
-        path = run_dir_of()
-        if path is not None and tail is None:
-            tail = Tail(path / "events.jsonl")
-        if path is not None and tail is not None and any(event["type"] == "step" for event in tail.read()):
-            return RunDir.open(path)
-        time.sleep(0.02)
-    raise AssertionError(process.communicate()[1])
-
-
 def _begin(background: Background, train_arguments: list[str], home: Path) -> tuple[subprocess.Popen[str], RunDir]:
+    """A headless command with its engine in the middle of training."""
     process = background(*train_arguments, "--headless", "--name", "live")
-    path = home / "runs" / "live"
-    return process, _session_begins(lambda: path if path.is_dir() else None, process)
+    run = RunDir(home / "runs" / "live")
+    await_event(Tail(run.events), lambda event: event["type"] == "step", process=process)
+    return process, run
 
 
 def test_sigterm_to_the_command_stops_and_saves(
@@ -207,9 +195,7 @@ def test_a_second_interrupt_aborts(
     fake_engine(steps=100_000, save_every=100_000, step_seconds=0.5)
     process, run = _begin(background, train_arguments, home)
     process.send_signal(signal.SIGINT)
-    commands = Tail(run.events)
-    while not any(event.get("name") == "stop" for event in commands.read()):
-        assert process.poll() is None
+    await_event(Tail(run.events), lambda event: event.get("name") == "stop")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
     assert process.returncode == 3, err
@@ -225,12 +211,9 @@ def test_a_hangup_leaves_the_engine_training(
     process.communicate()
     assert process.returncode == -signal.SIGHUP
     assert liveness(run, time.time()) is Liveness.RUNNING
-    tail = Tail(run.events, run.events.stat().st_size)
-    while not any(event["type"] == "step" for event in tail.read()):
-        assert liveness(run, time.time()) is Liveness.RUNNING
+    await_event(Tail(run.events, run.events.stat().st_size), lambda event: event["type"] == "step")
     inbox.send(run, "abort", by="test")
-    while liveness(run, time.time()).is_alive:
-        tail.read()
+    await_release(run)
 
 
 def test_interrupting_the_wait_leaves_the_engine_starting(
@@ -249,9 +232,7 @@ def test_interrupting_the_wait_leaves_the_engine_starting(
     assert outcome.code == 0
     assert "goes on starting" in outcome.err
     run = RunDir.open(home / "runs" / "slow")
-    tail = Tail(run.events)
-    while not any(event["type"] == "session_started" for event in tail.read()):
-        os.sched_yield()
+    await_event(Tail(run.events), lambda event: event["type"] == "session_started")
     assert run_cli("abort", "slow", "--wait").code == 0
 
 
