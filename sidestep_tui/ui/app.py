@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -292,6 +293,14 @@ def write_crash_log(error: BaseException) -> Path:
     return path
 
 
+def _let_go_of_terminal() -> None:
+    """After a hangup nothing can be written any more; the last flush must not turn into another exit code."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    os.close(nowhere)
+
+
 def run(*, start: Start = "auto", run: Path | None = None, readonly: bool = False, mouse: bool = True) -> int:
     """Run the interface until it is left; returns the process's exit code."""
     facts = env.terminal_facts()
@@ -300,6 +309,8 @@ def run(*, start: Start = "auto", run: Path | None = None, readonly: bool = Fals
         return int(ExitCode.USAGE)
     app = SidestepApp(start=start, run=run, readonly=readonly, facts=facts)
     app.run(mouse=mouse and app.config.mouse)
+    if app.return_code == 128 + signal.SIGHUP:
+        _let_go_of_terminal()
     if app.crash_log is not None:
         print(
             f"The interface stopped because of a mistake in it; training goes on. The details are in {app.crash_log}.",

@@ -12,6 +12,7 @@ from sidestep_tui.ui.forms.line import Line
 from sidestep_tui.ui.theme import Glyphs
 
 LABEL_WIDTH = 22
+_LONGEST_CHOICE = 12
 _OVERHEAD = 8
 """Cells of the pointer, the gaps between the columns and the mark of a value that is not the default."""
 TYPED_KINDS = ("int", "float", "text", "path")
@@ -41,7 +42,7 @@ class Columns:
         """Share `width` among the columns."""
         origin = 8 if width < 90 else 18
         rest = max(0, width - LABEL_WIDTH - origin - _OVERHEAD)
-        value = max(0, rest // 2)
+        value = min(rest, max(_LONGEST_CHOICE, rest // 2))
         return cls(LABEL_WIDTH, value, rest - value, origin)
 
 

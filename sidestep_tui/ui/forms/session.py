@@ -248,7 +248,7 @@ def bumped(spec: FieldSpec, value: float, direction: int) -> float:
     if factor and value:
         new = value * factor if direction > 0 else value / factor
         if spec.meta.bump == "scale":
-            new = float(f"{new:.2g}")
+            new = float(f"{new:.3g}")
     else:
         new = value + direction * spec.meta.step
         new = round(new, 10)

@@ -1,0 +1,117 @@
+"""What the wizard costs a slow line, and how it leaves: measured on a pseudo-terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.budget.terminal import DOWN, ENTER, F1, F7, RIGHT, Terminal, ctrl
+
+RUN = "import sys; from sidestep_tui.ui.app import run; sys.exit(run(start='wizard'))"
+
+
+def start(cwd: Path, *, columns: int = 120, rows: int = 40, code: str = RUN, **more: object) -> Terminal:
+    return Terminal([sys.executable, "-c", code], cwd=cwd, columns=columns, rows=rows, **more)  # type: ignore[arg-type]
+
+
+def test_an_idle_wizard_sends_nothing(tmp_path: Path) -> None:
+    with start(tmp_path) as terminal:
+        terminal.wait_for("Optimizer")
+        terminal.wait_for("GiB")
+        terminal.settle(1.0)
+        assert terminal.quiet_bytes(3) == 0
+
+
+def test_keys_cost_what_they_change(tmp_path: Path) -> None:
+    with start(tmp_path) as terminal:
+        terminal.wait_for("GiB")
+        terminal.settle(1.0)
+        budget = {"next": 3000, "down": 1500, "toggle": 1200, "help": 11_000}
+        for name, key in (("next", ctrl("n")), ("next", ctrl("n")), ("toggle", RIGHT), ("down", DOWN), ("help", F1)):
+            before = terminal.received
+            terminal.send(key)
+            terminal.settle(0.6)
+            assert 0 < terminal.received - before <= budget[name], name
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (120, 40)])
+def test_the_screen_of_a_real_terminal_is_whole(tmp_path: Path, columns: int, rows: int) -> None:
+    with start(tmp_path, columns=columns, rows=rows) as terminal:
+        terminal.wait_for("GiB")
+        terminal.send(ctrl("n"), ctrl("n"), ENTER, "7", F7)
+        terminal.wait_for("2/6 Dataset")
+        terminal.send(ctrl("n"))
+        terminal.wait_for("3/6 Adapter")
+        terminal.settle()
+        shown = terminal.text
+        terminal.send(ctrl("l"))
+        terminal.settle()
+        assert terminal.text == shown
+        assert "rank" in shown
+        assert "^p Palette" in shown
+
+
+def test_the_first_screen_needs_no_model_library(tmp_path: Path) -> None:
+    code = (
+        "import atexit, json, pathlib, sys\n"
+        "atexit.register(lambda: pathlib.Path('modules.json').write_text(json.dumps(sorted(sys.modules))))\n" + RUN
+    )
+    with start(tmp_path, code=code) as terminal:
+        terminal.wait_for("GiB")
+        terminal.send(ctrl("q"))
+        assert terminal.wait() == 0
+    loaded = set(json.loads((tmp_path / "modules.json").read_text()))
+    heavy = {"torch", "numpy", "transformers", "diffusers", "peft", "torchaudio", "scipy"}
+    assert not loaded & heavy
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_signal_leaves_in_order_and_keeps_what_was_typed(tmp_path: Path, number: signal.Signals) -> None:
+    with start(tmp_path) as terminal:
+        terminal.wait_for("GiB")
+        terminal.send("/some/where")
+        terminal.wait_for("/some/where")
+        terminal.process.send_signal(number)
+        assert terminal.wait() == 128 + number
+    (draft,) = (tmp_path / ".state").rglob("drafts/*.json")
+    assert "/some/where" in draft.read_text()
+
+
+def test_a_hangup_of_the_line_ends_it_in_order(tmp_path: Path) -> None:
+    with start(tmp_path) as terminal:
+        terminal.wait_for("GiB")
+        terminal.send("/some/where")
+        terminal.wait_for("/some/where")
+        terminal.hang_up()
+        assert terminal.wait() == 128 + signal.SIGHUP
+    (draft,) = (tmp_path / ".state").rglob("drafts/*.json")
+    assert "/some/where" in draft.read_text()
+
+
+def test_output_that_is_no_terminal_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "errors").open("wb") as errors, start(tmp_path, stderr_to=errors.fileno()) as terminal:
+        assert terminal.wait() == 2
+    assert "attach --plain" in (tmp_path / "errors").read_text()
+
+
+def test_a_dumb_terminal_is_refused_without_a_single_escape(tmp_path: Path) -> None:
+    with start(tmp_path, term="dumb") as terminal:
+        code = terminal.wait()
+        assert code == 2
+        assert "TERM=dumb" in terminal.text
+
+
+def test_the_process_leaves_no_children(tmp_path: Path) -> None:
+    with start(tmp_path) as terminal:
+        terminal.wait_for("GiB")
+        children = Path(f"/proc/{terminal.process.pid}/task/{terminal.process.pid}/children")
+        if not children.exists():
+            pytest.skip("this kernel does not list children")
+        assert children.read_text() == ""
+        os.kill(terminal.process.pid, signal.SIGTERM)
+        terminal.wait()
