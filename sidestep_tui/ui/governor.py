@@ -45,7 +45,9 @@ class Governor:
     @property
     def interval(self) -> float:
         """Seconds between paints as things are now."""
-        interval = min(max(1.0 / self._rate_hz, 1.0 / RATES_HZ[-1]) * self._slowdown, max(_SLOWEST, 1.0 / self._rate_hz))
+        interval = min(
+            max(1.0 / self._rate_hz, 1.0 / RATES_HZ[-1]) * self._slowdown, max(_SLOWEST, 1.0 / self._rate_hz)
+        )
         return max(interval, _BLURRED) if self._blurred else interval
 
     @property
