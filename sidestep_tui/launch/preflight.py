@@ -232,6 +232,9 @@ def _device(settings: Settings, model: FoundModel | None, device: Device | None,
         return Check("memory", "fail", sentence, hint, "memory.gradient_checkpointing")
     if needed > device.free:
         return Check("memory", "warn", sentence, hint, "memory.gradient_checkpointing")
+    if settings.memory.gradient_checkpointing and hardware.layer(settings, device=device).values:
+        faster = "It also fits without gradient checkpointing, which would take about a third less time."
+        return Check("memory", "ok", sentence, faster, "memory.gradient_checkpointing")
     return Check("memory", "ok", sentence)
 
 

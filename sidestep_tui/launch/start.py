@@ -13,7 +13,7 @@ from pathlib import Path
 
 import sidestep_tui
 from sidestep_tui.core.errors import ExitCode, RunError, SidestepError
-from sidestep_tui.launch import discover, doctor, failures, spawn
+from sidestep_tui.launch import discover, doctor, failures, fingerprints, spawn
 from sidestep_tui.launch.plan import Plan
 from sidestep_tui.protocol import registry
 from sidestep_tui.protocol.events import Event
@@ -78,6 +78,7 @@ def create(plan: Plan) -> RunDir:
         created=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         product_version=sidestep_tui.__version__,
         versions=doctor.versions(),
+        fingerprints=fingerprints.of_settings(settings),
         extra={name: dict(table) for name, table in plan.extra.items()},
     )
     try:

@@ -58,6 +58,7 @@ def test_a_run_remembers_settings_origins_and_absolute_paths(
     assert Path(run.settings.output.path) == home / "runs"
     assert run.preset == "quick_test"
     assert run.versions["python"]
+    assert set(run.fingerprints) == {"model", "dataset"}
 
 
 def test_a_run_can_be_repeated_from_its_run_toml(

@@ -9,7 +9,7 @@ import pytest
 
 from sidestep_tui.core import paths
 from sidestep_tui.core.errors import ModelError
-from sidestep_tui.launch import discover, hardware, memory, models
+from sidestep_tui.launch import discover, fingerprints, hardware, memory, models
 from sidestep_tui.launch.gpus import Device
 from sidestep_tui.schema.settings import Settings
 
@@ -97,6 +97,19 @@ def test_several_checkpoints_need_a_choice(checkpoint: Path) -> None:
 def test_no_model_is_refused(path: str) -> None:
     with pytest.raises(ModelError, match="models list"):
         models.locate(path)
+
+
+def test_fingerprints_change_with_model_and_songs(checkpoint: Path, songs: Path) -> None:
+    settings = Settings.model_validate({"model": {"path": str(checkpoint)}, "data": {"path": str(songs)}})
+    before = fingerprints.of_settings(settings)
+    assert fingerprints.of_settings(settings) == before
+    (songs / "drums.caption.txt").write_text("another caption")
+    edited = fingerprints.of_settings(settings)
+    assert (edited["model"] == before["model"], edited["dataset"] == before["dataset"]) == (True, False)
+    weights = checkpoint / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
+    assert fingerprints.of_settings(settings)["model"] != before["model"]
+    assert fingerprints.of_settings(Settings()) == {}
 
 
 def _device(free_gib: float) -> Device:

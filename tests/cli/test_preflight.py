@@ -177,6 +177,14 @@ def test_memory_is_judged_by_the_card(good: dict[str, Any], monkeypatch: pytest.
     assert check(large)["memory"].status == "fail"
 
 
+def test_needless_checkpointing_is_mentioned(good: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    frugal = good | {"memory.gradient_checkpointing": True}
+    assert "without gradient checkpointing" in check(frugal)["memory"].hint
+    assert check(good | {"memory.gradient_checkpointing": False})["memory"].hint == ""
+    give_gpus(monkeypatch, gpu(total=6, free=5.5))
+    assert check(frugal)["memory"].hint == ""
+
+
 def test_a_device_that_is_not_there_is_refused(good: dict[str, Any]) -> None:
     found = check(good | {"memory.device": "cuda:3"})["device"]
     assert found.status == "fail"

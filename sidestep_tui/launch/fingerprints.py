@@ -1,0 +1,45 @@
+"""What a run was made from, in a few digits: enough to see later that model or songs are no longer the same."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from pathlib import Path
+
+from sidestep_tui.core.errors import DataError, ModelError
+from sidestep_tui.dataset import manifest
+from sidestep_tui.launch import models
+from sidestep_tui.schema.settings import Settings
+
+_SAMPLE_BYTES = 64 * 1024
+
+
+def of_settings(settings: Settings) -> dict[str, str]:
+    """Digests of the checkpoint's files and of what training would see of the songs; what cannot be read is left out."""
+    found = {}
+    with contextlib.suppress(ModelError, OSError):
+        found["model"] = of_model(models.locate(settings.model.path, settings.model.variant), settings.model.components)
+    with contextlib.suppress(DataError, OSError):
+        data = settings.data
+        songs = manifest.scan(Path(data.path).expanduser(), data.txt_role, data.language)
+        found["dataset"] = manifest.fingerprint(songs)
+    return found
+
+
+def of_model(model: models.FoundModel, components: str = "") -> str:
+    """A digest of every file that training needs: its role, length, beginning and end. Reads 128 KiB of each."""
+    digest = hashlib.sha256()
+    for check in models.check_files(model, components):
+        digest.update(f"{check.role}/{check.path.name}\n".encode())
+        if check.path.is_file():
+            digest.update(_sample(check.path))
+    return digest.hexdigest()
+
+
+def _sample(path: Path) -> bytes:
+    with path.open("rb") as handle:
+        size = handle.seek(0, 2)
+        handle.seek(0)
+        head = handle.read(_SAMPLE_BYTES)
+        handle.seek(max(0, size - _SAMPLE_BYTES))
+        return size.to_bytes(8, "little") + head + handle.read(_SAMPLE_BYTES)
