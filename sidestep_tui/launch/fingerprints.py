@@ -15,12 +15,14 @@ _SAMPLE_BYTES = 64 * 1024
 
 
 def of_settings(settings: Settings) -> dict[str, str]:
-    """Digests of the checkpoint's files and of what training would see of the songs; what cannot be read is left out."""
+    """Digests of the checkpoint and of what training would see of the songs; what cannot be read is left out."""
     found = {}
     with contextlib.suppress(ModelError, OSError):
         found["model"] = of_model(models.locate(settings.model.path, settings.model.variant), settings.model.components)
+    data = settings.data
+    if not data.path:
+        return found
     with contextlib.suppress(DataError, OSError):
-        data = settings.data
         songs = manifest.scan(Path(data.path).expanduser(), data.txt_role, data.language)
         found["dataset"] = manifest.fingerprint(songs)
     return found
