@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -19,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from sidestep_tui.core import atomic
-from sidestep_tui.core.errors import DataError, ModelError
+from sidestep_tui.core.errors import DataError, ModelError, RunError
 from sidestep_tui.engine import shards
 
 Kind = Literal["latents", "text", "conditions"]
@@ -27,6 +30,7 @@ State = Literal["present", "missing", "damaged"]
 
 _TENSOR = "value"
 _BLOCK = 1 << 20
+_HASH = re.compile("[0-9a-f]{64}")
 
 
 def digest(*parts: str | int | float) -> str:
@@ -67,11 +71,44 @@ class Cache:
         value = value.detach().to("cpu").contiguous()
         checksum = zlib.crc32(value.reshape(-1).view(torch.uint8).numpy().tobytes())
         metadata = {**notes, "key": key, "crc32": f"{checksum:08x}"}
-        atomic.write_bytes(self.path(kind, key), save({_TENSOR: value}, metadata=metadata))
+        with self._writing():
+            atomic.write_bytes(self.path(kind, key), save({_TENSOR: value}, metadata=metadata))
 
     def read(self, kind: Kind, key: str) -> torch.Tensor:
         """The tensor of an entry."""
         return read_entry(self.path(kind, key))
+
+    def content_hash(self, path: Path) -> str:
+        """Hash of a file's bytes; DataError if it cannot be read.
+
+        Remembered by path, size and time of change, so that gigabytes of songs are not read again at every start.
+        """
+        hasher = hashlib.sha256()
+        try:
+            facts = path.stat()
+            memo = self.root / "audio" / digest(str(path.resolve()), facts.st_size, facts.st_mtime_ns)
+            if memo.is_file() and _HASH.fullmatch(known := memo.read_text("ascii", errors="replace")):
+                return known
+            with path.open("rb") as handle:
+                while block := handle.read(_BLOCK):
+                    hasher.update(block)
+        except OSError as error:
+            raise DataError(f"{path.name} cannot be read.", f"{error.strerror}.", "Check the file.") from error
+        with self._writing():
+            atomic.write_text(memo, hasher.hexdigest(), durable=False)
+        return hasher.hexdigest()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A directory that cannot be written is no fault of a song; a full disk says so itself."""
+        try:
+            yield
+        except OSError as error:
+            raise RunError(
+                f"The cache of encoded songs cannot be written in {self.root}.",
+                f"{error.strerror}.",
+                "Set data.cache to a directory of your own, or correct the permissions of this one.",
+            ) from error
 
 
 def read_entry(path: Path) -> torch.Tensor:

@@ -8,7 +8,6 @@ where it was, because every finished entry is on disk.
 from __future__ import annotations
 
 import gc
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 import torch
 
-from sidestep_tui.core import atomic, paths
+from sidestep_tui.core import paths
 from sidestep_tui.core import text as wording
 from sidestep_tui.core.errors import DataError
 from sidestep_tui.dataset.manifest import Manifest, Song
@@ -33,7 +32,6 @@ Warn = Callable[[str, str, str], None]
 
 # Raise when an entry of the same name would come out otherwise: other resampling, templates, or model code.
 _RECIPE = 1
-_HASH_BLOCK = 1 << 22
 
 
 def encode_dataset(
@@ -127,16 +125,18 @@ class _Job:
             if self._stop():
                 return
             self.progress("encoding_audio", done, total, song.name)
+            samples = None
             try:
                 key = self._latents_key(song)
                 if self._lacks("latents", key, song):
                     samples = vae.load_audio(song.audio, self.data.max_duration)
-                    model = model or self._load_vae()
-                    latents = vae.encode(model, samples)
-                    self.cache.write("latents", key, latents.to(torch.float16), song=song.name)
-            except (DataError, OSError) as error:
-                self.skipped.append((song.name, str(error)))
+            except DataError as error:
+                self.skipped.append((song.name, f"{error.title} {error.message}".strip()))
                 continue
+            if samples is not None:
+                model = self._load_vae() if model is None else model
+                latents = vae.encode(model, samples, song.name)
+                self.cache.write("latents", key, latents.to(torch.float16), song=song.name)
             self.songs.append(_Work(song, key))
         self.progress("encoding_audio", total, total, "")
         del model
@@ -158,7 +158,8 @@ class _Job:
                 (work.lyrics_key, work.texts.lyrics, text.LYRIC_TOKENS, text.lyric_states),
             ):
                 if self._lacks("text", key, work.song):
-                    model = model or weights.load_text_encoder(self.ckpt, self.dtype, self.device)[1]
+                    if model is None:
+                        _, model = weights.load_text_encoder(self.ckpt, self.dtype, self.device)
                     self.cache.write("text", key, run(model, tokens.ids(string, limit)), text=string)
         self.progress("encoding_text", len(self.songs), len(self.songs), "")
         del model
@@ -173,7 +174,8 @@ class _Job:
             self.progress("encoding_conditions", done, len(self.songs), work.song.name)
             if not work.needs_condition or self.cache.state("conditions", work.condition_key) == "present":
                 continue
-            model = model or weights.load_condition_encoder(self.ckpt, self.dtype, self.device)
+            if model is None:
+                model = weights.load_condition_encoder(self.ckpt, self.dtype, self.device)
             states = (self.cache.read("text", key) for key in (work.prompt_key, work.lyrics_key))
             condition = conditions.encode(model, *states)
             if not bool(torch.isfinite(condition).all()):
@@ -239,7 +241,7 @@ class _Job:
         work.needs_condition = self._lacks("conditions", work.condition_key, song)
 
     def _latents_key(self, song: Song) -> str:
-        content = _content_hash(song.audio, self.cache.root)
+        content = self.cache.content_hash(song.audio)
         return digest("latents", _RECIPE, content, self.ckpt.vae_fingerprint, self.data.max_duration)
 
     def _lacks(self, kind: Kind, key: str, song: Song) -> bool:
@@ -267,19 +269,3 @@ class _Job:
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-
-
-def _content_hash(path: Path, root: Path) -> str:
-    """Hash of a file's bytes, remembered by path, size and time of change, so that 5 GB of songs are read only once."""
-    facts = path.stat()
-    memo = root / "audio" / digest(str(path.resolve()), facts.st_size, facts.st_mtime_ns)
-    if memo.is_file():
-        known = memo.read_text("ascii", errors="replace").strip()
-        if len(known) == 64:
-            return known
-    hasher = hashlib.sha256()
-    with path.open("rb") as handle:
-        while block := handle.read(_HASH_BLOCK):
-            hasher.update(block)
-    atomic.write_text(memo, hasher.hexdigest(), durable=False)
-    return hasher.hexdigest()

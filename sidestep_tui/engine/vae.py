@@ -13,7 +13,7 @@ import torch
 import torchaudio.functional
 from torch import nn
 
-from sidestep_tui.core.errors import DataError
+from sidestep_tui.core.errors import DataError, ModelError
 from sidestep_tui.dataset import audio
 from sidestep_tui.engine.variants import HOP, SAMPLE_RATE
 
@@ -44,11 +44,11 @@ def load_audio(path: Path, max_seconds: float) -> torch.Tensor:
     return samples
 
 
-def encode(vae: Any, samples: torch.Tensor) -> torch.Tensor:
+def encode(vae: Any, samples: torch.Tensor, name: str = "The song") -> torch.Tensor:
     """Latents of [2, S] samples: float32 [T, 64] on the CPU, T = S // 1920; a rest shorter than a frame is left out.
 
     More than 30 s goes through in tiles with 2 s of overlap. Where the GPU has no room, tiles are halved, which moves
-    values by about 1e-7.
+    values by about 1e-7. `name` is what messages call the song.
     """
     frames = samples.shape[1] // HOP
     parameter = next(vae.parameters())
@@ -57,13 +57,17 @@ def encode(vae: Any, samples: torch.Tensor) -> torch.Tensor:
     with torch.inference_mode():
         mean = _encode_where_it_fits(vae, batch)[0]
     if mean.shape[1] != frames:
-        raise DataError(f"The VAE made {mean.shape[1]} frames of {frames}.", "", "Please report this.")
+        raise ModelError(
+            f"The VAE made {mean.shape[1]} frames where {frames} were due.",
+            "Its downsampling ratios do not fit its weights.",
+            "Download the vae directory again.",
+        )
     latents = mean.T.to("cpu", torch.float32).contiguous()
     if not bool(torch.isfinite(latents).all()):
-        raise DataError(
-            "Its latents are not finite.",
-            "The VAE's weights or the sound are damaged.",
-            "Play the file; if it sounds right, download the vae directory again.",
+        raise ModelError(
+            f"The latents of {name} are not finite.",
+            "The sound itself is, so the weights of the VAE are damaged.",
+            "Download the vae directory again.",
         )
     return latents
 
