@@ -26,7 +26,7 @@ def _table_cell(
         train={"batch_size": batch},
         memory={"gradient_checkpointing": checkpointing},
     )
-    return memory.estimate(memory.model_shape(size), settings, autocast_copies=False, **options).total / GIB
+    return memory.estimate(memory.model_shape(size), settings, **options).total / GIB
 
 
 def test_shapes_count_the_published_parameters() -> None:
@@ -127,7 +127,7 @@ def test_eight_bit_optimizer_shrinks_only_the_optimizer() -> None:
 
 def _activations(**adapter: Any) -> float:
     settings = _settings(adapter=adapter, memory={"gradient_checkpointing": False})
-    return memory.estimate(memory.SHAPE_2B, settings, condition_tokens=512, autocast_copies=False).activations / 1e6
+    return memory.estimate(memory.SHAPE_2B, settings, condition_tokens=512).activations / 1e6
 
 
 def test_dora_and_dropout_cost_what_was_counted_on_the_real_shape() -> None:
@@ -138,8 +138,8 @@ def test_dora_and_dropout_cost_what_was_counted_on_the_real_shape() -> None:
 
 def test_autocast_copies_cost_about_a_fifth() -> None:
     settings = _settings(memory={"gradient_checkpointing": False})
-    without = memory.estimate(memory.SHAPE_2B, settings, condition_tokens=512, autocast_copies=False).activations
-    with_copies = memory.estimate(memory.SHAPE_2B, settings, condition_tokens=512).activations
+    without = memory.estimate(memory.SHAPE_2B, settings, condition_tokens=512).activations
+    with_copies = memory.estimate(memory.SHAPE_2B, settings, condition_tokens=512, autocast_copies=True).activations
     assert with_copies / without == pytest.approx(1.18, abs=0.01)
 
 
