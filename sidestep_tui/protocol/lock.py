@@ -98,13 +98,24 @@ def read_holder(run_dir: RunDir) -> Holder | None:
         return None
 
 
+def _open(run_dir: RunDir) -> int:
+    try:
+        return os.open(run_dir.lock, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise RunError(
+            f"The run {run_dir.name} cannot be written to.",
+            f"{run_dir.lock}: {error.strerror}.",
+            "Check that the directory is yours and on a disk that can be written to.",
+        ) from error
+
+
 class RunLock:
     """An exclusive claim on a run directory, held until `release` or the end of the process."""
 
     def __init__(self, run_dir: RunDir, session: str, *, now: float, patience: float = 1.0) -> None:
         self.run_dir = run_dir
         self.holder = Holder.of_this_process(session, now)
-        self._fd: int | None = os.open(run_dir.lock, os.O_RDWR | os.O_CREAT, 0o644)
+        self._fd: int | None = _open(run_dir)
         try:
             self._claim(patience)
             self._write_holder()

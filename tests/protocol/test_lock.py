@@ -90,6 +90,13 @@ def test_probing_does_not_keep_an_engine_out(run: RunDir, monkeypatch: pytest.Mo
         assert is_held(run)
 
 
+def test_a_run_that_cannot_be_written_to_is_refused_with_the_reason(run: RunDir) -> None:
+    run.lock.mkdir()
+    with pytest.raises(RunError) as caught:
+        RunLock(run, "mine", now=1.0)
+    assert "run.lock" in caught.value.message and caught.value.hint
+
+
 def test_two_viewers_that_look_at_once_see_no_engine(run: RunDir) -> None:
     RunLock(run, "gone", now=1.0).release()
     fd = os.open(run.lock, os.O_RDONLY)
