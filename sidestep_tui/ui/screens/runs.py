@@ -91,9 +91,9 @@ class RunsScreen(SidestepScreen):
         self.filter = ""
         self.notice: Row = ()
         self._clock = clock
-        self._list_runs = list_runs or (lambda: known_runs([paths.default_output_dir()]))
+        self._list_runs = list_runs or (lambda: known_runs([paths.default_output_dir()], now=clock()))
         self._selected = ""
-        self._looked = False
+        self.looked = False
         self._top = 0
 
     def compose(self) -> ComposeResult:
@@ -136,7 +136,7 @@ class RunsScreen(SidestepScreen):
     @on(RunsListed)
     def _listed(self, message: RunsListed) -> None:
         self.entries = message.entries
-        self._looked = True
+        self.looked = True
         self.repaint()
 
     # Paint
@@ -157,7 +157,7 @@ class RunsScreen(SidestepScreen):
         width, listing = self.size.width, self.query_one("#runs", Rows)
         shown, current = self.shown, self.selected
         self.query_one("#heading", Rows).put(self._heading(width, len(shown)))
-        if not self._looked:
+        if not self.looked:
             return
         if not shown:
             listing.put(empty_rows(bool(self.filter)))
@@ -178,7 +178,7 @@ class RunsScreen(SidestepScreen):
     def _heading(self, width: int, shown: int) -> list[Row]:
         alive = sum(1 for entry in self.entries if entry.run and entry.run.is_alive)
         runs = sum(1 for entry in self.entries if entry.run)
-        words = f"{text.plural(runs, 'run')}, {alive} alive " if self._looked else "looking… "
+        words = f"{text.plural(runs, 'run')}, {alive} alive " if self.looked else "looking… "
         if self.filter:
             words = f"/{self.filter}  {shown} of {len(self.entries)} "
         top = spread(row((" sidestep", "strong"), ("  runs", "muted")), row((words, "muted")), width)

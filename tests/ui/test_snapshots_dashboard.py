@@ -1,0 +1,75 @@
+"""Pictures of the dashboard and the list of runs, in the two sizes that every screen is made for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from sidestep_tui.core import env
+from sidestep_tui.engine.fake_history import FakeRun
+from sidestep_tui.protocol import registry
+from sidestep_tui.ui.screens.runs import RunsScreen
+from tests.ui.watching import SIZE, app_on, make_run, settled, until, utc
+
+__all__ = ["make_run", "utc"]
+pytestmark = pytest.mark.usefixtures("utc")
+
+SIZES = [(80, 24), (120, 40)]
+by_size = pytest.mark.parametrize("size", SIZES, ids=["80x24", "120x40"])
+MakeRun = Callable[..., FakeRun]
+
+
+async def read(pilot: Pilot[Any]) -> None:
+    """Wait until the journal has been read and painted."""
+    await settled(pilot)
+
+
+async def listed(pilot: Pilot[Any]) -> None:
+    """Wait until the runs have been looked up."""
+    screen = pilot.app.screen
+    assert isinstance(screen, RunsScreen)
+    await until(pilot, lambda: screen.looked, "the list")
+    await pilot.pause()
+
+
+@by_size
+@pytest.mark.parametrize("scenario", ["live", "finished", "crashed", "diverged", "encoding", "paused"])
+def test_dashboard(snap_compare: Any, make_run: MakeRun, scenario: str, size: tuple[int, int]) -> None:
+    run = make_run(scenario, steps=2000)
+    assert snap_compare(app_on(run.path), terminal_size=size, run_before=read)
+
+
+def test_dashboard_of_a_resumed_run_on_two_gpus(snap_compare: Any, make_run: MakeRun) -> None:
+    run = make_run("resumed", steps=2000, gpus=2)
+    assert snap_compare(app_on(run.path), terminal_size=(180, 50), run_before=read)
+
+
+def test_dashboard_with_cursor_and_filter(snap_compare: Any, make_run: MakeRun) -> None:
+    async def look(pilot: Pilot[Any]) -> None:
+        await settled(pilot)
+        await pilot.press("h", "h", "h", "slash", *"best")
+        await pilot.pause()
+
+    assert snap_compare(app_on(make_run("live", steps=2000).path), terminal_size=SIZE, run_before=look)
+
+
+def test_dashboard_in_ascii(snap_compare: Any, make_run: MakeRun) -> None:
+    facts = env.terminal_facts({"TERM": "xterm", "LANG": "C"}, stdin_is_tty=True, stderr_is_tty=True, size=SIZE)
+    assert snap_compare(app_on(make_run("live", steps=2000).path, facts=facts), terminal_size=SIZE, run_before=read)
+
+
+@by_size
+def test_runs(snap_compare: Any, make_run: MakeRun, size: tuple[int, int]) -> None:
+    for number, scenario in enumerate(["live", "paused", "crashed", "diverged", "finished", "stopped"]):
+        run = make_run(scenario, f"{number}_{scenario}", steps=400 + 100 * number)
+        registry.register(run.run_dir)
+    assert snap_compare(app_on(None), terminal_size=size, run_before=listed)
+
+
+@by_size
+def test_no_runs_yet(snap_compare: Any, size: tuple[int, int], tmp_path: Path) -> None:
+    assert snap_compare(app_on(None), terminal_size=size, run_before=listed)
