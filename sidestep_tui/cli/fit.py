@@ -9,9 +9,9 @@ import click
 from sidestep_tui.cli import options, render
 from sidestep_tui.core import nvml, text
 from sidestep_tui.core.nvml import Gpu
-from sidestep_tui.launch import hardware, memory
+from sidestep_tui.launch import gpus, hardware, memory
 from sidestep_tui.launch import plan as plans
-from sidestep_tui.launch.memory import MemoryEstimate, ModelShape
+from sidestep_tui.launch.memory import Attention, MemoryEstimate, ModelShape
 from sidestep_tui.schema.settings import Settings
 
 _BAR = 40
@@ -22,32 +22,43 @@ _BAR = 40
 @click.option("--model", metavar="DIR", help="The checkpoint whose size counts; without one, the 2B size.")
 @click.option("--xl", is_flag=True, help="Assume the XL size where no checkpoint is given.")
 @options.set_option
-@click.option("--math-attention", is_flag=True, help="Add what PyTorch's attention keeps without a flash kernel.")
+@click.option(
+    "--attention",
+    type=click.Choice(["auto", "flash", "math"]),
+    default="auto",
+    show_default=True,
+    help="Kernel of the sliding layers: auto is what the GPU here gets, or math, the larger, where there is none.",
+)
 @options.json_option
-def fit(
-    preset: str, model: str | None, xl: bool, assignments: tuple[str, ...], math_attention: bool, as_json: bool
-) -> None:
+def fit(preset: str, model: str | None, xl: bool, assignments: tuple[str, ...], attention: str, as_json: bool) -> None:
     """Estimate the GPU memory that training with PRESET needs, with and without gradient checkpointing.
 
-    The estimate is a closed form, checked against exact counts of the eager implementation with a flash-class
-    attention kernel; nothing is loaded and nothing is measured.
+    The estimate is a closed form, checked against exact counts of the eager implementation; nothing is loaded and
+    nothing is measured.
     """
     settings = plans.from_preset(preset, model=model, assignments=assignments).resolved.settings
     shape = memory.SHAPE_XL if xl and not model else hardware.shape_of(settings)
-    estimates = _both(shape, settings, math_attention=math_attention)
+    kernel = _kernel(settings) if attention == "auto" else attention
+    estimates = _both(shape, settings, attention="math" if kernel == "math" else "flash")
     if as_json:
-        render.data_json(_fields(shape, settings, estimates))
+        render.data_json({"attention": kernel, **_fields(shape, settings, estimates)})
         return
     _show(shape, settings, estimates)
+    render.data(f"attention kernel of the sliding layers: {kernel}")
 
 
-def _both(shape: ModelShape, settings: Settings, *, math_attention: bool) -> dict[bool, MemoryEstimate]:
+def _kernel(settings: Settings) -> Attention:
+    device = gpus.choose(settings)
+    return device.attention if device is not None and device.kind == "cuda" else "math"
+
+
+def _both(shape: ModelShape, settings: Settings, *, attention: Attention) -> dict[bool, MemoryEstimate]:
     """The estimate with and without checkpointing."""
     estimates = {}
     for checkpointing in (True, False):
         changed = settings.memory.model_copy(update={"gradient_checkpointing": checkpointing})
         variant = settings.model_copy(update={"memory": changed})
-        estimates[checkpointing] = memory.estimate(shape, variant, attention="math" if math_attention else "flash")
+        estimates[checkpointing] = memory.estimate(shape, variant, attention=attention)
     return estimates
 
 

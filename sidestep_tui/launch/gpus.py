@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from typing import Literal
 
 from sidestep_tui.core import nvml
 from sidestep_tui.core.nvml import Gpu
+from sidestep_tui.launch.memory import Attention
 from sidestep_tui.schema.settings import Settings
 
+_CUDNN_NAMES = r"\b(H100|H200|H800|H20|GH200|B100|B200|B300|GB200|GB300)\b"
 _SYSTEM_SHARE = 0.8
 """How much of the available system memory training on a CPU may plan with."""
 
@@ -23,6 +26,17 @@ class Device:
     free: int
     total: int
     index: int = 0
+
+    @property
+    def attention(self) -> Attention:
+        """The attention kernel that the model's masked, grouped sliding layers get there.
+
+        On data-centre GPUs from Hopper on, cuDNN takes them, on CPUs a flash kernel does. Elsewhere PyTorch falls back
+        to its plain implementation, which keeps the probabilities of every pair of tokens.
+        """
+        if self.kind == "cpu" or re.search(_CUDNN_NAMES, self.name):
+            return "flash"
+        return "math"
 
     @property
     def base_bytes(self) -> float:

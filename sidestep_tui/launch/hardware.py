@@ -28,14 +28,14 @@ def layer(settings: Settings, *, device: Device | None = None) -> Layer:
 
 
 def estimate_for(
-    settings: Settings, device: Device, shape: ModelShape | None = None, *, attention: Attention = "flash"
+    settings: Settings, device: Device, shape: ModelShape | None = None, *, attention: Attention | None = None
 ) -> MemoryEstimate:
-    """The memory estimate on `device`: no CUDA context, and float32 weights, where that is what will run."""
+    """The memory estimate on `device`, with its attention kernel, precision and context."""
     context = memory.CONTEXT_BYTES if device.kind == "cuda" else memory.CONTEXT_BYTES // 2
     return memory.estimate(
         shape or shape_of(settings),
         settings,
-        attention=attention,
+        attention=attention or device.attention,
         base_bytes=gpus.base_bytes(settings, device),
         context_bytes=context,
     )

@@ -112,11 +112,19 @@ def test_fingerprints_change_with_model_and_songs(checkpoint: Path, songs: Path)
     assert fingerprints.of_settings(Settings()) == {}
 
 
-def _device(free_gib: float) -> Device:
-    return Device("cuda", "Test GPU", int(free_gib * 1024**3), int(free_gib * 1024**3))
+def _device(free_gib: float, name: str = "Test GPU") -> Device:
+    return Device("cuda", name, int(free_gib * 1024**3), int(free_gib * 1024**3))
 
 
 def test_checkpointing_goes_off_where_the_run_fits_without() -> None:
     settings = Settings()
     assert hardware.layer(settings, device=_device(24)).values == {"memory.gradient_checkpointing": False}
     assert hardware.layer(settings, device=_device(6)).values == {}
+
+
+def test_the_estimate_counts_the_kernel_that_the_gpu_gets() -> None:
+    settings = Settings.model_validate({"data": {"crop_seconds": 240}, "memory": {"gradient_checkpointing": False}})
+    consumer = hardware.estimate_for(settings, _device(24, "NVIDIA GeForce RTX 4090")).total / 1024**3
+    hopper = hardware.estimate_for(settings, _device(140, "NVIDIA H200")).total / 1024**3
+    assert consumer == pytest.approx(22.0, rel=0.03)
+    assert hopper == pytest.approx(14.2, rel=0.03)
