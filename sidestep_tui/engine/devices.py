@@ -49,6 +49,12 @@ def precision(memory: MemorySettings, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if memory.precision == "bfloat16" else torch.float32
 
 
+def is_slow(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether the processor has to emulate `dtype`: without AVX-512, a bfloat16 step takes some fifty times longer."""
+    # The flag is the one that torch itself asks before it uses the fast kernels.
+    return device.type == "cpu" and dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def describe(device: torch.device, dtype: torch.dtype) -> str:
     """For people: `cuda:0 (NVIDIA H200, bfloat16)`."""
     precision_name = str(dtype).removeprefix("torch.")

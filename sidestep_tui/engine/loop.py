@@ -73,6 +73,12 @@ class TrainingRun:
             resumed_from=self.step if self.saved else None,
         )
         self.reporter.phase("loading")
+        if devices.is_slow(self.device, self.dtype):
+            self.reporter.warning(
+                "slow_precision",
+                "This processor computes bfloat16 many times slower than float32.",
+                "Set memory.precision to auto unless memory is short.",
+            )
         if settings.train.seed < 0:
             self.reporter.log(f"Seed {self.seed} was drawn.")
 

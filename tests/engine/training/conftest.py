@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from diffusers import AceStepTransformer1DModel
 from sidestep_tui.engine import trainer
 from sidestep_tui.engine.batches import SongStore
 from sidestep_tui.engine.trainer import Material, Trainer
+from sidestep_tui.protocol.rundir import RunDir
+from sidestep_tui.schema.run import RunFile, write_run
 from sidestep_tui.schema.settings import Settings
 
 WIDTH = 32
@@ -131,3 +134,27 @@ def new_trainer() -> Callable[..., Trainer]:
         return trainer.build(transformer, material, chosen, seed=chosen.train.seed)
 
     return build
+
+
+@pytest.fixture
+def new_run(
+    tmp_path: Path, tiny_checkpoint: Path, tiny_songs_dir: Path, encoded_cache: Path
+) -> Callable[..., tuple[RunDir, Settings]]:
+    """`new_run(name, train={…})`: a run directory over the tiny checkpoint and songs, not started yet.
+
+    Five songs, two a step: three steps an epoch. Runs of one name differ in nothing but their place.
+    """
+
+    def make(name: str = "drums", **groups: dict[str, Any]) -> tuple[RunDir, Settings]:
+        places = {
+            "model": {"path": str(tiny_checkpoint)},
+            "data": {"path": str(tiny_songs_dir), "cache": str(encoded_cache), "crop_seconds": 1.0},
+            "output": {"save_every_epochs": 0},
+        }
+        merged = {group: {**places.get(group, {}), **groups.get(group, {})} for group in {*places, *groups}}
+        settings = make_settings(**merged)
+        run_dir = RunDir.create(tmp_path / "runs", name)
+        write_run(run_dir.run_toml, RunFile(name=name, settings=settings, created="2026-11-21T08:00:00+00:00"))
+        return run_dir, settings
+
+    return make

@@ -1,12 +1,16 @@
-"""One optimizer step of the real 2B model on the CPU, with made-up weights."""
+"""One optimizer step of the real 2B model on the CPU, with made-up weights.
+
+In bfloat16 where the processor has it (3.2 GB), else in float32 (6.3 GB): emulated bfloat16 would take minutes.
+"""
 
 from __future__ import annotations
 
+import psutil
 import pytest
 import torch
 from diffusers import AceStepTransformer1DModel
 
-from sidestep_tui.engine import adapters, trainer
+from sidestep_tui.engine import adapters, devices, trainer
 from sidestep_tui.engine.batches import SongStore
 from sidestep_tui.engine.trainer import Material
 
@@ -15,26 +19,26 @@ TOKENS = 100
 
 
 class Song:
-    """Five seconds of made-up latents."""
+    """Two seconds of made-up latents."""
 
-    name = "five seconds"
+    name = "two seconds"
     repeats = 1
 
     def latents(self) -> torch.Tensor:
-        return torch.randn((125, 64), generator=torch.Generator().manual_seed(1))
+        return torch.randn((51, 64), generator=torch.Generator().manual_seed(1))
 
     def condition(self) -> torch.Tensor:
         return torch.randn((TOKENS, CONDITION_WIDTH), generator=torch.Generator().manual_seed(2))
 
 
-def materialise(module: torch.nn.Module) -> None:
-    """Give meta parameters bfloat16 values at memory speed: one small random tile, repeated."""
-    tile = torch.randn(1 << 16, generator=torch.Generator().manual_seed(3)).mul_(0.02).bfloat16()
+def materialise(module: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Give meta parameters values at memory speed: one small random tile, repeated."""
+    tile = torch.randn(1 << 16, generator=torch.Generator().manual_seed(3)).mul_(0.02).to(dtype)
     for owner in module.modules():
         for name, parameter in owner.named_parameters(recurse=False):
             count = parameter.numel()
             if parameter.dim() == 1 and name == "weight":
-                values = torch.ones(count, dtype=torch.bfloat16)
+                values = torch.ones(count, dtype=dtype)
             else:
                 values = tile.repeat(-(-count // tile.numel()))[:count]
             made = torch.nn.Parameter(values.view(parameter.shape), requires_grad=False)
@@ -43,15 +47,20 @@ def materialise(module: torch.nn.Module) -> None:
 
 @pytest.mark.slow
 def test_one_step_of_the_real_2b_model(new_settings):
+    cpu = torch.device("cpu")
+    dtype = torch.float32 if devices.is_slow(cpu, torch.bfloat16) else torch.bfloat16
+    needed = 1_575_458_880 * dtype.itemsize + 2 * 1024**3
+    if psutil.virtual_memory().available < needed:
+        pytest.skip(f"needs {needed / 1024**3:.0f} GiB of free memory")
     with torch.device("meta"):
         transformer = AceStepTransformer1DModel()
     assert sum(parameter.numel() for parameter in transformer.parameters()) == 1_575_458_880
-    materialise(transformer)
+    materialise(transformer, dtype)
     settings = new_settings(
-        data={"crop_seconds": 5.0},
+        data={"crop_seconds": 2.0},
         adapter={"rank": 8, "alpha": 16.0},
         train={"accumulation": 1},
-        memory={"gradient_checkpointing": True, "precision": "bfloat16"},
+        memory={"gradient_checkpointing": True},
     )
     material = Material(
         store=SongStore([Song()], "ram", 0),
@@ -59,8 +68,8 @@ def test_one_step_of_the_real_2b_model(new_settings):
         null_condition=torch.zeros(1, 1, CONDITION_WIDTH),
         timestep_mu=-0.4,
         timestep_sigma=1.0,
-        device=torch.device("cpu"),
-        dtype=torch.bfloat16,
+        device=cpu,
+        dtype=dtype,
     )
     made = trainer.build(transformer, material, settings, seed=42)
     assert len(adapters.adapted_layers(transformer)) == 192
