@@ -102,6 +102,10 @@ class TensorSet:
         """Shape of a tensor, from the header."""
         return self.home[name].entries[name].shape
 
+    def dtype(self, name: str) -> str:
+        """Type of a tensor as the header spells it: `BF16`, `F32`, …"""
+        return self.home[name].entries[name].dtype
+
     def read(self, names: list[str], dtype: torch.dtype, device: torch.device | str) -> dict[str, torch.Tensor]:
         """Read tensors one by one, floating ones cast to `dtype`; copies on `device`, so no mapping stays open."""
         from safetensors import SafetensorError, safe_open

@@ -75,7 +75,7 @@ def find_checkpoint(model_path: str | Path, variant: str = "auto", components: s
     """
     root = _existing(model_path)
     directory, config, layout = _choose(root, variant)
-    found = detect_variant(config, directory.name)
+    found = detect_variant(config, _name(directory))
     if variant != "auto" and variant != found:
         raise ModelError(
             f"{directory} is the {found} variant, but {variant} is asked for.",
@@ -83,7 +83,7 @@ def find_checkpoint(model_path: str | Path, variant: str = "auto", components: s
             f"Set model.variant to auto or {found}, or point to a {variant} checkpoint.",
         )
     extra = [Path(components).expanduser()] if str(components) else []
-    places = [*extra, directory, directory.parent, root]
+    places = [*extra, directory, directory.parent, root, directory.resolve().parent]
     transformer_dir, condition_dir = directory, directory
     if layout == "diffusers":
         transformer_dir, condition_dir = directory / "transformer", directory / "condition_encoder"
@@ -150,7 +150,7 @@ def _existing(model_path: str | Path) -> Path:
         raise ModelError(f"{root} does not exist.", "", "Check the path of the checkpoint, or download one.")
     if root.is_file():
         raise ModelError(f"{root} is a file.", "A checkpoint is a directory.", f"Point to {root.parent} instead.")
-    return root.resolve()
+    return root.absolute()
 
 
 def _identify(directory: Path) -> tuple[dict[str, Any], Layout] | None:
@@ -181,7 +181,7 @@ def _choose(root: Path, variant: str) -> tuple[Path, dict[str, Any], Layout]:
     if not candidates:
         raise _nothing(root)
     names = [_named(child, config) for child, config, _ in candidates]
-    fitting = [item for item in candidates if variant in ("auto", detect_variant(item[1], item[0].name))]
+    fitting = [item for item in candidates if variant in ("auto", detect_variant(item[1], _name(item[0])))]
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:
@@ -197,8 +197,13 @@ def _choose(root: Path, variant: str) -> tuple[Path, dict[str, Any], Layout]:
     )
 
 
+def _name(directory: Path) -> str:
+    """The name a person gave; downloads of the hub lie in `…/models--owner--name/snapshots/<hash>`."""
+    return directory.parent.parent.name if directory.parent.name == "snapshots" else directory.name
+
+
 def _named(directory: Path, config: Mapping[str, Any]) -> str:
-    return f"{directory.name} ({detect_variant(config, directory.name)})"
+    return f"{directory.name} ({detect_variant(config, _name(directory))})"
 
 
 def _nothing(root: Path) -> ModelError:

@@ -33,6 +33,7 @@ __all__ = [
     "find_checkpoint",
     "load_condition_encoder",
     "load_null_condition",
+    "load_pipeline",
     "load_silence_latent",
     "load_text_encoder",
     "load_transformer",
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 Device: TypeAlias = torch.device | str
+_FLOATS = ("F64", "F32", "F16", "BF16")
 _REFETCH = "The file belongs to another model or version; download the checkpoint again."
 
 
@@ -122,6 +124,26 @@ def load_null_condition(ckpt: Checkpoint) -> torch.Tensor:
     return tensors.read([keymap.NULL_CONDITION], torch.float32, "cpu")[keymap.NULL_CONDITION]
 
 
+def load_pipeline(ckpt: Checkpoint, dtype: torch.dtype, device: Device = "cpu") -> Any:
+    """A stock `AceStepPipeline` of all parts, with the timbre token on XL: what auditions should sound like.
+
+    The VAE decodes in tiles. The scheduler must not shift, because the pipeline has shifted already (§2.2).
+    """
+    from diffusers import AceStepPipeline, FlowMatchEulerDiscreteScheduler
+
+    tokenizer, text_encoder = load_text_encoder(ckpt, dtype, device)
+    vae = load_vae(ckpt, dtype, device)
+    vae.enable_tiling()
+    return AceStepPipeline(
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        transformer=load_transformer(ckpt, dtype, device),
+        condition_encoder=load_condition_encoder(ckpt, dtype, device),
+        scheduler=FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0),
+    )
+
+
 def apply_timbre_token(condition_encoder: Any) -> None:
     """Prepend the learned `special_token` to the timbre input, as the XL models do and diffusers 0.42 does not.
 
@@ -177,8 +199,7 @@ def _fill(
     device: Device,
 ) -> Any:
     """Build on the meta device and assign; `mapping` goes from module key to file key, `extra` comes from elsewhere."""
-    with torch.device("meta"):
-        module = build()
+    module = _build_empty(build, tensors)
     wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     for name, shape in wanted.items():
         if name in extra:
@@ -191,6 +212,12 @@ def _fill(
                 f"The file has {list(tensors.shape(mapping[name]))}, the configuration {list(shape)}.",
                 "Weights and config.json come from different models; download both again.",
             )
+        if tensors.dtype(mapping[name]) not in _FLOATS:
+            raise ModelError(
+                f"'{mapping[name]}' in {tensors.home[mapping[name]].path} is quantised.",
+                f"It is stored as {tensors.dtype(mapping[name])}; its scales are elsewhere.",
+                "Use the checkpoint in bfloat16 or float32.",
+            )
     for name, source in mapping.items():
         if name not in wanted:
             raise _unknown_key(tensors.home[source].path, source)
@@ -200,6 +227,19 @@ def _fill(
     _fill_buffers(module, build, device)
     module.requires_grad_(requires_grad=False)
     return module.eval()
+
+
+def _build_empty(build: Callable[[], Any], tensors: shards.TensorSet) -> Any:
+    """The module without memory; a configuration that its class does not accept is an error of the checkpoint."""
+    try:
+        with torch.device("meta"):
+            return build()
+    except (TypeError, ValueError, KeyError, IndexError, ArithmeticError, RuntimeError) as error:
+        raise ModelError(
+            f"The configuration beside {tensors.files[0].path} cannot be built.",
+            f"{type(error).__name__}: {error}",
+            "Download its config.json again.",
+        ) from error
 
 
 def _fill_buffers(module: nn.Module, build: Callable[[], Any], device: Device) -> None:

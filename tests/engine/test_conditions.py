@@ -38,20 +38,6 @@ def states(ckpt: Checkpoint) -> tuple[torch.Tensor, torch.Tensor]:
     return prompt, text.lyric_states(model, tokens.ids(LYRICS, 2048))
 
 
-def pipeline(ckpt: Checkpoint, condition_encoder: Any) -> Any:
-    from diffusers import AceStepPipeline, FlowMatchEulerDiscreteScheduler
-
-    tokenizer, model = weights.load_text_encoder(ckpt, FP32)
-    return AceStepPipeline(
-        vae=weights.load_vae(ckpt, FP32),
-        text_encoder=model,
-        tokenizer=tokenizer,
-        transformer=weights.load_transformer(ckpt, FP32),
-        condition_encoder=condition_encoder,
-        scheduler=FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0),
-    )
-
-
 def test_a_condition_is_lyrics_then_timbre_then_text(ckpt: Checkpoint) -> None:
     encoder = weights.load_condition_encoder(ckpt, FP32)
     prompt, lyrics = states(ckpt)
@@ -77,12 +63,13 @@ def test_only_the_timbre_token_hears_the_silence(ckpt: Checkpoint) -> None:
     assert changed.nonzero().flatten().tolist() == [lyrics.shape[0]]
 
 
-def test_conditions_equal_those_of_the_stock_pipeline(ckpt: Checkpoint) -> None:
-    encoder = weights.load_condition_encoder(ckpt, FP32)
+@pytest.mark.parametrize("shape", ["2b", "xl"])
+def test_conditions_equal_those_of_the_pipeline(shape: str, ckpt: Checkpoint, xl: Checkpoint) -> None:
+    chosen = xl if shape == "xl" else ckpt
     caught: list[torch.Tensor] = []
-    encoder.register_forward_hook(lambda _module, _args, output: caught.append(output[0]))
-    pipe = pipeline(ckpt, encoder)
+    pipe = weights.load_pipeline(chosen, FP32)
     pipe.set_progress_bar_config(disable=True)
+    pipe.condition_encoder.register_forward_hook(lambda _module, _args, output: caught.append(output[0]))
     pipe(
         prompt="slow piano",
         lyrics="[Verse]\nPaper boats along the stream",
@@ -94,7 +81,7 @@ def test_conditions_equal_those_of_the_stock_pipeline(ckpt: Checkpoint) -> None:
         num_inference_steps=1,
         output_type="latent",
     )
-    ours = conditions.encode(encoder, *states(ckpt))
+    ours = conditions.encode(weights.load_condition_encoder(chosen, FP32), *states(chosen))
     assert float((caught[0][0] - ours).abs().max()) == 0.0
 
 

@@ -288,6 +288,20 @@ def test_another_text_encoder_is_refused(copy: Path) -> None:
     fails(copy, "t5", "Qwen3", load=weights.load_text_encoder)
 
 
+def test_a_quantised_tensor_is_named(copy: Path) -> None:
+    rewrite(
+        model_file(copy), lambda state: state.update({"decoder.norm_out.weight": torch.zeros(64, dtype=torch.int8)})
+    )
+    fails(copy, "decoder.norm_out.weight", "I8", "quantised")
+
+
+@pytest.mark.parametrize("change", [{"head_dim": "wide"}, {"layer_types": ["full_attention"]}, {"patch_size": 0}])
+def test_a_configuration_that_cannot_be_built_is_named(copy: Path, change: dict[str, Any]) -> None:
+    path = copy / "acestep-v15-turbo" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    fails(copy, "config")
+
+
 # Finding
 
 
@@ -324,6 +338,19 @@ def test_of_several_variants_the_setting_chooses(copy: Path) -> None:
 def test_a_variant_that_the_files_contradict_is_refused(tiny_checkpoint: Path) -> None:
     with pytest.raises(ModelError, match=r"turbo variant, but base"):
         weights.find_checkpoint(tiny_checkpoint, "base")
+
+
+def test_links_and_hub_downloads_keep_the_names_that_people_know(copy: Path, tmp_path: Path) -> None:
+    path = copy / "acestep-v15-turbo" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"is_turbo": False, "model_version": None}))
+    hub = tmp_path / "models--owner--acestep-v15-sft" / "snapshots"
+    hub.mkdir(parents=True)
+    (hub / "0a1b").symlink_to(copy / "acestep-v15-turbo", target_is_directory=True)
+    (tmp_path / "acestep-v15-sft").symlink_to(copy / "acestep-v15-turbo", target_is_directory=True)
+    for place in (hub / "0a1b", tmp_path / "acestep-v15-sft"):
+        found = weights.find_checkpoint(place)
+        assert found.variant == "sft"
+        assert found.vae_dir.resolve() == (copy / "vae").resolve()
 
 
 @pytest.mark.parametrize("inside", ["", "transformer", "condition_encoder"])
