@@ -42,7 +42,6 @@ class DashboardScreen(RunCommands):
     """One run, watched and steered."""
 
     CSS_PATH = "../styles/dashboard.tcss"
-    HORIZONTAL_BREAKPOINTS = [*RunCommands.HORIZONTAL_BREAKPOINTS, (170, "-ultra")]
     HELP = """
     # Dashboard
 
@@ -128,6 +127,7 @@ class DashboardScreen(RunCommands):
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
+        self.set_class(self.facts.ascii_only, "-ascii")
         self.query_one("#loss").focus()
         self._read()
 

@@ -178,7 +178,7 @@ class RunsScreen(SidestepScreen):
     def _heading(self, width: int, shown: int) -> list[Row]:
         alive = sum(1 for entry in self.entries if entry.run and entry.run.is_alive)
         runs = sum(1 for entry in self.entries if entry.run)
-        words = f"{text.plural(runs, 'run')}, {alive} alive " if self.looked else "looking… "
+        words = f"{text.plural(runs, 'run')}, {alive} alive " if runs else "" if self.looked else "looking… "
         if self.filter:
             words = f"/{self.filter}  {shown} of {len(self.entries)} "
         top = spread(row((" sidestep", "strong"), ("  runs", "muted")), row((words, "muted")), width)

@@ -130,5 +130,5 @@ def empty_rows(searched: bool) -> list[Row]:
         row(""),
         row(("  To see the whole path at work first, leave with ", "muted"), ("q", "accent"), (" and try", "muted")),
         row(("      sidestep-tui demo", "")),
-        row(("  It makes a tiny model and a few songs of its own, and trains on them in minutes.", "muted")),
+        row(("  It makes a tiny model and songs of its own and trains in minutes.", "muted")),
     ]

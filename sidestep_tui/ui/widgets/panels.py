@@ -117,8 +117,8 @@ def _condition_row(view: View, width: int) -> Row:
         left.append((f"  no heartbeat for {text.duration(view.now - view.heartbeat)}", "warn"))
     elapsed = state.elapsed_seconds(view.now if view.live else state.last_t or view.now)
     right: list[Span] = [("elapsed ", "muted"), (f"{text.duration(elapsed) if elapsed is not None else '–':>9}", "")]
-    if view.live or not state.is_over:
-        eta = state.eta_seconds(view.now) if view.live else None
+    if view.live:
+        eta = state.eta_seconds(view.now)
         right += [("  eta ", "muted"), (f"{text.duration(eta) if eta is not None else '–':>9}", "")]
     if view.live or view.frozen:
         right.append((f"  {_rate(view):>9} ", "warn" if view.frozen or view.slowed else "muted"))
@@ -203,7 +203,9 @@ def _notice_row(view: View, *, wide: bool) -> Row:
         return ((" ", ""), *view.notice)
     state = view.state
     if state.status == "finished" and state.adapters:
-        return row((" adapter  ", "muted"), paths.shorten(view.folder / state.adapters[-1].path))
+        kinds = ", ".join(item.kind for item in state.adapters)
+        folder = (view.folder / state.adapters[-1].path).parent
+        return row((" adapter  ", "muted"), paths.shorten(folder), (f"  {kinds}", "muted"))
     if not wide:
         return _machine_row(view)
     newest = state.checkpoints[-1] if state.checkpoints else None

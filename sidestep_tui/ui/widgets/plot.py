@@ -217,13 +217,13 @@ def _step_row(axis: Axis) -> Row:
     labels = [" "] * (axis.columns + LABEL_WIDTH + 2)
     scale = braille.Scale(math.ceil(axis.start), max(math.ceil(axis.end) - 1, math.ceil(axis.start) + 1))
     free = 0
-    for tick in scale.ticks(max(axis.columns // 14, 2)):
+    for tick in scale.ticks(max(axis.columns // 12, 2)):
         column = axis.column(tick)
         label = text.thousands(round(tick))
         if column is None or tick != round(tick):
             continue
-        at = max(column + LABEL_WIDTH + 2 - len(label) // 2, 0)
-        if at >= free and at + len(label) <= len(labels):
+        at = min(column + LABEL_WIDTH + 2 - len(label) // 2, len(labels) - len(label))
+        if at >= free:
             labels[at : at + len(label)] = label
             free = at + len(label) + 2
     return (("".join(labels).rstrip(), "muted"),)
