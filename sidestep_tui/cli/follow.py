@@ -49,10 +49,12 @@ def run_headless(launched: Launched, *, as_json: bool) -> int:
             raise failures.early_death(launched.run_dir, code or int(ExitCode.BUG), history.error)
         _say_death(launched.run_dir, code)
         return 128 - code if code < 0 else code or int(ExitCode.BUG)
-    if not as_json:
-        adapter = viewer.final_adapter()
-        if adapter is not None and ended.get("reason") in ("finished", "early_stop"):
+    if ended.get("reason") in ("finished", "early_stop"):
+        adapter = viewer.final_adapter()  # with --json the viewer was told nothing: the journal is the output
+        if adapter is not None:
             render.data(str(adapter))
+    elif ended.get("reason") in ("stopped", "aborted") and launched.run_dir.latest_checkpoint() is not None:
+        render.say(f"Go on with `sidestep-tui resume {launched.run_dir.name}`.")
     return 128 - code if code < 0 else code
 
 

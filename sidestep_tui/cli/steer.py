@@ -120,7 +120,7 @@ def _newest(events: Sequence[Event], command_id: str) -> Event | None:
 def _report(run_dir: RunDir, name: str, answer: Event, *, as_json: bool) -> None:
     if as_json:
         render.data_json({"run": str(run_dir.path), "command": name, **answer}, indent=None)
-    detail = f" {answer['detail']}" if answer["detail"] else ""
+    detail = f": {answer['detail']}" if answer["detail"] else ""
     if answer["state"] == "gone" and liveness(run_dir, time.time()) is Liveness.ENDED:
         render.say(f"{run_dir.name} ended before it heard of it.")
     elif answer["state"] == "gone":
@@ -130,8 +130,8 @@ def _report(run_dir: RunDir, name: str, answer: Event, *, as_json: bool) -> None
         heard = f"last heard {text.duration(age)} ago" if age is not None else "not heard yet"
         render.say(f"Sent. The engine is busy ({heard}) and will act at its next safe point.")
     elif answer["state"] == "refused":
-        render.say(f"{run_dir.name} refused to {name}.{detail}")
+        render.say(f"{run_dir.name} refused to {name}{detail}.")
     elif answer["state"] == "done":
-        render.say(f"{run_dir.name}: {name} done.{detail}")
+        render.say(f"{run_dir.name}: {name} done{detail}.")
     else:
         render.say(f"{run_dir.name} heard it: {name} at the next safe point.")

@@ -186,6 +186,7 @@ def test_sigterm_to_the_command_stops_and_saves(
     out, err = process.communicate()
     assert process.returncode == 3, err
     assert "finishes its step and saves" in err
+    assert "resume live" in err
     assert out == ""
     assert run.latest_checkpoint() is not None
 
