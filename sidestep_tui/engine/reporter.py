@@ -40,7 +40,7 @@ def _murmur(text: str) -> None:
 class Reporter:
     """Writes one session of a run. Safe to call from several threads; `close` it, or use it as a context.
 
-    Raises DiskFullError when an event cannot be written. `error`, `warning` and `ended` then fall back on a
+    Raises DiskFullError when an event cannot be written. `error` and `ended` then fall back on a
     little room held in reserve, so that a run that ends for lack of space can still say so.
     """
 
