@@ -22,6 +22,7 @@ from sidestep_tui.ui import keymap, theme
 from sidestep_tui.ui.dialogs.confirm import Choose, Tell
 from sidestep_tui.ui.display import ChangedCellsApp
 from sidestep_tui.ui.messages import RunStarted, SettingPicked
+from sidestep_tui.ui.typeahead import TypeAheadApp
 
 if TYPE_CHECKING:
     from textual.command import Provider
@@ -50,7 +51,7 @@ def _runs_provider() -> type[Provider]:
     return RunsProvider
 
 
-class SidestepApp(ChangedCellsApp):
+class SidestepApp(TypeAheadApp, ChangedCellsApp):
     """The terminal interface. Training lives in processes of its own: leaving the app never ends it."""
 
     TITLE = "sidestep"
