@@ -31,6 +31,7 @@ DIFFUSERS_METADATA_KEY = "lora_adapter_metadata"
 OWN_METADATA_KEY = "sidestep_tui"
 CARD_FILE = "README.md"
 
+_LENGTH_BYTES = 8
 _PROBE_FRAMES = 64
 _PROBE_TOKENS = 32
 _PROBE_LEVELS = (0.9, 0.3)
@@ -129,8 +130,18 @@ def write_adapter(
 
 
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file through Python, whose errors say that the disk is full."""
-    path.write_bytes(save(tensors, metadata=metadata))
+    """Write a safetensors file: the same bytes for the same tensors, through Python, whose errors name a full disk."""
+    data = save(tensors, metadata=metadata)
+    length = int.from_bytes(data[:_LENGTH_BYTES], "little")
+    body = _LENGTH_BYTES + length
+    header = json.loads(data[_LENGTH_BYTES:body])
+    # The library writes metadata in random order. Tensor offsets count from the end of the header: it may change.
+    text_header = json.dumps(header | {"__metadata__": dict(sorted((metadata or {}).items()))}, separators=(",", ":"))
+    encoded = text_header.encode()
+    encoded += b" " * (-len(encoded) % _LENGTH_BYTES)
+    with path.open("wb") as handle:
+        handle.write(len(encoded).to_bytes(_LENGTH_BYTES, "little") + encoded)
+        handle.write(memoryview(data)[body:])
 
 
 def diffusers_reads_original_names(names: Mapping[str, Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,16 +137,16 @@ def new_trainer() -> Callable[..., Trainer]:
     return build
 
 
-@pytest.fixture
-def new_run(
-    tmp_path: Path, tiny_checkpoint: Path, tiny_songs_dir: Path, encoded_cache: Path
+@pytest.fixture(scope="session")
+def make_run(
+    tiny_checkpoint: Path, tiny_songs_dir: Path, encoded_cache: Path
 ) -> Callable[..., tuple[RunDir, Settings]]:
-    """`new_run(name, train={…})`: a run directory over the tiny checkpoint and songs, not started yet.
+    """`make_run(parent, name, train={…})`: a run directory over the tiny checkpoint and songs, not started yet.
 
     Five songs, two a step: three steps an epoch. Runs of one name differ in nothing but their place.
     """
 
-    def make(name: str = "drums", **groups: dict[str, Any]) -> tuple[RunDir, Settings]:
+    def make(parent: Path, name: str = "drums", **groups: dict[str, Any]) -> tuple[RunDir, Settings]:
         places = {
             "model": {"path": str(tiny_checkpoint)},
             "data": {"path": str(tiny_songs_dir), "cache": str(encoded_cache), "crop_seconds": 1.0},
@@ -153,8 +154,14 @@ def new_run(
         }
         merged = {group: {**places.get(group, {}), **groups.get(group, {})} for group in {*places, *groups}}
         settings = make_settings(**merged)
-        run_dir = RunDir.create(tmp_path / "runs", name)
+        run_dir = RunDir.create(parent, name)
         write_run(run_dir.run_toml, RunFile(name=name, settings=settings, created="2026-11-21T08:00:00+00:00"))
         return run_dir, settings
 
     return make
+
+
+@pytest.fixture
+def new_run(make_run: Callable[..., tuple[RunDir, Settings]], tmp_path: Path) -> Callable[..., tuple[RunDir, Settings]]:
+    """`new_run(train={…})`: `make_run` in this test's directory."""
+    return partial(make_run, tmp_path / "runs")

@@ -140,6 +140,16 @@ def test_the_file_says_where_it_comes_from_and_hides_no_path(new_transformer, ne
         assert b"/home/me" not in (path.read_bytes() if path.is_file() else b"")
 
 
+def test_the_same_adapter_is_the_same_file_every_time(new_transformer, new_settings, tmp_path):
+    written = set()
+    for number in range(6):
+        trained_and_exported(new_transformer, new_settings(), tmp_path / str(number))
+        written.add((tmp_path / str(number) / adapters.WEIGHTS_FILE).read_bytes())
+    assert len(written) == 1
+    header_length = int.from_bytes(next(iter(written))[:8], "little")
+    assert header_length % 8 == 0  # tensors stay aligned for readers that map the file
+
+
 def test_an_export_of_another_run_is_never_overwritten(new_transformer, new_settings, tmp_path):
     settings = new_settings()
     trained = trained_and_exported(new_transformer, settings, tmp_path / "final")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from sidestep_tui.engine.loop import TrainingRun
 from sidestep_tui.engine.reporter import Reporter
 from sidestep_tui.engine.trainer import EpochResult, Trainer
 from sidestep_tui.protocol.inbox import Command
+from sidestep_tui.protocol.lock import RunLock
 from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.protocol.tail import Tail
 from sidestep_tui.schema.memory import MemorySettings
@@ -401,6 +403,14 @@ def test_wrong_arguments_are_usage_errors(arguments):
 def test_a_directory_that_is_no_run_is_refused(tmp_path: Path, capsys):
     assert entry.main([str(tmp_path)]) == ExitCode.REFUSED
     assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_a_run_in_use_is_refused_and_says_by_whom(new_run, capsys):
+    run_dir, _ = new_run()
+    with RunLock(run_dir, "other", now=0.0):
+        assert entry.main([str(run_dir.path)]) == ExitCode.REFUSED
+    assert f"process {os.getpid()}" in capsys.readouterr().err
+    assert not run_dir.events.exists()
 
 
 def test_an_ordinary_runtime_error_is_not_taken_for_memory():
