@@ -43,7 +43,8 @@ class ActionsProvider(ListProvider):
 
     def entries(self) -> Iterator[Entry]:
         seen: set[tuple[str, str]] = set()
-        for active in self.screen.active_bindings.values():
+        found = sorted(self.screen.active_bindings.values(), key=lambda active: not active.binding.show)
+        for active in found:
             binding = active.binding
             if not shown_in_help(active) or (binding.action, binding.description) in seen:
                 continue

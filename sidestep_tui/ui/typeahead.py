@@ -49,9 +49,7 @@ class TypeAheadApp(App[Any]):
             await super().on_event(key)
         finally:
             # Once for the key itself, once for the messages that it caused, once for where the focus went.
-            self._walk_up(
-                origin, lambda: self._walk_up(origin, lambda: self._walk_up(None, lambda: self._key_done(key)))
-            )
+            self._let_settle([origin, origin, None], key)
 
     def _key_target(self) -> DOMNode:
         return self.focused or self.screen
@@ -64,6 +62,8 @@ class TypeAheadApp(App[Any]):
 
     def _walk_up(self, start: DOMNode | None, then: Callable[[], None]) -> None:
         """Pass through the message queues from a node up to the app, each behind what waits there, then call `then`."""
+        if not self.is_running or not self.screen_stack:
+            return
         path: list[MessagePump] = list((start or self._key_target()).ancestors_with_self)
 
         def step(index: int) -> None:

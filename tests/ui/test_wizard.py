@@ -31,8 +31,7 @@ SIZE = (80, 24)
 
 def wizard(pilot: Pilot[None]) -> WizardScreen:
     """The wizard, wherever it is in the stack."""
-    screen = next(screen for screen in pilot.app.screen_stack if isinstance(screen, WizardScreen))
-    return screen
+    return next(screen for screen in pilot.app.screen_stack if isinstance(screen, WizardScreen))
 
 
 def draft(pilot: Pilot[None]) -> Draft:
@@ -400,7 +399,7 @@ async def test_review_lists_changes_advice_and_preflight(ready_draft: Callable[.
         assert {"output", "model", "songs", "disk", "memory"} <= {check.name for check in page.checks}
         lines = [str(row.render()) for row in page.query(ActionRow)]
         assert any("rank" in line and "32" in line and "8" in line for line in lines)
-        fixes = [row for row in page.query_one("#advice").query(ActionRow)]
+        fixes = list(page.query_one("#advice").query(ActionRow))
         assert fixes
         fixes[0].focus()
         await pilot.press("enter")

@@ -86,9 +86,9 @@ class FindSetting(Dialog[str | None]):
         origin = draft.origin(spec.path)
         return Content.assemble(
             f"{spec.meta.label:<23}",
-            (f"{spec.path:<30}", "$faint"),
-            (f"{value[:20]:<21}", "bold" if origin != "default" else ""),
-            (origin[:12], origin_style(origin)),
+            (f"{value[:17]:<18}", "bold" if origin != "default" else ""),
+            (f"{origin.partition(' ')[0][:8]:<9}", origin_style(origin)),
+            (spec.path, "$faint"),
         )
 
 

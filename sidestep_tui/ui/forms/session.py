@@ -117,6 +117,12 @@ class FormSession:
             self._devices[wanted] = gpus.choose(self.settings, self.gpus)
         return self._devices[wanted]
 
+    @property
+    def fits(self) -> bool:
+        """Whether the estimate is within what is free on the device, as far as that is known."""
+        device = self.device
+        return device is None or self.cost().estimate.total <= device.free
+
     def rule_facts(self) -> Facts:
         """What the rules may know about songs and machine."""
         lengths = [song.duration for song in self.manifest.songs] if self.manifest else []

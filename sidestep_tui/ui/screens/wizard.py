@@ -53,6 +53,7 @@ class WizardScreen(WizardPresets):
         Binding("u", "undo", "Undo", id="form.undo_plain", show=False, tooltip="Take back the last edit"),
         Binding("ctrl+_", "redo", "Redo", id="form.redo", show=False, tooltip="Do it again"),
         Binding("ctrl+t", "flip_txt", "Flip name.txt", id="data.flip_txt", show=False, tooltip="What name.txt holds"),
+        Binding("N", "new_draft", "New draft", id="wizard.new", show=False, tooltip="Start over; this draft is kept"),
         Binding("S", "start", "Start run", id="run.start", show=False, tooltip="Start training"),
         *(
             Binding(str(number), f"go('{step.id}')", step.label, id=f"wizard.step_{step.id}", show=False)
@@ -237,6 +238,8 @@ class WizardScreen(WizardPresets):
             return Content.styled(f"{glyphs.bad} {text.plural(errors, 'error')}", "$error")
         if self.session.model is None or self.session.manifest is None or self._refused("model"):
             return Content.styled(f"{glyphs.todo} not ready", "$muted")
+        if not self.session.fits:
+            return Content.styled(f"{glyphs.warn} does not fit", "$warning")
         return Content.styled(f"{glyphs.ok} ready", "$success")
 
     def _rail_item(self, step_id: str, current: str) -> RailItem:
@@ -245,6 +248,8 @@ class WizardScreen(WizardPresets):
         mark, style = glyphs.todo, "$faint"
         if self.session.group_errors(step.groups) or self._refused(step_id):
             mark, style = glyphs.bad, "$error"
+        elif step_id == "memory" and not self.session.fits:
+            mark, style = glyphs.warn, "$warning"
         elif self._is_done(step_id):
             mark, style = glyphs.ok, "$success"
         return RailItem(step.label, mark, style, step_id == current)
@@ -322,6 +327,10 @@ class WizardScreen(WizardPresets):
         path = await self.app.push_screen_wait(FindSetting(self.session))
         if path:
             await self.show_field(path)
+
+    async def action_new_draft(self) -> None:
+        """Start over on the recommended preset; the present draft stays in the list."""
+        self.open_draft(fresh_draft())
 
     def action_leave(self) -> None:
         """To the runs; the draft is kept."""

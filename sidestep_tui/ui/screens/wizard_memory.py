@@ -101,7 +101,7 @@ class MemoryPage(Page):
             (f"{profile.name:<16}", "bold" if focused else ""),
             f"{text.gibibytes(total):>9}  ",
             (_recipe(values), "$muted"),
-            ("this GPU" if meant else "", "$primary"),
+            ("   this GPU" if meant else "", "$primary"),
         )
 
     def _profile_help(self, profile: Profile) -> str:
@@ -122,6 +122,6 @@ def _recipe(values: Mapping[str, Any]) -> str:
     parts = [
         f"{values['train.batch_size']} x {values['train.accumulation']}",
         f"{values['optim.optimizer']:<9}",
-        "checkpointing" if values["memory.gradient_checkpointing"] else "",
+        "on " if values["memory.gradient_checkpointing"] else "off",
     ]
-    return "  ".join(parts).ljust(31)
+    return "  ".join(parts)

@@ -24,9 +24,12 @@ if TYPE_CHECKING:
 class ModelPage(Page):
     """The checkpoint, and those found on this machine."""
 
+    _found: Sequence[FoundModel] | None = None
+
     def extras(self) -> Iterable[Widget]:
         yield Note(self._verdict, id="model-verdict", classes="gap")
         yield RowList("found on this machine", id="found-models")
+        yield Note(self._nothing_found, id="nothing-found", classes="gap")
 
     def _verdict(self, width: int) -> Content:
         glyphs = self.glyphs
@@ -38,10 +41,21 @@ class ModelPage(Page):
         facts = f"{model.variant} {glyphs.separator} {model.size_name} {glyphs.separator} {model.layout} layout"
         return Content.assemble((f"{glyphs.ok} ", "$success"), f"{model.name}  ", (facts, "$muted"))
 
+    def _nothing_found(self, width: int) -> Content:
+        if self._found is None or self._found or self.session.draft.text("model.path"):
+            return Content("")
+        words = (
+            "No checkpoint in ./checkpoints or among those used before: type the path of one above, tab completes it."
+            "\nTo look around first, sidestep-tui demo makes a tiny model and songs of its own."
+        )
+        return Content.styled(words, "$muted")
+
     def show_found(self, found: Sequence[FoundModel]) -> None:
         """List checkpoints; accepting one fills in its path."""
+        self._found = found
         rows = [self._found_row(model) for model in found]
         self.query_one("#found-models", RowList).fill(list(rows))
+        self.query_one("#nothing-found", Note).update()
 
     def _found_row(self, model: FoundModel) -> ActionRow:
         def label(focused: bool, width: int) -> Content:
@@ -136,7 +150,8 @@ def manifest_lines(manifest: Manifest, glyphs: Glyphs) -> list[Content]:
     ]
     tempo = sum(song.bpm is not None for song in songs)
     keys = sum(bool(song.keyscale) for song in songs)
-    lines.append(_fact("also    ", f"BPM of {tempo}, key of {keys}, txt files hold {manifest.txt_role}"))
+    plain = "" if manifest.txt_role == "none" else f", name.txt holds {manifest.txt_role}"
+    lines.append(_fact("also    ", f"BPM of {tempo}, key of {keys}{plain}"))
     for item in manifest.skipped[:4]:
         lines.append(Content.styled(f"{glyphs.warn} {item.path}: {item.reason}", "$warning"))
     if len(manifest.skipped) > 4:
@@ -159,7 +174,7 @@ def _source(origin: str | None) -> str:
         return "missing"
     parts = Path(origin).name.split(".")
     if len(parts) < 2:
-        return origin
+        return "by file name" if origin == "file name" else origin
     return "." + ".".join(parts[-2:] if parts[-2] in ("caption", "lyrics") else parts[-1:])
 
 

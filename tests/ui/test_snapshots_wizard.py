@@ -1,0 +1,196 @@
+"""Pictures of every page and dialog of the wizard, at home sizes and in every look."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from textual.app import App
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from sidestep_tui.schema.draft import Draft
+from sidestep_tui.ui.dialogs.confirm import Choose, Confirm, Tell
+from sidestep_tui.ui.dialogs.typed import TypeWord
+from sidestep_tui.ui.forms.panes import StepRail
+from sidestep_tui.ui.forms.rows import ActionRow
+from sidestep_tui.ui.screens.wizard_page import STEP_IDS
+from tests.ui.conftest import GIB, GPU_12, make_app
+
+SnapCompare = Callable[..., bool]
+SIZES = [pytest.param((80, 24), id="80x24"), pytest.param((120, 40), id="120x40")]
+
+
+async def settle(pilot: Pilot[Any]) -> None:
+    """Wait until every worker has answered and what it said is shown."""
+    await pilot.pause()
+    await pilot.app.workers.wait_for_complete()
+    await pilot.pause()
+
+
+def after(*keys: str, then: Callable[[App[Any]], object] | None = None) -> Callable[[Pilot[Any]], Awaitable[None]]:
+    """Settle, press keys one after the other, do something with the app, settle."""
+
+    async def steps(pilot: Pilot[Any]) -> None:
+        await settle(pilot)
+        for key in keys:
+            await pilot.press(key)
+            await pilot.pause()
+        if then is not None:
+            then(pilot.app)
+        await pilot.pause()
+
+    return steps
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("step", STEP_IDS)
+def test_page(snap_compare: SnapCompare, ready_draft: Callable[..., Draft], step: str, size: tuple[int, int]) -> None:
+    ready_draft(step=step, adapter__rank="48", optim__lr="2e-4")
+    assert snap_compare(make_app(), terminal_size=size, run_before=after())
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("step", ["adapter", "optim"])
+def test_page_of_the_expert(
+    snap_compare: SnapCompare, ready_draft: Callable[..., Draft], step: str, size: tuple[int, int]
+) -> None:
+    ready_draft(step=step, level="expert")
+    assert snap_compare(make_app(), terminal_size=size, run_before=after("end"))
+
+
+def test_first_visit_without_anything(snap_compare: SnapCompare, machine: SimpleNamespace) -> None:
+    machine.gpus = []
+    assert snap_compare(make_app(), terminal_size=(80, 24), run_before=after())
+
+
+def test_errors_are_shown_where_they_are(snap_compare: SnapCompare, ready_draft: Callable[..., Draft]) -> None:
+    ready_draft(step="adapter", field="adapter.rank", adapter__rank="9999", adapter__dropout="lots")
+    assert snap_compare(make_app(), terminal_size=(80, 24), run_before=after())
+
+
+def test_wrong_folders_say_so(snap_compare: SnapCompare, ready_draft: Callable[..., Draft]) -> None:
+    ready_draft(step="data", data__path="nowhere", model__path="checkpoints/vae")
+    assert snap_compare(make_app(), terminal_size=(80, 24), run_before=after())
+
+
+def test_folders_are_offered_while_typing(
+    snap_compare: SnapCompare, ready_draft: Callable[..., Draft], home: Path
+) -> None:
+    for name in ("songs_live", "songs_studio"):
+        (home / name).mkdir()
+    ready_draft(step="data", field="data.path", data__path="so")
+    assert snap_compare(make_app(), terminal_size=(80, 24), run_before=after())
+
+
+def test_memory_without_a_gpu(
+    snap_compare: SnapCompare, ready_draft: Callable[..., Draft], machine: SimpleNamespace
+) -> None:
+    machine.gpus = []
+    ready_draft(step="memory")
+    assert snap_compare(make_app(), terminal_size=(80, 24), run_before=after())
+
+
+def test_memory_that_does_not_fit(
+    snap_compare: SnapCompare, ready_draft: Callable[..., Draft], machine: SimpleNamespace
+) -> None:
+    small = GPU_12.__class__(1, "GPU-1", "NVIDIA GTX 1070", 8 * GIB, GIB, 7 * GIB, 0, 40, 10.0, 150.0)
+    machine.gpus = [small]
+    ready_draft(step="memory", train__batch_size="4", memory__gradient_checkpointing="false")
+    focus_profile = after(then=lambda app: app.screen.query_one("#profile-8", ActionRow).focus())
+    assert snap_compare(make_app(), terminal_size=(80, 24), run_before=focus_profile)
+
+
+def test_review_with_trouble(snap_compare: SnapCompare, ready_draft: Callable[..., Draft]) -> None:
+    ready_draft(step="review", data__path="nowhere", train__best_after="500", adapter__rank="256")
+    assert snap_compare(make_app(), terminal_size=(120, 40), run_before=after("down", "down", "down", "down"))
+
+
+def test_rail_in_focus(snap_compare: SnapCompare, ready_draft: Callable[..., Draft]) -> None:
+    ready_draft(step="adapter")
+    focus_rail = after(then=lambda app: app.screen.query_one(StepRail).focus())
+    assert snap_compare(make_app(), terminal_size=(80, 24), run_before=focus_rail)
+
+
+@pytest.mark.parametrize("size", [pytest.param((60, 18), id="60x18"), pytest.param((59, 18), id="59x18")])
+def test_smallest_windows(snap_compare: SnapCompare, ready_draft: Callable[..., Draft], size: tuple[int, int]) -> None:
+    ready_draft(step="adapter")
+    assert snap_compare(make_app(), terminal_size=size, run_before=after())
+
+
+# Looks
+
+
+@pytest.mark.parametrize("look", ["sidestep-light", "ansi-dark", "textual-dark"])
+def test_other_themes(snap_compare: SnapCompare, ready_draft: Callable[..., Draft], look: str) -> None:
+    ready_draft(step="memory")
+    app = make_app()
+    app.theme = look
+    assert snap_compare(app, terminal_size=(80, 24), run_before=after())
+
+
+def test_without_colour(
+    snap_compare: SnapCompare, ready_draft: Callable[..., Draft], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    ready_draft(step="review", adapter__rank="9999")
+    assert snap_compare(make_app(), terminal_size=(80, 24), run_before=after())
+
+
+def test_ascii_only(snap_compare: SnapCompare, ready_draft: Callable[..., Draft]) -> None:
+    ready_draft(step="memory")
+    assert snap_compare(make_app(ascii_only=True), terminal_size=(80, 24), run_before=after())
+
+
+# Dialogs
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("key", ["f1", "ctrl+f", "ctrl+s", "slash"], ids=["help", "load", "save", "find"])
+def test_dialog(snap_compare: SnapCompare, ready_draft: Callable[..., Draft], key: str, size: tuple[int, int]) -> None:
+    ready_draft(step="adapter", field="adapter.rank")
+    assert snap_compare(make_app(), terminal_size=size, run_before=after(key))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_import_report(
+    snap_compare: SnapCompare, ready_draft: Callable[..., Draft], home: Path, size: tuple[int, int]
+) -> None:
+    (home / "old.json").write_text('{"rank": 24, "alpha": 48, "learning_rate": 5e-5, "no_such_key": 1}')
+    ready_draft(step="adapter")
+
+    async def steps(pilot: Pilot[Any]) -> None:
+        await after("ctrl+f", "i")(pilot)
+        pilot.app.screen.query_one(Input).value = "old.json"
+        await pilot.press("enter")
+        await pilot.pause()
+
+    assert snap_compare(make_app(), terminal_size=size, run_before=steps)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_palette(snap_compare: SnapCompare, ready_draft: Callable[..., Draft], size: tuple[int, int]) -> None:
+    ready_draft(step="adapter")
+    assert snap_compare(make_app(), terminal_size=size, run_before=after("ctrl+p"))
+
+
+_QUESTIONS = {
+    "confirm": lambda: Confirm("Stop the run?", "It saves a checkpoint at step 4,213, then exits.", "Stop and save"),
+    "choose": lambda: Choose(
+        "Quit",
+        "drums_v3 is training.",
+        [("detach", "d", "Detach"), ("stop", "X", "Stop and save"), ("no", "n", "Cancel")],
+    ),
+    "tell": lambda: Tell("The engine ended at once.", "It ran out of memory.", "Choose a smaller profile."),
+    "word": lambda: TypeWord("Abort the run?", "Everything since step 4,000 is lost.", "abort"),
+}
+
+
+@pytest.mark.parametrize("question", list(_QUESTIONS))
+def test_question(snap_compare: SnapCompare, ready_draft: Callable[..., Draft], question: str) -> None:
+    ready_draft(step="adapter")
+    ask = after(then=lambda app: app.push_screen(_QUESTIONS[question]()))
+    assert snap_compare(make_app(), terminal_size=(80, 24), run_before=ask)
