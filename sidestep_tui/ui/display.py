@@ -276,6 +276,14 @@ class ChangedCellsApp(App[Any]):
             self._cell_memory.forget()
         self._cell_cursor = Offset(-1, -1)
 
+    def on_mount(self) -> None:
+        """Notice the return from the shell or from another program, which leave their own text on the screen."""
+        self.app_resume_signal.subscribe(self, lambda _: self._repaint())
+
+    def _repaint(self) -> None:
+        self.forget_display()
+        self._drain()
+
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         if not isinstance(renderable, LayoutUpdate | ChopsUpdate) or not self._paints_cells():
             super()._display(screen, renderable)
