@@ -131,7 +131,7 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
         draft, self._pending_draft = self._pending_draft, None
         return WizardScreen(draft)
 
-    async def on_mount(self) -> None:
+    def on_mount(self) -> None:
         self._listen_for_signals()
         if self._config_problem is not None:
             self.notify(str(self._config_problem), title="tui.toml", severity="warning", timeout=10)

@@ -10,7 +10,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from sidestep_tui.core.errors import RunError
+from sidestep_tui.core.errors import DiskFullError, RunError
 from sidestep_tui.launch import start
 from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.schema import drafts, presets
@@ -109,6 +109,18 @@ async def test_arrows_move_between_rows_and_cycle_choices(ready_draft: Callable[
         await pilot.press("left", "down", "down", "up")
         assert draft(pilot).value("adapter.kind") == "lora"
         assert focused(pilot) == "adapter.rank"
+
+
+async def test_pages_and_ends_of_a_long_list_are_one_key_away(ready_draft: Callable[..., Draft]) -> None:
+    ready_draft(step="optim", field="optim.schedule", level="expert")
+    async with make_app().run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        await pilot.press("end")
+        assert focused(pilot) == "train.patience"
+        await pilot.press("pageup", "pageup", "pageup")
+        assert focused(pilot) == "optim.optimizer"
+        await pilot.press("pagedown")
+        assert focused(pilot) == "train.epochs"
 
 
 async def test_plus_and_minus_bump_a_number_and_space_flips_a_switch(ready_draft: Callable[..., Draft]) -> None:
@@ -260,6 +272,37 @@ async def test_a_draft_is_on_disk_a_moment_after_every_change(ready_draft: Calla
         await pilot.press("2", "4")
         await pilot.pause(0.5)
         assert drafts.load(stored.id).text("adapter.rank") == "24"
+
+
+async def test_a_full_disk_is_said_and_nothing_typed_is_lost(
+    ready_draft: Callable[..., Draft], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready_draft(step="adapter", field="adapter.rank")
+
+    def fail(draft: Draft, now: float) -> Path:
+        raise DiskFullError("The disk is full.", "The draft was not written.", "Free some space.")
+
+    async with make_app().run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        monkeypatch.setattr(drafts, "save", fail)
+        await pilot.press("9", "escape")
+        await pilot.pause()
+        assert any("disk is full" in notice.message for notice in pilot.app._notifications)
+        await pilot.press("f3")
+        await pilot.pause()
+        assert draft(pilot).value("adapter.rank") == 9
+
+
+async def test_a_new_draft_leaves_the_old_one_in_the_list(ready_draft: Callable[..., Draft]) -> None:
+    old = ready_draft(step="adapter", field="adapter.rank", adapter__rank="7")
+    async with make_app().run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        await pilot.press("N")
+        await settle(pilot)
+        assert draft(pilot).id != old.id
+        assert draft(pilot).value("adapter.rank") == 64
+        assert wizard(pilot).pages.current == "model"
+        assert drafts.load(old.id).value("adapter.rank") == 7
 
 
 async def test_search_jumps_to_a_setting_of_any_level(ready_draft: Callable[..., Draft]) -> None:

@@ -200,6 +200,8 @@ def _hint(spec: FieldSpec, state: RowState, width: int, glyphs: Glyphs) -> Conte
     if bounds := short_bounds(spec):
         parts.append(bounds)
     text = f" {glyphs.separator} ".join(parts)
+    if len(text) > width:
+        text = parts[0]
     return Content.styled(" " + _fit(text, width, glyphs), "$faint")
 
 

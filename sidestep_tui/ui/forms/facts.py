@@ -89,6 +89,6 @@ def _candidates(session: FormSession, spec: FieldSpec) -> Content:
     if spec.kind != "path" or not typed:
         return Content("")
     found = complete_path(typed).candidates
-    if not found or (len(found) == 1 and typed.endswith(f"{found[0]}/")):
+    if not found or (len(found) == 1 and typed.rstrip("/").endswith(found[0])):
         return Content("")
     return Content.assemble(("tab  ", "$primary"), ("  ".join(f"{name}/" for name in found[:12]), "$muted"))

@@ -44,6 +44,10 @@ class FormRow(Widget, can_focus=True):
         Binding("enter", "commit", "Accept", id="form.commit", show=False, tooltip="Accept, go to the next field"),
         Binding("up,k", "move(-1)", "Previous field", id="form.previous", show=False),
         Binding("down,j", "move(1)", "Next field", id="form.next", show=False),
+        Binding("pageup", "move(-10)", "Ten fields up", id="form.page_up", show=False),
+        Binding("pagedown", "move(10)", "Ten fields down", id="form.page_down", show=False),
+        Binding("home,g", "move(-1000)", "First field", id="form.first", show=False),
+        Binding("end,G", "move(1000)", "Last field", id="form.last", show=False),
     ]
 
     class Moved(Message):

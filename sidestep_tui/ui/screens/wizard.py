@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import ClassVar
 
 from textual import on, work
@@ -86,7 +87,9 @@ class WizardScreen(WizardPresets):
         self.begin_jobs()
 
     def on_unmount(self) -> None:
-        self.session.save(force=True)
+        # On the way out there is nobody left to tell; the last save that worked is intact.
+        with contextlib.suppress(OSError, SidestepError):
+            self.session.save(force=True)
 
     # Where we are
 
@@ -149,10 +152,10 @@ class WizardScreen(WizardPresets):
         if message.row not in rows:
             return
         index = rows.index(message.row) + message.step
-        if 0 <= index < len(rows):
-            rows[index].focus()
-        elif message.committed:
+        if message.committed and index == len(rows):
             await self.action_step(1)
+        else:
+            rows[max(0, min(index, len(rows) - 1))].focus()
 
     @on(FieldRow.Entered)
     def _field_entered(self, message: FieldRow.Entered) -> None:
@@ -334,7 +337,7 @@ class WizardScreen(WizardPresets):
 
     def action_leave(self) -> None:
         """To the runs; the draft is kept."""
-        self.session.save(force=True)
+        self._save()
         self.app.switch_mode("runs")
 
     def action_start(self) -> None:
@@ -347,10 +350,11 @@ class WizardScreen(WizardPresets):
 
     def open_draft(self, draft: Draft) -> None:
         """Work on another draft; the present one is saved."""
-        self.session.save()
+        self._save()
         self.session.replace_draft(draft)
         self._seen.clear()
-        self.run_worker(self._open_step(draft.step or STEP_IDS[0], field=draft.field), group="open", exclusive=True)
+        step = draft.step if draft.step in STEP_IDS else STEP_IDS[0]
+        self.run_worker(self._open_step(step, field=draft.field), group="open", exclusive=True)
 
 
 def latest_draft() -> Draft:

@@ -24,6 +24,8 @@ class WizardPresets(WizardJobs):
         """Choose a preset to start from; typed paths and names stay, recipe edits go (and undo brings them back)."""
         from sidestep_tui.ui.dialogs.presets import PickPreset
 
+        for path, error in presets.broken_presets():
+            self.notify(f"{path.name}: {error}", title="A preset cannot be used", severity="warning", timeout=10)
         current = self.session.draft.base_name.partition(" ")[2]
         chosen = await self.app.push_screen_wait(PickPreset(presets.list_presets(), current))
         if isinstance(chosen, Preset):
