@@ -55,18 +55,23 @@ def target_suffixes(settings: AdapterSettings) -> tuple[str, ...]:
     return tuple(attention + ([f"mlp.{name}" for name in _MLP] if settings.mlp else []))
 
 
-def target_modules(transformer: torch.nn.Module, settings: AdapterSettings) -> list[str]:
-    """Full names of the modules to adapt, in model order.
-
-    Raises AdapterError when nothing is selected or when a selected part does not exist in the model.
-    """
-    wanted = set(target_suffixes(settings))
-    if not wanted:
+def refuse_empty(settings: AdapterSettings) -> None:
+    """Raise AdapterError when the settings select nothing; needs no model."""
+    if not target_suffixes(settings):
         raise AdapterError(
             "There is nothing to train.",
             "No attention (attention = none) and no MLP layers are selected.",
             "Choose attention 'both', 'self' or 'cross', or switch the MLP layers on.",
         )
+
+
+def target_modules(transformer: torch.nn.Module, settings: AdapterSettings) -> list[str]:
+    """Full names of the modules to adapt, in model order.
+
+    Raises AdapterError when nothing is selected or when a selected part does not exist in the model.
+    """
+    refuse_empty(settings)
+    wanted = set(target_suffixes(settings))
     names: list[str] = []
     found: set[str] = set()
     for name, module in transformer.named_modules():
@@ -99,9 +104,7 @@ def inject(transformer: torch.nn.Module, settings: AdapterSettings, *, autocast:
         use_dora=settings.kind == "dora",
         use_rslora=settings.rslora,
     )
-    _inject(transformer, config, set(names))
-    for layer in adapted_layers(transformer).values():
-        layer.cast_input_dtype_enabled = not autocast
+    _inject(transformer, config, set(names), autocast=autocast)
     return len(names)
 
 
@@ -110,7 +113,7 @@ def _refuse_second(transformer: torch.nn.Module) -> None:
         raise AdapterError("The model already carries an adapter.", hint="Load a fresh transformer first.")
 
 
-def _inject(transformer: torch.nn.Module, config: LoraConfig, names: set[str]) -> None:
+def _inject(transformer: torch.nn.Module, config: LoraConfig, names: set[str], *, autocast: bool) -> None:
     """Add the adapter to exactly `names`, with float32 weights on a frozen base."""
     transformer.requires_grad_(False)
     inject_adapter_in_model(config, transformer, adapter_name=ADAPTER_NAME)
@@ -124,6 +127,7 @@ def _inject(transformer: torch.nn.Module, config: LoraConfig, names: set[str]) -
     for parameter in trainable(transformer).values():
         parameter.data = parameter.data.float()
     for layer in layers.values():
+        layer.cast_input_dtype_enabled = not autocast
         for magnitude in layer.lora_magnitude_vector.values():
             _exact_magnitude(layer, magnitude)
 
@@ -178,9 +182,10 @@ def load_state_dict(transformer: torch.nn.Module, tensors: dict[str, torch.Tenso
     return len(tensors)
 
 
-def load_adapter(transformer: torch.nn.Module, directory: Path) -> int:
+def load_adapter(transformer: torch.nn.Module, directory: Path, *, autocast: bool = False) -> int:
     """Inject the adapter in `directory` (PEFT layout, original or diffusers names) with its own rank and alpha.
 
+    `autocast` as in `inject`; DoRA's answers differ in the last bits between the two.
     Returns the number of tensors, all of which found their place. Raises AdapterError otherwise.
     """
     _refuse_second(transformer)
@@ -202,7 +207,7 @@ def load_adapter(transformer: torch.nn.Module, directory: Path) -> int:
         rank_pattern={diffusers_name(k): v for k, v in (config.get("rank_pattern") or {}).items()},
         alpha_pattern={diffusers_name(k): v for k, v in (config.get("alpha_pattern") or {}).items()},
     )
-    _inject(transformer, lora, modules)
+    _inject(transformer, lora, modules, autocast=autocast)
     return load_state_dict(transformer, tensors, directory / WEIGHTS_FILE)
 
 

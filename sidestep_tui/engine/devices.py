@@ -68,6 +68,8 @@ def prepare(device: torch.device) -> None:
         torch.cuda.set_device(device)
     elif device.type == "cpu":
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # A debugging aid that comes with the line above and costs a pass over every new tensor.
+        torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 def release(device: torch.device) -> None:

@@ -251,7 +251,7 @@ def verify(directory: Path, fresh: torch.nn.Module, expected: torch.Tensor, *, d
 
     Returns the number of tensors loaded. Raises AdapterError unless both agree to the last bit.
     """
-    count = adapters.load_adapter(fresh, directory)
+    count = adapters.load_adapter(fresh, directory, autocast=dtype != torch.float32)
     answer = probe(fresh, dtype=dtype)
     difference = float((answer - expected).abs().max())
     if difference != 0.0:
@@ -271,6 +271,7 @@ def model_card(settings: Settings, provenance: Provenance, *, kind: str) -> str:
     tag = f"Put `{provenance.tag}` into the prompt to call the style." if provenance.tag else "It has no trigger tag."
     parts = [part for part, on in (("attention", adapter.attention != "none"), ("MLP", adapter.mlp)) if on]
     attention = f" (attention: {adapter.attention})" if adapter.attention != "none" else ""
+    crop = f"crops of {settings.data.crop_seconds:g} s" if settings.data.crop_seconds else "whole songs"
     subfolder = "" if adapter.attention != "none" and {"q", "k"} & set(adapter.projections) else f"/{DIFFUSERS_DIR}"
     return f"""---
 library_name: peft
@@ -290,7 +291,7 @@ A {"DoRA" if adapter.kind == "dora" else "LoRA"} adapter for ACE-Step 1.5 `{prov
 | Rank, alpha | {adapter.rank}, {adapter.alpha:g}{" (rank-stabilised)" if adapter.rslora else ""} |
 | Parts | {" and ".join(parts)}{attention} |
 | Optimizer | {optim.optimizer}, learning rate {optim.lr:g}, {optim.schedule} |
-| Batch | {train.batch_size} × {train.accumulation}, crops of {settings.data.crop_seconds:g} s |
+| Batch | {train.batch_size} × {train.accumulation}, {crop} |
 | Made with | sidestep-tui {provenance.product_version} |
 
 ## Loading it

@@ -12,7 +12,7 @@ import psutil
 from sidestep_tui.core import text
 from sidestep_tui.core.errors import DivergedError, RunError
 from sidestep_tui.dataset import manifest as songs_on_disk
-from sidestep_tui.engine import adapters, checkpoint, devices, encode, export, weights
+from sidestep_tui.engine import adapters, checkpoint, devices, encode, export, optimizers, weights
 from sidestep_tui.engine import trainer as training
 from sidestep_tui.engine.batches import SongStore
 from sidestep_tui.engine.cache import EncodedDataset
@@ -63,6 +63,7 @@ class TrainingRun:
         self.songs = songs_on_disk.scan(settings.data.path, settings.data.txt_role, settings.data.language)
         checkpoint.clean(self.run_dir)
         self.saved = self._newest_checkpoint()
+        self._refuse_early()
         self.seed = self._choose_seed()
         steps_per_epoch, total_steps = self._expected_steps()
         self.reporter.started(
@@ -81,6 +82,16 @@ class TrainingRun:
             )
         if settings.train.seed < 0:
             self.reporter.log(f"Seed {self.seed} was drawn.")
+
+    def _refuse_early(self) -> None:
+        """Everything that can be refused before the songs are encoded."""
+        adapters.refuse_empty(self.settings.adapter)
+        optimizers.refuse_missing(self.settings.optim)
+        if self.saved:
+            state, _ = self.saved
+            dataset = state.fingerprint.get("dataset", "")  # known after encoding
+            current = checkpoint.fingerprint(self.settings, model=self.base.fingerprint, dataset=dataset)
+            checkpoint.refuse_other(state.fingerprint, current, self.run_dir.checkpoint_path(self.step))
 
     def _newest_checkpoint(self) -> tuple[TrainingState, dict[str, Any]] | None:
         directory = self.run_dir.latest_checkpoint()

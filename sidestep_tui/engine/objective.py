@@ -50,9 +50,9 @@ def loss_weights(t: torch.Tensor, weighting: Weighting, gamma: float) -> torch.T
     """
     if weighting == "none":
         return torch.ones_like(t)
-    level = t.double().clamp_min(1e-6)
+    level = t.clamp_min(1e-6)
     snr = ((1.0 - level) / level) ** 2
-    return (snr.clamp_max(gamma) / (snr + 1.0)).to(t.dtype)
+    return snr.clamp_max(gamma) / (snr + 1.0)
 
 
 def example_losses(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -30,6 +30,18 @@ def build(
 
 
 def _adamw8bit(values: list[torch.nn.Parameter], options: dict[str, Any]) -> torch.optim.Optimizer:
+    bitsandbytes = _bitsandbytes()
+    optimizer: torch.optim.Optimizer = bitsandbytes.optim.AdamW8bit(values, **options)
+    return optimizer
+
+
+def refuse_missing(optim: OptimSettings) -> None:
+    """Raise SettingsError when the optimizer's library is not here, before hours of encoding."""
+    if optim.optimizer == "adamw8bit":
+        _bitsandbytes()
+
+
+def _bitsandbytes() -> Any:
     try:
         # 2 s and a native library, for those who choose it; not installable on every platform.
         import bitsandbytes
@@ -39,8 +51,7 @@ def _adamw8bit(values: list[torch.nn.Parameter], options: dict[str, Any]) -> tor
             f"optim.optimizer is 'adamw8bit', and bitsandbytes cannot be imported: {error}.",
             "Install bitsandbytes, or set optim.optimizer to 'adamw', which needs 6 bytes more per adapter weight.",
         ) from error
-    optimizer: torch.optim.Optimizer = bitsandbytes.optim.AdamW8bit(values, **options)
-    return optimizer
+    return bitsandbytes
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

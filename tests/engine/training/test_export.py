@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from sidestep_tui.core.errors import AdapterError, DivergedError, RunError
-from sidestep_tui.engine import adapters, export
+from sidestep_tui.engine import adapters, export, weights
 from sidestep_tui.schema.settings import Settings
 
 VARIATIONS = [
@@ -201,3 +201,63 @@ def test_verification_notices_a_single_changed_weight(new_transformer, new_setti
     changed = export.probe(trained, dtype=torch.float32)
     with pytest.raises(AdapterError, match="differs by up to"):
         export.verify(tmp_path / "final", new_transformer(), changed, dtype=torch.float32)
+
+
+@pytest.mark.parametrize("adapter", [{}, {"kind": "dora", "mlp": True}, {"rslora": True, "dropout": 0.2}])
+def test_a_bfloat16_base_is_verified_to_the_last_bit_too(new_trainer, new_transformer, new_settings, tmp_path, adapter):
+    settings = new_settings(adapter=adapter)
+    trainer = new_trainer(settings, dtype=torch.bfloat16)
+    assert not trainer.step().skipped
+    export.publish(tmp_path / "final", trainer.transformer, settings, provenance())
+    expected = export.probe(trainer.transformer, dtype=torch.bfloat16)
+    fresh = new_transformer().to(torch.bfloat16)
+    assert export.verify(tmp_path / "final", fresh, expected, dtype=torch.bfloat16) == len(
+        adapters.state_dict(trainer.transformer)
+    )
+
+
+@pytest.mark.parametrize("adapter", [{"alpha": 3.0}, {"alpha": 9.0, "rslora": True, "mlp": True}])
+def test_the_stock_pipeline_makes_the_same_music_as_our_loader(
+    tiny_checkpoint, tiny_diffusers_checkpoint, new_settings, tmp_path, adapter
+):
+    """The whole inference path of diffusers, from prompt to audio, on the checkpoint in its own layout."""
+    settings = new_settings(adapter=adapter)
+    base = weights.find_checkpoint(str(tiny_checkpoint), "auto", "")
+    trained = weights.load_transformer(base, torch.float32)
+    adapters.inject(trained, settings.adapter)
+    randomise(trained)
+    export.publish(tmp_path / "final", trained, settings, provenance())
+
+    def music(load) -> torch.Tensor:
+        pipe = AceStepPipeline.from_pretrained(str(tiny_diffusers_checkpoint))
+        pipe.set_progress_bar_config(disable=True)
+        load(pipe)
+        pipe.transformer.requires_grad_(False)
+        return pipe(
+            prompt="slow drums",
+            lyrics="[Instrumental]",
+            audio_duration=1.0,
+            num_inference_steps=2,
+            generator=torch.Generator().manual_seed(1),
+        ).audios
+
+    plain = music(lambda pipe: None)
+    theirs = music(lambda pipe: pipe.load_lora_weights(str(tmp_path / "final")))
+    ours = music(lambda pipe: adapters.load_adapter(pipe.transformer, tmp_path / "final"))
+    assert (theirs - ours).abs().max() == 0.0
+    assert not torch.equal(theirs, plain)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_too_an_export_is_verified_to_the_last_bit(new_transformer, new_settings, tmp_path):
+    settings = new_settings(adapter={"mlp": True})
+    trained = new_transformer()
+    adapters.inject(trained, settings.adapter, autocast=True)
+    randomise(trained)
+    trained.to("cuda", torch.bfloat16)
+    for parameter in adapters.trainable(trained).values():
+        parameter.data = parameter.data.float()
+    export.publish(tmp_path / "final", trained, settings, provenance())
+    expected = export.probe(trained, dtype=torch.bfloat16)
+    export.verify(tmp_path / "final", new_transformer().to("cuda", torch.bfloat16), expected, dtype=torch.bfloat16)
