@@ -26,6 +26,7 @@ from sidestep_tui.ui.typeahead import TypeAheadApp
 
 if TYPE_CHECKING:
     from textual.command import Provider
+    from textual.widget import Widget
 
     from sidestep_tui.schema.draft import Draft
     from sidestep_tui.ui.screens.wizard import WizardScreen
@@ -65,6 +66,7 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1,question_mark", "help", "Help", id="app.help", tooltip="Help for the focus, and all keys"),
         Binding("ctrl+p,colon", "command_palette", "Palette", id="app.palette", show=False, tooltip="Find any action"),
+        Binding("ctrl+o", "jump", "Jump", id="app.jump", show=False, tooltip="Type a letter to go there"),
         Binding("f2", "runs", "Runs", id="app.runs", show=False, tooltip="Runs and drafts"),
         Binding("f3", "wizard", "Wizard", id="app.wizard", show=False, tooltip="Go on with the draft, or a new one"),
         Binding("f4", "dashboard", "Dashboard", id="app.dashboard", show=False, tooltip="The current run"),
@@ -206,6 +208,18 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
         from sidestep_tui.ui.dialogs.help import help_of
 
         self.push_screen(help_of(self.screen))
+
+    def action_jump(self) -> None:
+        """Put a letter on everything that can have the focus."""
+        from sidestep_tui.ui.dialogs.jump import Jump, targets_of
+
+        def go(target: Widget | None) -> None:
+            if target is not None:
+                target.focus()
+
+        targets = targets_of(self.screen)
+        if targets:
+            self.push_screen(Jump(targets), go)
 
     def action_runs(self) -> None:
         """Go to the list of runs."""

@@ -40,6 +40,45 @@ async def test_function_keys_go_between_the_places(machine: SimpleNamespace) -> 
         assert pilot.app.current_mode == "wizard"
 
 
+async def test_a_letter_jumps_to_any_field(ready_draft: Callable[..., Draft]) -> None:
+    ready_draft(step="adapter", field="adapter.kind")
+    async with make_app().run_test(size=SIZE) as pilot:
+        await pilot.pause()
+        screen = pilot.app.screen
+        await pilot.press("ctrl+o")
+        await pilot.pause()
+        assert len(pilot.app.screen.children) == 7
+        await pilot.press("d")
+        await pilot.pause()
+        assert pilot.app.screen is screen
+        assert pilot.app.focused is screen.query_one("#row-adapter-rank")
+        await pilot.press("ctrl+o", "escape")
+        await pilot.pause()
+        assert pilot.app.focused is screen.query_one("#row-adapter-rank")
+
+
+async def test_opening_another_run_replaces_the_dashboard(machine: SimpleNamespace, home: Path) -> None:
+    from sidestep_tui.protocol.rundir import RunDir
+    from sidestep_tui.ui.screens.dashboard import DashboardScreen
+
+    paths = [RunDir.create(home, name).path for name in ("first", "second")]
+    app = make_app("runs")
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.pause()
+        for path in (*paths, paths[0]):
+            app.open_run(path)
+            await pilot.pause()
+            screen = app.screen
+            assert isinstance(screen, DashboardScreen)
+            assert app.current_run == path
+        await pilot.press("f3")
+        await pilot.pause()
+        assert app.current_mode == "wizard"
+        await pilot.press("f4")
+        await pilot.pause()
+        assert app.screen is screen
+
+
 async def test_quit_is_at_once_when_nothing_trains(machine: SimpleNamespace) -> None:
     async with make_app("wizard").run_test(size=SIZE) as pilot:
         await pilot.pause()

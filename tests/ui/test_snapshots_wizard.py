@@ -149,7 +149,9 @@ def test_ascii_only(snap_compare: SnapCompare, ready_draft: Callable[..., Draft]
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("key", ["f1", "ctrl+f", "ctrl+s", "slash"], ids=["help", "load", "save", "find"])
+@pytest.mark.parametrize(
+    "key", ["f1", "ctrl+f", "ctrl+s", "slash", "ctrl+o"], ids=["help", "load", "save", "find", "jump"]
+)
 def test_dialog(snap_compare: SnapCompare, ready_draft: Callable[..., Draft], key: str, size: tuple[int, int]) -> None:
     ready_draft(step="adapter", field="adapter.rank")
     assert snap_compare(make_app(), terminal_size=size, run_before=after(key))

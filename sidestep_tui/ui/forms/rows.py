@@ -95,7 +95,14 @@ class FieldRow(FormRow):
         Binding("space", "flip", "Toggle", id="form.toggle", show=False, tooltip="Switch on or off"),
         Binding("plus,equals_sign", "bump(1)", "More", id="form.bump", show=False, tooltip="One step more"),
         Binding("minus", "bump(-1)", "Less", id="form.bump_down", show=False, tooltip="One step less"),
-        Binding("ctrl+r", "reset", "Reset field", id="form.reset", show=False, tooltip="Back to the preset's value"),
+        Binding(
+            "ctrl+r,backspace",
+            "reset",
+            "Reset field",
+            id="form.reset",
+            show=False,
+            tooltip="Back to the preset's value",
+        ),
     ]
 
     class Entered(Message):
