@@ -135,3 +135,16 @@ def test_keys_steer_a_real_engine_through_its_inbox(engine: tuple[RunDir, subpro
         terminal.send("y")
         terminal.wait_for("■ stopped", timeout=PATIENCE)
         assert process.wait(timeout=PATIENCE) == 3
+
+
+def test_a_shell_in_the_run_folder_comes_back_to_a_whole_screen(tmp_path: Path) -> None:
+    with write_run(tmp_path / "runs" / "drums", "live", steps=400) as run, attach(run.run_dir) as terminal:
+        terminal.wait_for("● training", timeout=PATIENCE)
+        terminal.settle(1.0)
+        before = terminal.lines[4:]
+        terminal.send("!")
+        terminal.wait_for("A shell in", timeout=PATIENCE)
+        terminal.send("ls\r")
+        terminal.wait_for("events.jsonl", timeout=PATIENCE)
+        terminal.send("exit\r")
+        terminal.wait_until(lambda: terminal.lines[4:] == before, timeout=PATIENCE, what="the dashboard as it was")

@@ -137,6 +137,7 @@ async def test_a_run_is_opened_by_its_path(make_run: MakeRun) -> None:
             await pilot.press("backspace")
         await pilot.press(*str(run.path), "enter")
         await until(pilot, lambda: isinstance(pilot.app.screen, DashboardScreen), "the dashboard")
+        await until(pilot, lambda: [item.name for item in registry.known_runs()] == ["drums_v3"], "the run in the list")
 
 
 async def test_resume_is_only_for_runs_that_are_over_but_not_done(

@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 from sidestep_tui.core import env
 from sidestep_tui.engine.fake_history import FakeRun
 from sidestep_tui.protocol import registry
+from sidestep_tui.ui.dialogs.confirm import Confirm
 from sidestep_tui.ui.screens.runs import RunsScreen
 from tests.ui.watching import SIZE, app_on, make_run, settled, until, utc
 
@@ -73,3 +74,24 @@ def test_runs(snap_compare: Any, make_run: MakeRun, size: tuple[int, int]) -> No
 @by_size
 def test_no_runs_yet(snap_compare: Any, size: tuple[int, int], tmp_path: Path) -> None:
     assert snap_compare(app_on(None), terminal_size=size, run_before=listed)
+
+
+@pytest.mark.parametrize("theme", ["sidestep-light", "ansi-dark", "textual-dark"])
+def test_dashboard_in_other_themes(snap_compare: Any, make_run: MakeRun, theme: str) -> None:
+    app = app_on(make_run("live", steps=2000).path)
+    app.theme = theme
+    assert snap_compare(app, terminal_size=SIZE, run_before=read)
+
+
+def test_dashboard_in_the_smallest_window(snap_compare: Any, make_run: MakeRun) -> None:
+    assert snap_compare(app_on(make_run("crashed", steps=2000).path), terminal_size=(60, 18), run_before=read)
+
+
+def test_question_over_the_dashboard(snap_compare: Any, make_run: MakeRun) -> None:
+    async def ask(pilot: Pilot[Any]) -> None:
+        await settled(pilot)
+        await pilot.press("X")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Confirm), "the question")
+        await pilot.pause()
+
+    assert snap_compare(app_on(make_run("live", steps=2000).path), terminal_size=(80, 24), run_before=ask)

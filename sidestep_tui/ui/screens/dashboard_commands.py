@@ -26,6 +26,7 @@ from sidestep_tui.protocol.state import RunState
 from sidestep_tui.ui.base import SidestepScreen
 from sidestep_tui.ui.dialogs.confirm import Confirm, Tell
 from sidestep_tui.ui.dialogs.typed import TypeWord
+from sidestep_tui.ui.display import ChangedCellsApp
 from sidestep_tui.ui.screens.dashboard_info import RunInfo
 from sidestep_tui.ui.screens.dashboard_verdict import resumable
 from sidestep_tui.ui.widgets.panels import View
@@ -297,6 +298,8 @@ class RunCommands(SidestepScreen):
             self.say("this terminal cannot be lent to a shell", "warn")
         except OSError as error:
             self.say(f"{shell} could not be started: {error.strerror}", "warn")
+        if isinstance(self.app, ChangedCellsApp):
+            self.app.forget_display()  # The shell wrote over what the display remembers.
         self.app.refresh(layout=True)
 
     def leave(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,7 +16,7 @@ from textual.widgets import Footer, Input
 
 from sidestep_tui.core import env, paths, text
 from sidestep_tui.core.errors import RunError, SidestepError
-from sidestep_tui.protocol.registry import RunSummary, known_runs
+from sidestep_tui.protocol.registry import RunSummary, known_runs, register
 from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.ui.base import SidestepScreen
 from sidestep_tui.ui.dialogs.confirm import Tell
@@ -241,7 +242,15 @@ class RunsScreen(SidestepScreen):
         body = "The folder of a run: it holds run.toml and events.jsonl."
         answer = await self.app.push_screen_wait(AskText("Open a run", body, check=_no_run_at))
         if answer:
-            self.app.open_run(RunDir.open(Path(answer.strip()).expanduser()).path)
+            run_dir = RunDir.open(Path(answer.strip()).expanduser())
+            self._remember(run_dir)
+            self.app.open_run(run_dir.path)
+
+    @work(thread=True, exit_on_error=False, group="remember")
+    def _remember(self, run_dir: RunDir) -> None:
+        """List the run from now on; a list that cannot be written is no reason not to look at the run."""
+        with suppress(OSError, SidestepError):
+            register(run_dir)
 
     def action_resume(self) -> None:
         """Start the selected run's engine again."""

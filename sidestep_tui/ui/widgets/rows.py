@@ -97,6 +97,9 @@ class Rows(Widget):
         & > .rows--line { color: $text-primary; }
         & > .rows--cloud { color: $foreground 35%; }
         & > .rows--cursor { color: $text-accent; text-style: bold; }
+        &:ansi > .rows--muted { text-style: dim; }
+        &:ansi > .rows--faint { text-style: dim; }
+        &:ansi > .rows--cloud { text-style: dim; }
         & > .rows--selected { background: $block-cursor-blurred-background; color: $foreground; }
     }
     """
