@@ -148,3 +148,22 @@ def test_a_shell_in_the_run_folder_comes_back_to_a_whole_screen(tmp_path: Path) 
         terminal.wait_for("events.jsonl", timeout=PATIENCE)
         terminal.send("exit\r")
         terminal.wait_until(lambda: terminal.lines[4:] == before, timeout=PATIENCE, what="the dashboard as it was")
+
+
+def test_the_terminal_title_tells_the_state_and_is_given_back(tmp_path: Path) -> None:
+    with write_run(tmp_path / "runs" / "drums", "finished", steps=40) as run, attach(run.run_dir) as terminal:
+        received = b""
+        while b"\x1b]0;\xe2\x9c\x93 finished" not in received:
+            received += terminal.read(1.0)
+            assert terminal.process.poll() is None
+        terminal.settle()
+        terminal.send("q")
+        terminal.wait_for("runs", timeout=PATIENCE)
+        terminal.settle()
+        terminal.send("q")
+        left = b""
+        while terminal.process.poll() is None:
+            left += terminal.read(0.2)
+        left += terminal.read_for(0.5)
+        assert received.count(b"\x1b[22;0t") == left.count(b"\x1b[23;0t") == 1
+        assert terminal.process.returncode == 0

@@ -473,3 +473,26 @@ async def test_ascii_terminals_get_ascii(make_run: Callable[..., FakeRun]) -> No
     async with app_on(make_run("live").path, facts=facts).run_test(size=SIZE) as pilot:
         screen = await settled(pilot)
         assert "".join(panel.plain for panel in screen.query(Rows)).replace("°", "").isascii()
+
+
+async def test_a_window_without_focus_is_painted_rarely(make_run: Callable[..., FakeRun]) -> None:
+    async with app_on(make_run("live").path).run_test(size=SIZE) as pilot:
+        screen = await settled(pilot)
+        pilot.app.app_focus = False
+        await pilot.pause()
+        assert screen.governor.interval == 2.0
+        pilot.app.app_focus = True
+        await pilot.pause()
+        assert screen.governor.interval == 0.5
+
+
+async def test_a_death_behind_another_screen_still_rings(make_run: Callable[..., FakeRun]) -> None:
+    run = make_run("live")
+    watch = Watch()
+    async with app_on(run.path, watch=watch).run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("q")
+        await until(pilot, lambda: pilot.app.current_mode == "runs", "the list of runs")
+        run.release()
+        watch.now += 2
+        await until(pilot, lambda: watch.rings == 1, "the bell")

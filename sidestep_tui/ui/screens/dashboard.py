@@ -25,7 +25,7 @@ from sidestep_tui.protocol.state import RunState
 from sidestep_tui.ui.feed import Batch, Feed, RunAdvanced
 from sidestep_tui.ui.governor import Governor
 from sidestep_tui.ui.screens.dashboard_commands import RunCommands
-from sidestep_tui.ui.screens.dashboard_title import announce
+from sidestep_tui.ui.screens.dashboard_title import announce, restore_title
 from sidestep_tui.ui.screens.dashboard_verdict import log_tail_rows, verdict_rows
 from sidestep_tui.ui.widgets import panels
 from sidestep_tui.ui.widgets.chart import ChartPanel
@@ -129,7 +129,13 @@ class DashboardScreen(RunCommands):
     def on_mount(self) -> None:
         self.set_class(self.facts.ascii_only, "-ascii")
         self.query_one("#loss").focus()
+        self.watch(self.app, "app_focus", self._window_focus_changed, init=False)
         self._read()
+
+    def on_unmount(self) -> None:
+        """Give the terminal its own title back."""
+        if self._announced:
+            restore_title(self.app)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="feed")
     def _read(self) -> None:
@@ -170,6 +176,8 @@ class DashboardScreen(RunCommands):
         urgent = key != self._urgent_key
         self._urgent_key = key
         self.governor.changed(urgent=urgent)
+        if self.caught_up and self.is_mounted:
+            self._announced = announce(self.app, self.view(), self._announced)
         if urgent:
             self.refresh_bindings()
         self.paint_when_due()
@@ -248,7 +256,6 @@ class DashboardScreen(RunCommands):
         self.query_one("#checkpoints", Rows).put(panels.checkpoint_rows(view, offset=self._checkpoint_offset))
         tail = log_tail_rows(self.death) if self.death else []
         self.query_one("#log", LogPanel).show(list(state.log), state.log_count, tail=tail)
-        self._announce(view)
 
     def _paint_verdict(self, view: panels.View) -> None:
         """The box that explains an end which was not planned; it opens and closes once, not with every paint."""
@@ -264,10 +271,6 @@ class DashboardScreen(RunCommands):
             widget.styles.height = len(rows) + frame
         widget.put(rows)
 
-    def _announce(self, view: panels.View) -> None:
-        if self.caught_up:
-            self._announced = announce(self.app, view, self._announced)
-
     # Where the screen is
 
     @on(events.ScreenResume)
@@ -280,14 +283,12 @@ class DashboardScreen(RunCommands):
         self.governor.show(visible=False)
         self._drop_timer()
 
-    def on_app_blur(self) -> None:
-        """Another window has the focus: paint rarely."""
-        self.governor.blur(blurred=True)
-
-    def on_app_focus(self) -> None:
-        """Back: paint at the chosen rate."""
-        self.governor.blur(blurred=False)
-        self.paint_when_due()
+    def _window_focus_changed(self, focused: bool) -> None:
+        """Another window has the focus: paint rarely. Back: paint at the chosen rate."""
+        self.governor.blur(blurred=not focused)
+        if focused:
+            self._drop_timer()
+            self.paint_when_due()
 
     def on_resize(self) -> None:
         """Everything has another size."""
