@@ -118,16 +118,21 @@ def read_entry(path: Path) -> torch.Tensor:
             tensor: torch.Tensor = handle.get_tensor(_TENSOR)
             return tensor.clone()
     except (SafetensorError, OSError) as error:
-        raise DataError(
-            "An encoded song cannot be read.",
-            f"{path}: {error}",
-            "It is encoded again when the run is started again.",
-        ) from error
+        raise _lost_entry(path, str(error)) from error
 
 
 def entry_shape(path: Path) -> tuple[int, ...]:
-    """Shape of an entry's tensor, from its header."""
-    return shards.read_header(path).entries[_TENSOR].shape
+    """Shape of an entry's tensor, from its header; DataError if it has gone or broken since it was written."""
+    try:
+        return shards.read_header(path).entries[_TENSOR].shape
+    except ModelError as error:
+        raise _lost_entry(path, error.message or error.title) from error
+
+
+def _lost_entry(path: Path, reason: str) -> DataError:
+    return DataError(
+        "An encoded song cannot be read.", f"{path}: {reason}", "It is encoded again when the run is started again."
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ module is accounted for, or a ModelError names the file and the first key that i
 
 from __future__ import annotations
 
+import struct
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -261,14 +262,33 @@ def _fill_buffers(module: nn.Module, build: Callable[[], Any], device: Device) -
         owner.register_buffer(key, getattr(rebuilt, key).to(device), persistent=False)
 
 
+_UNREADABLE_PICKLE = (
+    RuntimeError,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    struct.error,
+)
+"""What torch's restricted unpickler raises on bytes that are no pickle."""
+
+
 def _read_silence_file(path: Path) -> torch.Tensor:
     try:
         # weights_only refuses everything but tensors; a pickle that wants to run code is an error here.
         value = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise ModelError(f"{path} is missing.", "", "Download the checkpoint again.") from error
-    except (RuntimeError, OSError, EOFError, ValueError, UnpicklingError) as error:
-        raise ModelError(f"{path} cannot be read.", str(error).split("\n")[0], "Download this file again.") from error
+    except UnpicklingError as error:
+        # Not str(error): torch advises there to load the file with its safety off.
+        reason = "It holds other things than a tensor, which could run code."
+        raise ModelError(f"{path} cannot be read.", reason, "Download this file again.") from error
+    except _UNREADABLE_PICKLE as error:
+        reason = f"It is damaged ({type(error).__name__})."
+        raise ModelError(f"{path} cannot be read.", reason, "Download this file again.") from error
     if not isinstance(value, torch.Tensor) or value.dim() != 3:
         raise ModelError(f"{path} does not hold a silence latent.", "A tensor [1, 64, 15000] is expected.", _REFETCH)
     return value.transpose(1, 2).to(torch.float32).contiguous()

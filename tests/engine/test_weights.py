@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -256,6 +257,13 @@ def test_a_short_silence_is_refused_not_padded(copy: Path) -> None:
     fails(copy, "silence_latent.pt", "[1, 750, 64]", "[1, 15000, 64]", load=weights.load_condition_encoder)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_silence_file_of_random_bytes_is_refused(copy: Path, seed: int) -> None:
+    path = copy / "acestep-v15-turbo" / "silence_latent.pt"
+    path.write_bytes(random.Random(seed).randbytes(2000))
+    fails(copy, "silence_latent.pt", "cannot be read", load=weights.load_condition_encoder)
+
+
 class _Evil:
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -267,7 +275,8 @@ class _Evil:
 def test_a_silence_file_that_wants_to_run_code_is_refused(copy: Path, tmp_path: Path) -> None:
     path = copy / "acestep-v15-turbo" / "silence_latent.pt"
     torch.save({"x": _Evil(tmp_path / "ran")}, path)
-    fails(copy, "silence_latent.pt", load=weights.load_condition_encoder)
+    refusal = fails(copy, "silence_latent.pt", "run code", load=weights.load_condition_encoder)
+    assert "weights_only" not in str(refusal)
     assert not (tmp_path / "ran").exists()
 
 
