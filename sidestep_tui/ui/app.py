@@ -239,9 +239,13 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
         self.forget_display()
         self.screen.refresh(repaint=True, layout=True)
 
-    @work(group="quit", exclusive=True)
-    async def action_quit(self) -> None:  # type: ignore[override]
+    async def action_quit(self) -> None:
         """Quit at once when nothing runs; otherwise ask, with detaching as the default."""
+        if not isinstance(self.screen, Choose):
+            self._quit()
+
+    @work(group="quit", exclusive=True)
+    async def _quit(self) -> None:
         live = self._live_runs()
         if not live:
             self.exit(return_code=int(ExitCode.DONE))
@@ -324,7 +328,7 @@ def run(*, start: Start = "auto", run: Path | None = None, readonly: bool = Fals
         return int(ExitCode.USAGE)
     app = SidestepApp(start=start, run=run, readonly=readonly, facts=facts)
     app.run(mouse=mouse and app.config.mouse)
-    if app.return_code == 128 + signal.SIGHUP:
+    if sys.platform != "win32" and app.return_code == 128 + signal.SIGHUP:
         _let_go_of_terminal()
     if app.crash_log is not None:
         print(

@@ -101,7 +101,7 @@ async def test_quit_detaches_by_default_while_a_run_lives(
     monkeypatch.setattr(inbox, "send", lambda run, name, by: sent.append(name))
     async with make_app("wizard").run_test(size=SIZE) as pilot:
         await pilot.pause()
-        await pilot.press("ctrl+q")
+        await pilot.press("ctrl+q", "ctrl+q")
         await pilot.pause()
         assert isinstance(pilot.app.screen, Choose)
         await pilot.press(key)

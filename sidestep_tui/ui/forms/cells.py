@@ -15,6 +15,8 @@ LABEL_WIDTH = 22
 _LONGEST_CHOICE = 12
 _OVERHEAD = 8
 """Cells of the pointer, the gaps between the columns and the mark of a value that is not the default."""
+MIN_WIDTH = 52
+"""Rows are not laid out for less; a window that small shows one line instead."""
 TYPED_KINDS = ("int", "float", "text", "path")
 
 

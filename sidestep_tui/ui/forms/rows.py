@@ -132,6 +132,8 @@ class FieldRow(FormRow):
 
     def render(self) -> Content:
         state = self._shown = self._session.row(self.spec.path)
+        if self.size.width < cells.MIN_WIDTH:
+            return Content("")
         columns = Columns.of_width(self.size.width)
         return cells.row(self.spec, state, columns, self.glyphs, line=self._line, item=self._item)
 
