@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import torch
 
 from sidestep_tui.core import nvml
@@ -74,6 +76,7 @@ def prepare(device: torch.device) -> None:
 
 def release(device: torch.device) -> None:
     """Hand memory of models that are gone back to the device."""
+    gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -95,6 +95,16 @@ SONGS = [
     FakeSong("d", 31, 9),
     FakeSong("e", 90, 9),
 ]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Models this small are slower on two threads than on one, and far slower on a busy machine."""
+    threads = torch.get_num_threads()
+    if not request.module.__name__.endswith("real_size"):
+        torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

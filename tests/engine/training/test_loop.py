@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from sidestep_tui.core.errors import DivergedError, ExitCode, RunError, SettingsError
+from sidestep_tui.core.errors import DivergedError, ExitCode, RunError, SettingsError, SidestepError
 from sidestep_tui.engine import __main__ as entry
 from sidestep_tui.engine import adapters, devices, export, failures, loop, weights
 from sidestep_tui.engine.control import Orders
@@ -123,6 +124,14 @@ def test_a_run_trains_saves_exports_and_verifies(new_run, session, tiny_checkpoi
     base = weights.find_checkpoint(str(tiny_checkpoint), "auto", "")
     fresh = weights.load_transformer(base, torch.float32, torch.device("cpu"))
     assert adapters.load_adapter(fresh, run_dir.adapter / "final") == 64
+
+
+@pytest.mark.parametrize("checkpoint_fixture", ["tiny_xl_checkpoint", "tiny_diffusers_checkpoint"])
+def test_xl_and_the_diffusers_layout_train_too(new_run, session, request, checkpoint_fixture):
+    path = request.getfixturevalue(checkpoint_fixture)
+    run_dir, _ = new_run(model={"path": str(path)}, adapter={"kind": "dora", "mlp": True}, train={"max_steps": 2})
+    assert session(run_dir) == "finished"
+    assert (run_dir.adapter / "final" / adapters.WEIGHTS_FILE).is_file()
 
 
 def test_learning_lowers_the_loss_of_what_is_learnt(new_run, session, new_trainer, new_settings):
@@ -316,6 +325,19 @@ def test_somebody_elses_adapter_is_not_overwritten(new_run, session):
         session(run_dir)
     assert (run_dir.adapter / "final" / "mine.txt").read_text() == "keep"
     assert checkpoints(run_dir) == ["step_000003"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"adapter": {"attention": "none"}}, {"optim": {"optimizer": "adamw8bit"}}, {"memory": {"device": "cuda:9"}}],
+)
+def test_what_can_never_train_is_refused_before_encoding(new_run, session, monkeypatch, change):
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    run_dir, _ = new_run(**change)
+    with pytest.raises(SidestepError) as caught:
+        session(run_dir)
+    assert caught.value.exit_code == ExitCode.REFUSED
+    assert events(run_dir) == []
 
 
 def test_a_drawn_seed_is_recorded_and_kept_by_a_resume(new_run, session):
