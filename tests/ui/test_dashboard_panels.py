@@ -108,6 +108,12 @@ def test_a_silent_engine_is_told_with_the_age_of_its_heartbeat() -> None:
     assert "no heartbeat for 1 m 30 s" in text(panels.header_rows(view, 120))
 
 
+def test_an_engine_that_is_started_again_is_not_said_to_train_yet() -> None:
+    header = text(panels.header_rows(replace(view_of(), relaunching=True), 120))
+    assert "○ starting" in header
+    assert "training" not in header
+
+
 @pytest.mark.parametrize(
     ("scenario", "words"),
     [

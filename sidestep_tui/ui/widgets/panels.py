@@ -53,6 +53,8 @@ class View:
     frozen: bool = False
     slowed: bool = False
     readonly: bool = False
+    relaunching: bool = False
+    """An engine is being started again and has not spoken yet: the journal still tells the old story."""
     notice: Row = ()
     ascii_only: bool = False
 
@@ -109,7 +111,7 @@ def header_rows(view: View, width: int) -> list[Row]:
 
 def _condition_row(view: View, width: int) -> Row:
     state = view.state
-    shown = condition(state.status, view.liveness)
+    shown = condition("starting", None) if view.relaunching else condition(state.status, view.liveness)
     left: list[Span] = [(f" {shown.label(ascii_only=view.ascii_only)}", shown.style), (f"  {view.name}", "strong")]
     if view.readonly:
         left.append(("  read-only", "muted"))
@@ -118,7 +120,7 @@ def _condition_row(view: View, width: int) -> Row:
     elapsed = state.elapsed_seconds(view.now if view.live else state.last_t or view.now)
     right: list[Span] = [("elapsed ", "muted"), (f"{text.duration(elapsed) if elapsed is not None else '–':>9}", "")]
     if view.live:
-        eta = state.eta_seconds(view.now)
+        eta = None if view.relaunching else state.eta_seconds(view.now)
         right += [("  eta ", "muted"), (f"{text.duration(eta) if eta is not None else '–':>9}", "")]
     if view.live or view.frozen:
         right.append((f"  {_rate(view):>9} ", "warn" if view.frozen or view.slowed else "muted"))
