@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from sidestep_tui.core import atomic
-from sidestep_tui.core.errors import RunError
+from sidestep_tui.core.errors import AdapterError, RunError
 from sidestep_tui.core.text import listing
 from sidestep_tui.engine import adapters, export, optimizers
-from sidestep_tui.protocol.rundir import RunDir
+from sidestep_tui.engine.tracking import Tracker
+from sidestep_tui.protocol.rundir import RunDir, checkpoint_step
 from sidestep_tui.schema.settings import Settings
 
 STATE_FILE = "training_state.json"
@@ -33,9 +35,9 @@ FORMAT = 1
 class Position:
     """How far training is: `step` optimizer steps done, and `offset` examples of `epoch` (from 0) seen."""
 
-    step: int = 0
-    epoch: int = 0
-    offset: int = 0
+    step: NonNegativeInt = 0
+    epoch: NonNegativeInt = 0
+    offset: NonNegativeInt = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,9 @@ class TrainingState:
     skipped_in_a_row: int
     tracking: dict[str, Any]
     fingerprint: dict[str, Any]
+
+
+_STATE = TypeAdapter(TrainingState)
 
 
 def fingerprint(settings: Settings, *, model: str, dataset: str) -> dict[str, Any]:
@@ -112,10 +117,18 @@ def read(directory: Path) -> tuple[TrainingState, dict[str, Any]]:
         document = json.loads((directory / STATE_FILE).read_text("utf-8"))
         if document["format"] != FORMAT:
             raise _unreadable(directory, f"it has format {document['format']}, and this version reads {FORMAT}")
-        values = {key: document[key] for key in TrainingState.__slots__ if key != "position"}
-        return TrainingState(position=Position(**document["position"]), **values), document["optimizer_numbers"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _unreadable(directory, f"{type(error).__name__}: {error}") from error
+        numbers = document["optimizer_numbers"]
+        state = _STATE.validate_python({key: document[key] for key in TrainingState.__slots__})
+        Tracker(best_after=0, patience=0).restore(state.tracking)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise _unreadable(directory, f"{STATE_FILE}: {where}: {problem['msg']}") from error
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise _unreadable(directory, f"{STATE_FILE}: {type(error).__name__}: {error}") from error
+    if state.position.step != checkpoint_step(directory):
+        raise _unreadable(directory, f"{STATE_FILE} is that of step {state.position.step}")
+    return state, numbers
 
 
 def restore(
@@ -125,8 +138,11 @@ def restore(
     optimizer_numbers: dict[str, Any],
 ) -> int:
     """Load adapter and optimizer, every tensor accounted for; returns how many adapter tensors there were."""
-    _, tensors = adapters.read_adapter(directory)
-    count = adapters.load_state_dict(transformer, tensors, directory / adapters.WEIGHTS_FILE)
+    try:
+        _, tensors = adapters.read_adapter(directory)
+        count = adapters.load_state_dict(transformer, tensors, directory / adapters.WEIGHTS_FILE)
+    except AdapterError as error:
+        raise _unreadable(directory, f"{error.title} {error.message}".rstrip(". ")) from error
     try:
         state = load_file(directory / OPTIMIZER_FILE)
     except (OSError, SafetensorError) as error:

@@ -22,7 +22,7 @@ from sidestep_tui.engine.failures import StopRequested
 from sidestep_tui.engine.reporter import Reporter
 from sidestep_tui.engine.trainer import MAX_SKIPPED_IN_A_ROW, Material, StepResult
 from sidestep_tui.protocol.inbox import Command
-from sidestep_tui.protocol.rundir import RunDir
+from sidestep_tui.protocol.rundir import RunDir, checkpoint_step
 from sidestep_tui.schema.run import read_run
 
 SaveReason = Literal["schedule", "requested", "stop", "final"]
@@ -82,6 +82,10 @@ class TrainingRun:
             )
         if settings.train.seed < 0:
             self.reporter.log(f"Seed {self.seed} was drawn.")
+        for skipped in self.songs.skipped:
+            self.reporter.warning("song_skipped", skipped.sentence)
+        for sentence in self.songs.warnings:
+            self.reporter.warning("dataset", sentence)
 
     def _refuse_early(self) -> None:
         """Everything that can be refused before the songs are encoded."""
@@ -97,9 +101,8 @@ class TrainingRun:
         directory = self.run_dir.latest_checkpoint()
         if directory is None:
             return None
-        state, optimizer_numbers = checkpoint.read(directory)
-        self.step = state.position.step
-        return state, optimizer_numbers
+        self.step = checkpoint_step(directory) or 0
+        return checkpoint.read(directory)
 
     def _choose_seed(self) -> int:
         """The seed of the settings; for -1, the one that was drawn before, or a new one."""

@@ -257,3 +257,41 @@ def test_missing_bitsandbytes_is_explained(new_trainer, new_settings, monkeypatc
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     with pytest.raises(SettingsError, match="bitsandbytes"):
         new_trainer(new_settings(optim={"optimizer": "adamw8bit"}))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"tracking": 5},
+        {"tracking": {"losses": "x", "waiting_since": None, "best": None}},
+        {"position": {"step": "x", "epoch": 0, "offset": 0}},
+        {"position": {"step": -1, "epoch": 0, "offset": 0}},
+        {"position": {"step": 7, "epoch": 0, "offset": 0}},
+        {"seed": None},
+        {"format": 99},
+        "[" * 100_000,
+        "null",
+    ],
+)
+def test_a_damaged_state_says_which_checkpoint_and_what_to_do(new_trainer, run_dir, damage) -> None:
+    trainer = new_trainer()
+    train(trainer, 1)
+    directory = saved(trainer, run_dir)
+    state_file = directory / checkpoint.STATE_FILE
+    if isinstance(damage, dict):
+        damage = json.dumps(json.loads(state_file.read_text()) | damage)
+    state_file.write_text(damage)
+    with pytest.raises(RunError, match="step_000001") as caught:
+        resumed(new_trainer(), directory)
+    assert "one before" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", [adapters.WEIGHTS_FILE, adapters.CONFIG_FILE])
+def test_a_damaged_adapter_in_a_checkpoint_says_that_it_is_the_checkpoint(new_trainer, run_dir, name) -> None:
+    trainer = new_trainer()
+    train(trainer, 1)
+    directory = saved(trainer, run_dir)
+    (directory / name).write_bytes((directory / name).read_bytes()[:40])
+    with pytest.raises(RunError, match="checkpoint cannot be read") as caught:
+        resumed(new_trainer(), directory)
+    assert "one before" in caught.value.hint
