@@ -106,27 +106,34 @@ def model_shape(config: Mapping[str, Any] | str) -> ModelShape:
     """The shape in a checkpoint's `config.json` (original or diffusers names), or of a size by name: `2b`, `xl`."""
     if isinstance(config, str):
         return _NAMED_SHAPES[config.lower()]
-    try:
-        hidden = int(config["hidden_size"])
-        heads = int(config["num_attention_heads"])
-        return ModelShape(
-            hidden=hidden,
-            intermediate=int(config["intermediate_size"]),
-            layers=int(config["num_hidden_layers"]),
-            heads=heads,
-            kv_heads=int(config.get("num_key_value_heads", heads)),
-            head_dim=int(config.get("head_dim", hidden // heads)),
-            encoder_hidden=int(config.get("encoder_hidden_size", hidden)),
-            in_channels=int(config.get("in_channels", 192)),
-            latent_channels=int(config.get("audio_acoustic_hidden_dim", 64)),
-            patch=int(config.get("patch_size", 2)),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(
-            "The model's configuration is incomplete.",
-            f"config.json does not state a usable {error.args[0] if error.args else 'shape'}.",
-            "Copy config.json again from the same place as the weights.",
-        ) from error
+    hidden = _size(config, "hidden_size")
+    heads = _size(config, "num_attention_heads")
+    return ModelShape(
+        hidden=hidden,
+        intermediate=_size(config, "intermediate_size"),
+        layers=_size(config, "num_hidden_layers"),
+        heads=heads,
+        kv_heads=_size(config, "num_key_value_heads", heads),
+        head_dim=_size(config, "head_dim", max(1, hidden // heads)),
+        encoder_hidden=_size(config, "encoder_hidden_size", hidden),
+        in_channels=_size(config, "in_channels", 192),
+        latent_channels=_size(config, "audio_acoustic_hidden_dim", 64),
+        patch=_size(config, "patch_size", 2),
+    )
+
+
+def _size(config: Mapping[str, Any], key: str, default: int | None = None) -> int:
+    """A whole number above 0 from a configuration; ModelError names the key that has none."""
+    value = config.get(key)
+    if value is None:
+        value = default
+    if type(value) is int and value > 0:
+        return value
+    raise ModelError(
+        "The model's configuration is incomplete.",
+        f"config.json does not state a usable {key}" + (f" (it says {value!r})." if value is not None else "."),
+        "Copy config.json again from the same place as the weights.",
+    )
 
 
 def shape_for_variant(variant: str) -> ModelShape:

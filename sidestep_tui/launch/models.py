@@ -7,12 +7,13 @@ path is known before a run starts.
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sidestep_tui.core import text
+from sidestep_tui.core import paths, text
 from sidestep_tui.core.errors import ModelError
 from sidestep_tui.launch import tensorfile
 from sidestep_tui.launch.memory import ModelShape, model_shape
@@ -22,6 +23,7 @@ Layout = Literal["original", "diffusers"]
 DIRECTORY_PREFIX = "acestep-v15-"
 TEXT_ENCODER = "Qwen3-Embedding-0.6B"
 _LANGUAGE_MODEL_PREFIX = "acestep-5Hz-lm"
+_BLOCK = 4096
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.json")
 
 
@@ -95,7 +97,7 @@ def locate(path_text: str, variant: str = "auto") -> FoundModel:
             "model.path is empty.",
             "Pass --model DIR; `sidestep-tui models list` shows the checkpoints found here.",
         )
-    path = Path(path_text).expanduser()
+    path = paths.expand(path_text)
     if not path.is_dir():
         raise ModelError(
             "The model directory does not exist.",
@@ -173,7 +175,7 @@ def check_files(model: FoundModel, components: str = "") -> Iterator[FileCheck]:
         yield _tokenizer(model.path / "tokenizer")
         return
     yield from _weights("transformer and condition encoder", model.path)
-    yield _present("silence latent", model.path / "silence_latent.pt")
+    yield _silence(model.path / "silence_latent.pt")
     roots = component_roots(model, components)
     vae = _component(roots, "vae")
     yield from _weights("vae", vae)
@@ -185,7 +187,7 @@ def check_files(model: FoundModel, components: str = "") -> Iterator[FileCheck]:
 def component_roots(model: FoundModel, components: str = "") -> list[Path]:
     """Where the VAE and the text encoder of an original checkpoint may lie, first match wins."""
     if components:
-        return [Path(components).expanduser()]
+        return [paths.expand(components)]
     return [model.path, model.path.parent]
 
 
@@ -197,9 +199,38 @@ def _component(roots: list[Path], name: str) -> Path:
 
 
 def _present(role: str, path: Path) -> FileCheck:
-    if path.is_file() and path.stat().st_size > 0:
-        return FileCheck(role, path, None, text.file_size(path.stat().st_size))
-    return FileCheck(role, path, _missing(role, path))
+    if not path.is_file():
+        return FileCheck(role, path, _missing(role, path))
+    size = path.stat().st_size
+    problem = None if size else _broken(role, path, "It is empty (0 bytes)")
+    return FileCheck(role, path, problem, text.file_size(size))
+
+
+def _broken(role: str, path: Path, why: str) -> ModelError:
+    return ModelError(f"The {role} of the checkpoint is damaged.", f"{path}: {why}.", "Download this file again.")
+
+
+def _silence(path: Path) -> FileCheck:
+    """A file of torch.save is a zip archive, whose directory is at its end: one that was cut off has none."""
+    check = _present("silence latent", path)
+    if check.problem is not None:
+        return check
+    with path.open("rb") as handle:
+        is_archive = handle.read(2) == b"PK"
+    if is_archive and not zipfile.is_zipfile(path):
+        return FileCheck(check.role, path, _broken(check.role, path, "It is cut off"))
+    return check
+
+
+def _configuration(role: str, path: Path) -> FileCheck:
+    check = _present(role, path)
+    if check.problem is not None:
+        return check
+    try:
+        read_config(path)
+    except ModelError as error:
+        return FileCheck(role, path, error)
+    return check
 
 
 def _missing(role: str, path: Path) -> ModelError:
@@ -213,8 +244,19 @@ def _missing(role: str, path: Path) -> ModelError:
 def _tokenizer(directory: Path) -> FileCheck:
     for name in _TOKENIZER_FILES:
         if (directory / name).is_file():
-            return FileCheck("tokenizer", directory / name, None)
+            return _whole_json("tokenizer", directory / name)
     return FileCheck("tokenizer", directory, _missing("tokenizer", directory / _TOKENIZER_FILES[0]))
+
+
+def _whole_json(role: str, path: Path) -> FileCheck:
+    """A JSON object that is there to its last brace. Parsing the real one would take longer than all other checks."""
+    check = _present(role, path)
+    if check.problem is not None:
+        return check
+    with path.open("rb") as handle:
+        handle.seek(max(0, path.stat().st_size - _BLOCK))
+        is_closed = handle.read().rstrip().endswith(b"}")
+    return check if is_closed else FileCheck(role, path, _broken(role, path, "It is cut off"))
 
 
 def _weights(role: str, directory: Path, *, required: bool = True) -> Iterator[FileCheck]:
@@ -223,7 +265,7 @@ def _weights(role: str, directory: Path, *, required: bool = True) -> Iterator[F
         if required:
             yield FileCheck(role, directory, _missing(role, directory))
         return
-    yield _present(f"{role} configuration", directory / "config.json")
+    yield _configuration(f"{role} configuration", directory / "config.json")
     index = next(iter(sorted(directory.glob("*.safetensors.index.json"))), None)
     files = sorted(path for path in directory.glob("*.safetensors") if not path.name.startswith("."))
     if index is not None and not (directory / index.name.removesuffix(".index.json")).is_file():

@@ -174,3 +174,11 @@ def test_shape_comes_from_either_layout_of_config_json() -> None:
 def test_incomplete_configuration_names_what_is_missing() -> None:
     with pytest.raises(ModelError, match="num_hidden_layers"):
         memory.model_shape({"hidden_size": 2048, "num_attention_heads": 16, "intermediate_size": 6144})
+
+
+@pytest.mark.parametrize("value", ["wide", -1, 0, 2.5, [2048]])
+def test_unusable_configuration_names_key_and_value(value: object) -> None:
+    config = {"hidden_size": value, "num_attention_heads": 16, "intermediate_size": 6144, "num_hidden_layers": 24}
+    with pytest.raises(ModelError, match="hidden_size") as refused:
+        memory.model_shape(config)
+    assert repr(value) in refused.value.message
