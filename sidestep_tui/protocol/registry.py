@@ -144,9 +144,13 @@ def summarise(run_dir: RunDir, *, now: float) -> RunSummary:
 
 
 def glance(run_dir: RunDir) -> RunState:
-    """The state of a run without its curves, read from the snapshot and the end of the journal."""
+    """The state of a run without its curves, read from the snapshot and the end of the journal.
+
+    A snapshot that knows more than the journal holds outlived a power cut that the journal's end did not: its numbers
+    would hide every event that follows, so the journal alone counts.
+    """
     picture = snapshot.read(run_dir)
-    if picture is not None:
+    if picture is not None and snapshot.is_covered(picture, run_dir):
         try:
             state = snapshot.restore(picture)
         except ValueError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from types import NoneType
 from typing import Any
 
 from sidestep_tui.core import atomic
@@ -14,28 +15,29 @@ from sidestep_tui.protocol.state import RunState
 
 Snapshot = dict[str, Any]
 
-_PLAIN = (
-    "seq",
-    "session",
-    "sessions",
-    "status",
-    "step",
-    "total_steps",
-    "epoch",
-    "epochs",
-    "steps_per_epoch",
-    "metrics",
-    "gpus",
-    "host",
-    "device",
-    "engine",
-    "adapter_parameters",
-    "pid",
-    "engine_host",
-    "started",
-    "session_started",
-    "last_t",
-)
+_PLAIN: dict[str, tuple[type, ...]] = {
+    "seq": (int,),
+    "session": (str,),
+    "sessions": (int,),
+    "status": (str,),
+    "step": (int,),
+    "total_steps": (int,),
+    "epoch": (int,),
+    "epochs": (int,),
+    "steps_per_epoch": (int,),
+    "metrics": (dict,),
+    "gpus": (list,),
+    "host": (dict,),
+    "device": (str,),
+    "engine": (str,),
+    "adapter_parameters": (int, NoneType),
+    "pid": (int, NoneType),
+    "engine_host": (str,),
+    "started": (int, float, NoneType),
+    "session_started": (int, float, NoneType),
+    "last_t": (int, float, NoneType),
+}
+"""What a snapshot takes over as it is, and of which types: a viewer must not trip over another program's file."""
 
 
 def describe(state: RunState, *, heartbeat: float, journal_offset: int) -> Snapshot:
@@ -56,9 +58,12 @@ def restore(snapshot: Snapshot) -> RunState:
     """
     state = RunState(history=False)
     try:
-        for name in _PLAIN:
-            if name in snapshot:
-                setattr(state, name, snapshot[name])
+        for name, types in _PLAIN.items():
+            if name not in snapshot:
+                continue
+            if type(snapshot[name]) not in types:
+                raise TypeError(name)
+            setattr(state, name, snapshot[name])
         state.phase = Phase(**snapshot.get("phase") or {})
         state.best = Best(**snapshot["best"]) if snapshot.get("best") else None
         state.ended = Ended(**snapshot["ended"]) if snapshot.get("ended") else None
@@ -79,6 +84,15 @@ def read(run_dir: RunDir) -> Snapshot | None:
         return decode(run_dir.state.read_bytes())
     except (OSError, ValueError):
         return None
+
+
+def is_covered(snapshot: Snapshot, run_dir: RunDir) -> bool:
+    """Whether the journal is still as long as when the snapshot was taken."""
+    offset = snapshot.get("journal_offset")
+    try:
+        return type(offset) is int and offset <= run_dir.events.stat().st_size
+    except FileNotFoundError:
+        return False
 
 
 def heartbeat(snapshot: Snapshot | None) -> float | None:

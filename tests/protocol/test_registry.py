@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import subprocess
@@ -49,6 +50,25 @@ def test_a_summary_is_newer_than_the_snapshot(tmp_path: Path) -> None:
 
     made.run_dir.events.write_bytes(b"".join(map(encode, longer)))
     assert summarise(made.run_dir, now=NOW).step == 105
+
+
+def test_a_snapshot_that_outlived_the_end_of_the_journal_hides_nothing(tmp_path: Path) -> None:
+    """After a power cut the snapshot may be there and the journal's newest pages not."""
+    made = fake.write_run(tmp_path / "drums", "finished", now=NOW)
+    lines = made.run_dir.events.read_bytes().splitlines(keepends=True)
+    made.run_dir.events.write_bytes(b"".join(lines[: len(lines) // 2]))
+    summary = summarise(made.run_dir, now=NOW)
+    assert summary.status == "died"
+    assert 0 < summary.step < 400
+
+
+@pytest.mark.parametrize("spoilt", ["seq", "metrics", "started", "step", "phase", "journal_offset", "status"])
+def test_a_snapshot_with_other_types_is_left_alone(spoilt: str, tmp_path: Path) -> None:
+    made = fake.write_run(tmp_path / "drums", "finished", now=NOW)
+    expected = summarise(made.run_dir, now=NOW)
+    picture = json.loads(made.run_dir.state.read_text())
+    made.run_dir.state.write_text(json.dumps(picture | {spoilt: ["x"]}))
+    assert summarise(made.run_dir, now=NOW) == expected
 
 
 def test_a_diverged_run_shows_its_nan(tmp_path: Path) -> None:
