@@ -5,6 +5,7 @@ Derived from the lock, the journal and the heartbeat, never from a stored "runni
 
 from __future__ import annotations
 
+import shutil
 import signal
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +14,8 @@ from sidestep_tui.protocol import snapshot
 from sidestep_tui.protocol.journal import last_event, last_events
 from sidestep_tui.protocol.lock import Holder, boot_id, is_held, read_holder
 from sidestep_tui.protocol.rundir import RunDir, checkpoint_step
+
+_LAST_WORDS_BYTES = 16 * 1024
 
 STALE_AFTER = 30.0
 """Seconds without a heartbeat after which a living engine counts as hung."""
@@ -96,12 +99,20 @@ def explain_death(run_dir: RunDir, exit_code: int | None = None, *, log_lines: i
     tail = tail_of_log(run_dir, log_lines)
     latest = run_dir.latest_checkpoint()
     step = checkpoint_step(latest) if latest else None
-    cause, hint = _cause(exit_code, "\n".join(tail), read_holder(run_dir))
+    cause, hint = _cause(exit_code, "\n".join(tail), read_holder(run_dir), is_full=_is_full(run_dir))
     resume = f"Resume it from step {step}." if step is not None else "Start it again: it had saved no checkpoint."
     return Death(cause, f"{hint} {resume}".strip(), tail, step)
 
 
-def _cause(exit_code: int | None, log: str, holder: Holder | None) -> tuple[str, str]:
+def _is_full(run_dir: RunDir) -> bool:
+    """Whether the run's disk cannot even take an engine's last words."""
+    try:
+        return shutil.disk_usage(run_dir.path).free < _LAST_WORDS_BYTES
+    except OSError:
+        return False
+
+
+def _cause(exit_code: int | None, log: str, holder: Holder | None, *, is_full: bool) -> tuple[str, str]:
     number = None
     if exit_code is not None:
         number = -exit_code if exit_code < 0 else exit_code - 128 if exit_code > 128 else None
@@ -118,6 +129,8 @@ def _cause(exit_code: int | None, log: str, holder: Holder | None) -> tuple[str,
         return "The engine ran out of main memory.", less_memory
     if "Segmentation fault" in log or "Fatal Python error" in log:
         return "The engine crashed inside a native library.", "The last lines of engine.log name the place."
+    if is_full:
+        return "The disk that holds the run is full; the engine could not even write why it ended.", "Free some space."
     if exit_code is not None and exit_code != 0:
         return f"The engine ended with exit code {exit_code} and no goodbye.", "engine.log has the details."
     if holder is not None and _rebooted_since(holder):

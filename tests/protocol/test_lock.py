@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -197,6 +199,14 @@ def test_the_cause_of_death_is_one_sentence(run: RunDir, exit_code: int | None, 
     death = explain_death(run, exit_code)
     assert expected in death.cause
     assert death.cause.endswith(".") and death.hint.endswith(".")
+
+
+def test_a_full_disk_is_named_when_nothing_else_is_known(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal filled the disk: neither the goodbye nor the log could be written."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(total=10**9, used=10**9, free=0))
+    assert "full" in explain_death(run, 1).cause
+    assert "full" in explain_death(run).cause
+    assert "killed" in explain_death(run, -signal.SIGKILL).cause
 
 
 def test_a_restart_of_the_machine_is_recognised(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
