@@ -107,7 +107,7 @@ def relaunch(run_dir: RunDir, *, module: str | None = None) -> Launched:
 
 
 def refuse_if_not_resumable(run_dir: RunDir) -> None:
-    """Raise RunError when there is nothing to continue."""
+    """Raise RunError when there is nothing to continue, SettingsError when run.toml was spoilt by hand."""
     if is_held(run_dir):
         holder = read_holder(run_dir)
         who = f" by process {holder.pid} on {holder.host}" if holder else ""
@@ -129,6 +129,8 @@ def refuse_if_not_resumable(run_dir: RunDir) -> None:
             f"It finished at step {ended[-1].get('step', 0)}.",
             f"Train again with `sidestep-tui train {run_dir.run_toml}`, with more -s train.epochs if you like.",
         )
+    # What the engine would refuse after ten seconds of imports, and with an entry in the journal.
+    run_file.read_run(run_dir.run_toml)
 
 
 def wait_until_started(launched: Launched, *, should_stop: Callable[[], bool] = lambda: False) -> Event | None:

@@ -151,6 +151,24 @@ def test_pause_resume_and_checkpoint_are_acknowledged(
     assert "not running" in late.err
 
 
+@pytest.mark.parametrize(
+    ("spoilt", "word"),
+    [(b"\xff\xfe", "UTF-8"), (b"", "[run]"), (b"[run]\n[adapter]\nrank = -4\n", "adapter.rank"), (b"a = ", "TOML")],
+)
+def test_a_spoilt_run_file_is_refused_before_an_engine_starts(
+    run_cli: Cli, fake_engine: FakeEngine, train_arguments: list[str], home: Path, spoilt: bytes, word: str
+) -> None:
+    fake_engine(steps=4000, step_seconds=0.001, die_at=50)
+    run_cli(*train_arguments, "--name", "spoilt", "--headless")
+    run_dir = only_run(home)
+    run_dir.run_toml.write_bytes(spoilt)
+    journal = run_dir.events.read_bytes()
+    outcome = run_cli("resume", "spoilt", "--headless")
+    assert outcome.code == 4
+    assert word in outcome.err
+    assert run_dir.events.read_bytes() == journal
+
+
 def test_a_finished_run_is_not_resumed(run_cli: Cli, fake_engine: FakeEngine, train_arguments: list[str]) -> None:
     assert run_cli(*train_arguments, "--headless", "--name", "done").code == 0
     outcome = run_cli("resume", "done")
