@@ -5,6 +5,7 @@ Subcommands are imported when they are called: the bare command must show the in
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
 import os
@@ -24,6 +25,7 @@ from sidestep_tui.core.errors import ExitCode, SidestepError
 
 _INTERRUPTED = 130
 _BROKEN_PIPE = 1  # as click has it
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("sidestep_tui.cli.train:train", "Train an adapter from a preset or a run.toml."),
@@ -102,6 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code. The command line's border: nothing escapes it as a traceback."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in arguments
+    _open_closed_streams()
     _never_fail_to_print()
     try:
         result: Any = cli.main(args=arguments, prog_name="sidestep-tui", standalone_mode=False)
@@ -120,14 +123,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         render.mute_stdout()
         return _BROKEN_PIPE
-    except PermissionError as error:
-        where = error.filename or "A file"
-        refusal = SidestepError(f"{where} cannot be used: {error.strerror}.", "", "Check its owner and permissions.")
-        render.show_error(refusal, as_json=as_json)
+    except OSError as error:
+        refusal = _of_the_system(error)
+        if refusal is None:
+            _tell_of_bug(error)
+            return int(ExitCode.BUG)
+        render.show_error(refusal, as_json=as_json and error.errno not in _NO_ROOM)
         return int(refusal.exit_code)
     except Exception as error:  # noqa: BLE001 (the named border of the command line)
         _tell_of_bug(error)
         return int(ExitCode.BUG)
+
+
+def _of_the_system(error: OSError) -> SidestepError | None:
+    """What the operating system refused, in words: a full disk is no bug. None for what nobody can act on."""
+    why = error.strerror or str(error)
+    if error.filename:
+        return SidestepError(f"{error.filename} cannot be used: {why}.", "", "Check the path and its permissions.")
+    if error.errno in _NO_ROOM:
+        render.mute_stdout()
+        return SidestepError("The output could not be written.", f"{why}.", "Free some space where it goes.")
+    if not _is_somewhere():
+        return SidestepError("The working directory is gone.", f"{why}.", "Change into a directory that exists.")
+    return None
+
+
+def _is_somewhere() -> bool:
+    try:
+        return Path.cwd().is_dir()
+    except FileNotFoundError:
+        return False
+
+
+def _open_closed_streams() -> None:
+    """Give `>&-` a sink: the next file opened would otherwise get the closed stream's number, and our prints."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))
 
 
 def _never_fail_to_print() -> None:

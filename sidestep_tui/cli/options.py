@@ -42,7 +42,7 @@ def find_run(reference: str | None) -> RunDir:
     """The run that `reference` means; without one the newest, a living one first."""
     if reference is None:
         return _newest()
-    path = Path(reference).expanduser()
+    path = paths.expand(reference)
     if path.exists() and ("/" in reference or (path / "run.toml").is_file() or path.is_file()):
         return RunDir.open(path)
     runs = known_runs()

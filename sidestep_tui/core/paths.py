@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -11,8 +12,15 @@ _APP = "sidestep-tui"
 
 
 def _private(path: Path) -> Path:
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Make `path`, for this user only. Where that cannot be (a read-only home), whoever writes there says so."""
+    with contextlib.suppress(OSError):
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path
+
+
+def expand(text: str | Path) -> Path:
+    """`text` as a path, with a leading `~` replaced; `~nobody` stays as it is, and is then found missing."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 (Path.expanduser raises for homes it does not know)
 
 
 def config_dir() -> Path:
@@ -25,9 +33,22 @@ def state_dir() -> Path:
     return _private(Path(platformdirs.user_state_dir(_APP, appauthor=False)))
 
 
+def existing_ancestor(path: Path) -> Path:
+    """`path`, or the nearest folder above it that exists."""
+    current = path.absolute()
+    while not current.exists() and current != current.parent:
+        current = current.parent
+    return current
+
+
+def cache_place() -> Path:
+    """Where `cache_dir` is, or would be: for those who only look."""
+    return Path(platformdirs.user_cache_dir(_APP, appauthor=False))
+
+
 def cache_dir() -> Path:
     """What can be made again: encoded songs."""
-    return _private(Path(platformdirs.user_cache_dir(_APP, appauthor=False)))
+    return _private(cache_place())
 
 
 def user_presets_dir() -> Path:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
+from sidestep_tui.core import paths
 from sidestep_tui.core import text as wording
 from sidestep_tui.core.errors import DataError
 from sidestep_tui.dataset import probe
@@ -268,7 +269,7 @@ def dataset_folder(path: Path | str) -> Path:
     """The absolute path of an existing folder (`~` expanded); `DataError` for anything else."""
     shown = printable(str(path))
     try:
-        root = Path(path).expanduser().absolute()
+        root = paths.expand(path).absolute()
         if root.is_dir():
             return root
         exists = root.exists()

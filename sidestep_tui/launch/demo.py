@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidestep_tui.core import atomic
+from sidestep_tui.core import atomic, paths
 from sidestep_tui.core.errors import RunError
 from sidestep_tui.launch import failures, models, plan, spawn
 from sidestep_tui.launch.plan import Plan
@@ -64,7 +64,7 @@ class DemoDir:
 
 def claim(path: Path) -> DemoDir:
     """The directory as the demo's own: new, empty, or made by an earlier demo. Anything else is refused."""
-    directory = path.expanduser().absolute()
+    directory = paths.expand(path).absolute()
     if directory.exists() and not directory.is_dir():
         raise RunError(f"{directory} is a file.", "", "Choose another directory with --dir.")
     marker = directory / _MARKER

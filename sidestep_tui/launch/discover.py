@@ -61,7 +61,7 @@ def remember(*, model: Path | None = None, dataset: Path | None = None, output: 
     remembered = _load()
     for kind, path in zip(_KINDS, (model, dataset, output), strict=True):
         if path is not None:
-            newest = str(path.expanduser().resolve())
+            newest = str(paths.expand(path).resolve())
             rest = [old for old in remembered[kind] if old != newest]
             remembered[kind] = [newest, *rest][:_MOST_RECENT]
     atomic.write_json(paths.state_dir() / _RECENT_FILE, remembered)

@@ -159,7 +159,7 @@ def _folders() -> list[Finding]:
     findings = []
     for name, path in (("settings", paths.config_dir()), ("state", paths.state_dir()), ("cache", paths.cache_dir())):
         writable = os.access(path, os.W_OK)
-        free = shutil.disk_usage(path).free
+        free = shutil.disk_usage(paths.existing_ancestor(path)).free
         findings.append(
             Finding(
                 "folders",

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 from pathlib import Path
 
+from sidestep_tui.core import paths
 from sidestep_tui.core.errors import DataError, ModelError
 from sidestep_tui.dataset import manifest
 from sidestep_tui.launch import models
@@ -23,7 +24,7 @@ def of_settings(settings: Settings) -> dict[str, str]:
     if not data.path:
         return found
     with contextlib.suppress(DataError, OSError):
-        songs = manifest.scan(Path(data.path).expanduser(), data.txt_role, data.language)
+        songs = manifest.scan(paths.expand(data.path), data.txt_role, data.language)
         found["dataset"] = manifest.fingerprint(songs)
     return found
 

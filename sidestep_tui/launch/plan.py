@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sidestep_tui.core import paths
 from sidestep_tui.core.errors import ModelError
 from sidestep_tui.core.ids import slug
 from sidestep_tui.launch import hardware, models
@@ -97,13 +98,13 @@ def _with_absolute_paths(resolved: Resolved) -> Resolved:
     """The engine, a resume and a repetition may run from another directory than this one."""
     values = resolved.values
     changed = {
-        path: str(Path(values[path]).expanduser().resolve())
+        path: str(paths.expand(values[path]).resolve())
         for path in _PATH_SETTINGS
         if values[path] and path != "model.path"
     }
     if values["model.path"]:
         # Not resolved through links: the folder's name may be what says which variant it is.
-        changed["model.path"] = str(Path(values["model.path"]).expanduser().absolute())
+        changed["model.path"] = str(paths.expand(values["model.path"]).absolute())
     again = layers.resolve(
         [Layer(resolved.origins[path], {path: value}) for path, value in {**values, **changed}.items()]
     )

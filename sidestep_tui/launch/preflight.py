@@ -10,7 +10,6 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from sidestep_tui.core import nvml, paths, text
@@ -70,7 +69,7 @@ def checks(
     present = nvml.gpus()
     device = gpus.choose(settings, present)
     yield from _advice(settings, _facts(settings, model, manifest, device))
-    yield _disk(settings, model, len(manifest.songs) if manifest else 0)
+    yield from _disks(settings, model, len(manifest.songs) if manifest else 0)
     yield _device(settings, model, device, present)
     yield from _requirements(requires or {})
 
@@ -121,8 +120,8 @@ def _optimizer(settings: Settings) -> Iterator[Check]:
 
 
 def _output(settings: Settings, run_name: str) -> Iterator[Check]:
-    parent = Path(settings.output.path).expanduser()
-    home = existing_ancestor(parent)
+    parent = paths.expand(settings.output.path)
+    home = paths.existing_ancestor(parent)
     if not home.is_dir():
         yield Check("output", "fail", f"{home} is a file, not a folder.", "Choose another --output.", "output.path")
         return
@@ -173,7 +172,7 @@ def _dataset(settings: Settings, should_stop: Callable[[], bool]) -> tuple[Manif
 
     try:
         manifest = dataset_manifest.scan(
-            Path(settings.data.path).expanduser(), settings.data.txt_role, settings.data.language, progress
+            paths.expand(settings.data.path), settings.data.txt_role, settings.data.language, progress
         )
     except _Cancelled:
         return None, Check("songs", "warn", "The songs were not looked at to the end.")
@@ -193,25 +192,32 @@ def _dataset(settings: Settings, should_stop: Callable[[], bool]) -> tuple[Manif
     return manifest, Check("songs", "ok", sentence)
 
 
-def existing_ancestor(path: Path) -> Path:
-    """`path`, or the nearest folder above it that exists."""
-    current = path.absolute()
-    while not current.exists() and current != current.parent:
-        current = current.parent
-    return current
-
-
-def disk_bytes(settings: Settings, shape: ModelShape, songs: int) -> int:
-    """What a run will write: checkpoints with optimizer state, best and final adapters, and the encoded songs."""
+def run_bytes(settings: Settings, shape: ModelShape, songs: int) -> int:
+    """What a run writes into its own directory: checkpoints with optimizer state, best and final adapters."""
     trained = memory.adapter_parameters(shape, settings)
-    adapters = plan_maths.disk_bytes(settings, trained, songs=songs or None)
-    return adapters + songs * CACHE_BYTES_PER_SONG
+    return plan_maths.disk_bytes(settings, trained, songs=songs or None)
 
 
-def _disk(settings: Settings, model: FoundModel | None, songs: int) -> Check:
-    needed = disk_bytes(settings, model.shape if model else hardware.shape_of(settings), songs)
-    home = existing_ancestor(Path(settings.output.path).expanduser())
-    free = shutil.disk_usage(home).free
+def _disks(settings: Settings, model: FoundModel | None, songs: int) -> Iterator[Check]:
+    """Room for the run and for the encoded songs, together where they share a disk."""
+    needed = run_bytes(settings, model.shape if model else hardware.shape_of(settings), songs)
+    of_cache = songs * CACHE_BYTES_PER_SONG
+    output = paths.existing_ancestor(paths.expand(settings.output.path))
+    cache = paths.existing_ancestor(paths.expand(settings.data.cache) if settings.data.cache else paths.cache_place())
+    if not (cache.is_dir() and os.access(cache, os.W_OK | os.X_OK)):
+        sentence = f"Encoded songs cannot be kept: {paths.shorten(cache)} cannot be written."
+        hint = "Set data.cache to a directory of your own, or correct the permissions of this one."
+        yield Check("cache", "fail", sentence, hint, "data.cache")
+    elif cache.stat().st_dev == output.stat().st_dev:
+        needed += of_cache
+    elif of_cache > (free := shutil.disk_usage(cache).free):
+        sentence = f"The encoded songs take about {text.file_size(of_cache)}; {text.file_size(free)} are free"
+        hint = "Set data.cache to a directory on a larger disk."
+        yield Check("cache", "fail", f"{sentence} in {paths.shorten(cache)}.", hint, "data.cache")
+    yield _disk(needed, shutil.disk_usage(output).free)
+
+
+def _disk(needed: int, free: int) -> Check:
     sentence = f"The run writes about {text.file_size(needed)}; {text.file_size(free)} are free."
     if needed < 0.9 * free:
         return Check("disk", "ok", sentence)

@@ -65,7 +65,7 @@ def find(name_or_path: str | Path) -> Preset:
         or "\\" in wanted
         or wanted.endswith((".toml", ".json", ".yaml", ".yml"))
     ):
-        return read(Path(wanted).expanduser(), source="file")
+        return read(paths.expand(wanted), source="file")
     named = _named(wanted)
     if named is not None:
         return read(named[0], source=named[1])

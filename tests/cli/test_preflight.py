@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -102,6 +103,28 @@ def test_a_truncated_file_is_named_with_both_sizes(good: dict[str, Any], checkpo
     assert "cut off" in found.sentence
 
 
+@pytest.mark.parametrize(
+    ("damaged", "content", "words"),
+    [
+        ("vae/config.json", b'{"half": ', "not valid JSON"),
+        ("Qwen3-Embedding-0.6B/config.json", b'{"half": ', "not valid JSON"),
+        ("Qwen3-Embedding-0.6B/config.json", b"", "empty"),
+        ("Qwen3-Embedding-0.6B/tokenizer.json", b"", "empty"),
+        ("Qwen3-Embedding-0.6B/tokenizer.json", b'{"model": {"vocab": {', "cut off"),
+        ("acestep-v15-turbo/silence_latent.pt", b"", "empty"),
+        ("acestep-v15-turbo/silence_latent.pt", b"PK\x03\x04 half of an archive", "cut off"),
+    ],
+)
+def test_a_damaged_file_is_not_called_missing(
+    good: dict[str, Any], checkpoint: Path, damaged: str, content: bytes, words: str
+) -> None:
+    (checkpoint.parent / damaged).write_bytes(content)
+    found = check(good)["model"]
+    assert found.status == "fail"
+    assert damaged in found.sentence
+    assert words in found.sentence
+
+
 def test_a_missing_shard_is_named(good: dict[str, Any], checkpoint: Path) -> None:
     (checkpoint / "model.safetensors").rename(checkpoint / "model-00001-of-00002.safetensors")
     (checkpoint / "model.safetensors.index.json").write_text(
@@ -141,6 +164,31 @@ class _Usage(NamedTuple):
     total: int
     used: int
     free: int
+
+
+def test_a_cache_that_cannot_be_written_is_refused(good: dict[str, Any], home: Path) -> None:
+    (home / "file").write_text("no folder")
+    found = check(good | {"data.cache": str(home / "file" / "cache")})["cache"]
+    assert found.status == "fail"
+    assert "here/file cannot be written" in found.sentence
+    assert "data.cache" in found.hint
+
+
+def test_a_full_disk_of_the_cache_is_refused(good: dict[str, Any], home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run's own disk has room; the one that holds the encoded songs has none."""
+    cache = home / "cache-disk"
+    cache.mkdir()
+    stat = Path.stat
+
+    def stat_of_another_disk(path: Path, **options: Any) -> Any:
+        found = stat(path, **options)
+        return SimpleNamespace(st_dev=-1, st_mode=found.st_mode) if path == cache else found
+
+    monkeypatch.setattr(Path, "stat", stat_of_another_disk)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: _Usage(10**12, 0, 1000 if Path(path) == cache else 10**12))
+    found = check(good | {"data.cache": str(cache)})
+    assert found["cache"].status == "fail"
+    assert found["disk"].status == "ok"
 
 
 def test_a_full_disk_is_refused(good: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
