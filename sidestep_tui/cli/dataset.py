@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from sidestep_tui.cli import options, render
+from sidestep_tui.cli import options, quiet, render
 from sidestep_tui.core import text
 from sidestep_tui.dataset import manifest as manifests
 from sidestep_tui.dataset.manifest import Manifest, Song
@@ -26,7 +26,8 @@ def dataset() -> None:
 @options.json_option
 def scan(directory: Path, txt_role: Any, language: str, as_json: bool) -> None:
     """List the songs of DIR with caption, lyrics, tempo and key, and where each was found."""
-    found = manifests.scan(directory, txt_role, language)
+    with quiet.native_stderr():
+        found = manifests.scan(directory, txt_role, language)
     if as_json:
         render.data_json(_fields(found))
         return

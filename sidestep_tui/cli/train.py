@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from sidestep_tui.cli import follow, options, render
+from sidestep_tui.cli import follow, options, quiet, render
 from sidestep_tui.core import env, paths, text
 from sidestep_tui.core.errors import ExitCode, RunError, UsageError
 from sidestep_tui.launch import gpus, hardware, preflight, start
@@ -56,7 +56,8 @@ def train(
     """
     _refuse_both(headless=headless, detach=detach)
     plan = plans.from_preset(preset, model=model, dataset=dataset, output=output, name=name, assignments=assignments)
-    found = list(preflight.checks(plan.resolved, run_name=plan.run_name, requires=plan.requires))
+    with quiet.native_stderr():
+        found = list(preflight.checks(plan.resolved, run_name=plan.run_name, requires=plan.requires))
     if dry_run:
         _show_plan(plan, found, as_json=as_json)
         return int(ExitCode.REFUSED if preflight.has_failed(found) else ExitCode.DONE)

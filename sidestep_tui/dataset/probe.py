@@ -87,5 +87,7 @@ def read_header(path: Path) -> AudioHeader:
 def reason(error: Exception) -> str:
     """The library's own words for what went wrong, without the path that it puts in front."""
     words = str(error).rsplit("': ", 1)[-1].removeprefix("Error : ").strip()
+    if words.startswith("File does not exist"):  # what libsndfile says of an mp3 without a single frame
+        words = "It holds no sound that could be decoded"
     words = words[:1].upper() + words[1:]
     return words if words.endswith(".") else f"{words}."
