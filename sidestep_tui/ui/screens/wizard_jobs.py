@@ -211,7 +211,7 @@ class WizardJobs(SidestepScreen):
 
     @work(thread=True, group="songs", exclusive=True, exit_on_error=False)
     def _scan(self, settings: Settings) -> None:
-        from sidestep_tui.dataset import manifest
+        from sidestep_tui.dataset import apart
 
         worker = get_current_worker()
 
@@ -225,7 +225,7 @@ class WizardJobs(SidestepScreen):
             return
         data = settings.data
         try:
-            found = manifest.scan(Path(data.path).expanduser(), data.txt_role, data.language, progress)
+            found = apart.scan_apart(Path(data.path).expanduser(), data.txt_role, data.language, progress)
         except _Superseded:
             return
         except SidestepError as error:
