@@ -42,6 +42,8 @@ def find_run(reference: str | None) -> RunDir:
     """The run that `reference` means; without one the newest, a living one first."""
     if reference is None:
         return _newest()
+    if not reference:
+        raise RunError("No run is named.", "RUN is empty.", "`sidestep-tui runs` lists the known ones.")
     path = paths.expand(reference)
     if path.exists() and ("/" in reference or (path / "run.toml").is_file() or path.is_file()):
         return RunDir.open(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sidestep_tui.core import paths
-from sidestep_tui.core.errors import ModelError
+from sidestep_tui.core.errors import ModelError, SettingsError
 from sidestep_tui.core.ids import slug
 from sidestep_tui.launch import hardware, models
 from sidestep_tui.schema import layers, presets
@@ -97,6 +97,8 @@ def default_name(preset: str, dataset: str, now: datetime.datetime) -> str:
 def _with_absolute_paths(resolved: Resolved) -> Resolved:
     """The engine, a resume and a repetition may run from another directory than this one."""
     values = resolved.values
+    for path in _PATH_SETTINGS:
+        _refuse_unknown_home(path, values[path])
     changed = {
         path: str(paths.expand(values[path]).resolve())
         for path in _PATH_SETTINGS
@@ -109,6 +111,17 @@ def _with_absolute_paths(resolved: Resolved) -> Resolved:
         [Layer(resolved.origins[path], {path: value}) for path, value in {**values, **changed}.items()]
     )
     return Resolved(again.settings, dict(resolved.origins))
+
+
+def _refuse_unknown_home(path: str, value: str) -> None:
+    """`~anna/songs` means the home of a user; without that user a run would make a folder of that very name."""
+    if value.startswith("~") and str(paths.expand(value)) == value:
+        user = value.split("/")[0][1:]
+        raise SettingsError(
+            f"{path} begins with a home that is not known.",
+            f"There is no user '{user}' here." if user else "HOME is not set.",
+            f"Write the path out, or ./{value} for a folder of that name.",
+        )
 
 
 def chosen_model(plan: Plan) -> models.FoundModel | None:

@@ -63,6 +63,13 @@ def test_the_home_of_nobody_is_a_path_that_does_not_exist(run_cli: Any, argument
     assert "~nobody_of_that_name" in outcome.out + outcome.err
 
 
+def test_no_folder_is_made_for_the_home_of_nobody(run_cli: Any, train_arguments: list[str]) -> None:
+    outcome = run_cli(*train_arguments, "--output", "~nobody_of_that_name/runs", "--dry-run")
+    assert outcome.code == 4
+    assert "output.path" in outcome.err
+    assert "no user 'nobody_of_that_name'" in outcome.err
+
+
 @pytest.fixture
 def homeless(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A home in which nothing can be made: below a file, which binds root as well."""
