@@ -41,7 +41,7 @@ def duration(seconds: float) -> str:
     """`7384` → `2 h 03 m`; unknown or unending times are a dash."""
     if not math.isfinite(seconds) or seconds < 0:
         return "–"
-    whole = int(round(seconds))
+    whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:

@@ -1,6 +1,6 @@
 """How long a viewer takes to read the journal of a day: 430,000 steps, about 85 MB.
 
-Run it by hand: `python tests/benchmarks/bench_journal.py`. The budget is two seconds of one core (processor time is shown).
+Run it by hand: `python tests/benchmarks/bench_journal.py`. The budget is two seconds of one core.
 """
 
 from __future__ import annotations
