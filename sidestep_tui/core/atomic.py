@@ -18,6 +18,9 @@ from typing import Any
 
 from sidestep_tui.core.errors import DiskFullError
 
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""How a file system says that a file may not grow: full, over quota, over the largest size that it allows."""
+
 
 @contextmanager
 def _disk_errors(path: Path) -> Iterator[None]:
@@ -25,7 +28,7 @@ def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in NO_ROOM:
             raise DiskFullError(
                 "The disk is full.",
                 f"{path} could not be written; its previous version is intact.",

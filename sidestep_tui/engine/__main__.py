@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sidestep_tui.core.errors import ExitCode, SidestepError
@@ -36,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with RunLock(run_dir, session, now=time.time()), Reporter(run_dir, session) as reporter:
             return int(_session(run_dir, reporter))
     except SidestepError as error:
-        print(error, file=sys.stderr)
+        with suppress(OSError):
+            print(error, file=sys.stderr, flush=True)
         return int(error.exit_code)
 
 
@@ -53,8 +55,10 @@ def _session(run_dir: RunDir, reporter: Reporter) -> ExitCode:
             code = ExitCode.STOPPED if reason in ("stopped", "aborted") else ExitCode.DONE
         except Exception as error:  # noqa: BLE001 - the border: everything that goes wrong ends here
             failure = failures.describe(error, run_dir.path)
-            print(failure.error, file=sys.stderr, flush=True)
             reporter.error(failure.error, failure.traceback_path)
+            # After the journal: engine.log may lie on the disk that is full.
+            with suppress(OSError):
+                print(failure.error, file=sys.stderr, flush=True)
             reason, code = failure.reason, failure.code
         control.finish()
         reporter.ended(reason, int(code), run.step if run else 0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sidestep_tui.core import atomic
-from sidestep_tui.core.errors import DiskFullError, ExitCode, OutOfMemoryError, SidestepError
+from sidestep_tui.core.errors import DiskFullError, ExitCode, OutOfMemoryError, RunError, SidestepError
 
 _MEMORY_SIGNS = (
     "out of memory",
@@ -18,6 +18,17 @@ _MEMORY_SIGNS = (
     "cublas_status_alloc_failed",
     "cudnn_status_alloc_failed",
 )
+_DISK_TROUBLE = {
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENODEV,
+    errno.ESTALE,
+    errno.ENAMETOOLONG,
+}
 _REASONS = {
     ExitCode.OUT_OF_MEMORY: "out_of_memory",
     ExitCode.DIVERGED: "diverged",
@@ -62,12 +73,19 @@ def describe(error: BaseException, run_dir: Path) -> Failure:
     if known is not None:
         reason = "failed" if isinstance(known, DiskFullError) else _REASONS.get(known.exit_code, "failed")
         return Failure(reason, known)
-    path = run_dir / f"engine-traceback-{time.strftime('%Y%m%d-%H%M%S')}.txt"
-    atomic.write_text(path, "".join(traceback.format_exception(error)))
+    path: Path | None = None
+    try:
+        file = run_dir / f"engine-traceback-{time.strftime('%Y%m%d-%H%M%S')}.txt"
+        atomic.write_text(file, "".join(traceback.format_exception(error)))
+    except (OSError, DiskFullError):
+        # The sentence still reaches the journal; the disk that refuses the traceback is the lesser news.
+        traceback.print_exception(error)
+    else:
+        path = file
     bug = EngineBug(
         "The engine hit a bug.",
         f"{type(error).__name__}: {error}",
-        f"The newest checkpoint is intact. Please report this with {path.name}.",
+        f"The newest checkpoint is intact. Please report this with {path.name if path else 'engine.log'}.",
     )
     return Failure("failed", bug, path)
 
@@ -83,11 +101,17 @@ def _known(error: BaseException) -> SidestepError | None:
             "Switch gradient checkpointing on, use a smaller batch or a shorter crop, or close what else uses the "
             "device. A resumed run continues from the newest checkpoint.",
         )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in atomic.NO_ROOM:
         return DiskFullError(
             "The disk is full.",
             f"{error.filename or 'A file'} could not be written.",
             "Free some space (old checkpoints are the usual suspects), then resume the run.",
+        )
+    if isinstance(error, OSError) and error.errno in _DISK_TROUBLE and error.filename:
+        return RunError(
+            f"{error.filename} cannot be used.",
+            f"{error.strerror}.",
+            "Check the disk and its permissions, then resume the run.",
         )
     return None
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sidestep_tui.core.atomic import NO_ROOM
 from sidestep_tui.core.errors import DiskFullError
 from sidestep_tui.protocol.events import VERSION, Event, decode, encode, is_complete
 from sidestep_tui.protocol.rundir import RunDir
 
 _BLOCK = 64 * 1024
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Journal:
@@ -92,7 +91,7 @@ class Journal:
         try:
             written = os.write(fd, line)
         except OSError as error:
-            if error.errno not in _NO_ROOM:
+            if error.errno not in NO_ROOM:
                 raise
             raise self._full() from error
         if written != len(line):
@@ -127,7 +126,7 @@ class Journal:
         try:
             os.fsync(fd)
         except OSError as error:
-            if error.errno not in _NO_ROOM:
+            if error.errno not in NO_ROOM:
                 raise
             raise self._full() from error
 
