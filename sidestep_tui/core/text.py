@@ -60,6 +60,11 @@ def number(value: float, digits: int = 4) -> str:
     return f"{value:.{digits}g}"
 
 
+def fixed(value: float, places: int = 4) -> str:
+    """A number with so many decimal places, for columns that must not dance; NaN and infinity stay visible."""
+    return f"{value:.{places}f}" if math.isfinite(value) else number(value)
+
+
 def plural(n: int, noun: str, many: str | None = None) -> str:
     """`plural(1, "song")` → `1 song`; `plural(3, "song")` → `3 songs`."""
     return f"{n:,} {noun if n == 1 else many or noun + 's'}"

@@ -14,6 +14,7 @@ from itertools import islice
 from operator import gt
 from typing import Any
 
+from sidestep_tui.core import text
 from sidestep_tui.protocol.events import Event
 from sidestep_tui.protocol.facts import (
     AdapterInfo,
@@ -282,8 +283,8 @@ class RunState:
 
     def _on_phase(self, event: Event) -> None:
         name = _text(event, "name")
-        if name != self.phase.name:
-            self._pace.clear()
+        if {name, self.phase.name} - {"training", "saving"}:
+            self._pace.clear()  # A checkpoint belongs to the pace of training; anything else begins a new stretch.
         self.phase = Phase(name, _int(event, "done"), _int(event, "total"), _text(event, "detail"))
         if name == "training" and self.phase.total:
             self.total_steps = self.phase.total
@@ -303,7 +304,7 @@ class RunState:
         self._point("epoch_loss", step, loss)
         if type(event.get("smoothed_loss")) in (float, int):
             self._point("smoothed", step, _float(event, "smoothed_loss"))
-        self._say(event, "info", f"Epoch {self.epoch} done, loss {loss:.4f}.")
+        self._say(event, "info", f"Epoch {self.epoch} done, loss {text.fixed(loss)}.")
 
     def _on_eval(self, event: Event) -> None:
         self.evals.append(event)
@@ -328,7 +329,7 @@ class RunState:
         self._bests.append(self.best)
         self.marks = [mark for mark in self.marks if mark.kind != "best"]
         self.marks.append(Mark(self.best.step, "best"))
-        self._say(event, "info", f"Best so far: {self.best.loss:.4f} at step {self.best.step}.")
+        self._say(event, "info", f"Best so far: {text.fixed(self.best.loss)} at step {self.best.step}.")
 
     def _on_sample(self, event: Event) -> None:
         self.samples.append(event)

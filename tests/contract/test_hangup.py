@@ -43,9 +43,8 @@ def test_engine_trains_on_after_a_hangup_and_a_second_terminal_shows_everything(
         second.wait_for("training")
         send(run_dir, "stop", by="test")
         second.wait_for("stopped", timeout=60)
-        second.settle()
         history = _state(run_dir)
-        assert f"{history.step}/{history.total_steps}" in second.text
+        second.wait_for(f"{history.step}/{history.total_steps}", timeout=20)
         second.send("5", "z", "g")
         second.wait_for("training 28.7 k adapter weights", timeout=20)  # The log from its first line on.
     assert history.ended is not None and history.ended.reason == "stopped"

@@ -94,4 +94,5 @@ def test_float32_files_load_to_bfloat16_without_a_second_copy(tiny_checkpoint: P
         loaded = weights.load_condition_encoder(ckpt, torch.bfloat16)
     count = sum(parameter.numel() for parameter in loaded.parameters())
     assert count == 608_369_664
-    assert 2 * count * 0.9 < peak.bytes < 2 * count * 1.15
+    # The lower bound only shows that something was measured: the allocator may hand out what an earlier test gave back.
+    assert 2 * count * 0.5 < peak.bytes < 2 * count * 1.15

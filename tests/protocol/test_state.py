@@ -386,3 +386,15 @@ def test_a_damaged_snapshot_is_no_snapshot(run: RunDir, content: bytes) -> None:
     if read is not None:
         with pytest.raises(ValueError):
             snapshot.restore(read)
+
+
+def test_the_time_left_stays_known_through_a_checkpoint() -> None:
+    script = Script().begin("a")
+    script("phase", name="training", done=0, total=100).steps(1, 20)
+    script("phase", name="saving", done=0, total=0)
+    script("phase", name="training", done=20, total=100)
+    state = RunState()
+    state.apply_all(script.events)
+    assert state.eta_seconds(script.t) is not None
+    state.apply_all(script("phase", name="exporting", done=0, total=0).events[-1:])
+    assert state.eta_seconds(script.t) is None
