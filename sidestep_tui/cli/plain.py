@@ -191,9 +191,11 @@ class PlainViewer:
         self._line(event, "going on")
 
     def _adapter(self, event: Event, _: str) -> None:
-        tensors = event.get("tensors")
-        count = f" ({text.plural(tensors, 'tensor')}, verified)" if isinstance(tensors, int) else ""
-        self._line(event, f"{event.get('kind', '')} adapter written{count}: {event.get('path', '')}")
+        kind, tensors = event.get("kind", ""), event.get("tensors")
+        # The best one is written while training goes on; both are reloaded and compared at the end.
+        proof = ", verified" if kind == "final" else ""
+        count = f" ({text.plural(tensors, 'tensor')}{proof})" if isinstance(tensors, int) else ""
+        self._line(event, f"{kind} adapter written{count}: {event.get('path', '')}")
 
     def _error(self, event: Event, _: str) -> None:
         title, msg, hint = (str(event.get(key) or "") for key in ("title", "msg", "hint"))
