@@ -6,8 +6,6 @@ import asyncio
 import os
 import signal
 import sys
-import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -16,7 +14,7 @@ from textual import on, work
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from sidestep_tui.core import atomic, env, paths
+from sidestep_tui.core import crashes, env, paths
 from sidestep_tui.core.errors import ExitCode, SidestepError
 from sidestep_tui.ui import keymap, theme
 from sidestep_tui.ui.dialogs.confirm import Choose, Tell
@@ -301,15 +299,8 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
             self._exception = error
             self._exception_event.set()
         self._return_code = int(ExitCode.BUG)
-        self.crash_log = write_crash_log(error)
+        self.crash_log = crashes.write_log(error)
         self._close_messages_no_wait()
-
-
-def write_crash_log(error: BaseException) -> Path:
-    """Keep the traceback where a bug report can find it."""
-    path = paths.state_dir() / "crashes" / time.strftime("crash-%Y%m%d-%H%M%S.log")
-    atomic.write_text(path, "".join(traceback.format_exception(error)), durable=False)
-    return path
 
 
 def _let_go_of_terminal() -> None:

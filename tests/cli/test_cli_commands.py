@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 import pytest
 
-from sidestep_tui.cli import main as entry
-from sidestep_tui.cli.main import COMMANDS, cli
+from sidestep_tui.cli import commands
+from sidestep_tui.cli.commands import COMMANDS, cli
 from sidestep_tui.core import paths
 from sidestep_tui.launch import demo as demos
 from sidestep_tui.launch import memory
@@ -53,11 +53,11 @@ def test_a_bug_leaves_a_traceback_in_a_file_and_a_sentence(run_cli: Cli, monkeyp
     def broken(**_: object) -> None:
         raise ZeroDivisionError("by purpose")
 
-    monkeypatch.setattr(entry, "cli", type("Cli", (), {"main": staticmethod(broken)}))
+    monkeypatch.setattr(commands, "cli", type("Cli", (), {"main": staticmethod(broken)}))
     outcome = run_cli("runs")
     assert outcome.code == 70
     assert "Traceback" not in outcome.err
-    (log,) = paths.state_dir().glob("crash-*.log")
+    (log,) = paths.state_dir().glob("crashes/*.log")
     assert str(log) in outcome.err
     assert "by purpose" in log.read_text()
 

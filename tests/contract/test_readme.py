@@ -7,7 +7,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from sidestep_tui.cli.main import cli
+from sidestep_tui.cli.commands import cli
 from sidestep_tui.schema import fields, presets
 
 README = Path(__file__).resolve().parents[2] / "README.md"
