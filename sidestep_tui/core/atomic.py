@@ -90,9 +90,10 @@ def write_json(path: Path, value: Any, *, mode: int = 0o644, durable: bool = Tru
 def publish_dir(target: Path) -> Iterator[Path]:
     """Yield a scratch directory beside `target`; sync its files and rename it into place on success.
 
-    An existing `target` is never merged into: the rename fails if it is a non-empty directory.
+    An existing `target` is never merged into: the rename fails if it is a non-empty directory. The parent is made if
+    need be, but not the parent's parent: a run whose directory was moved away is not begun a second time.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target.parent.mkdir(exist_ok=True)
     with _disk_errors(target):
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
         try:
@@ -105,6 +106,8 @@ def publish_dir(target: Path) -> Iterator[Path]:
                         os.fsync(fd)
                     finally:
                         os.close(fd)
+                elif path.is_dir():
+                    fsync_dir(path)
             fsync_dir(scratch)
             scratch.rename(target)
         except BaseException:

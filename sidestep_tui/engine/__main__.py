@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from sidestep_tui.core.errors import ExitCode, SidestepError
+from sidestep_tui.core.errors import ExitCode, RunError, SidestepError
 from sidestep_tui.core.ids import short_id
 from sidestep_tui.engine import failures
 from sidestep_tui.engine.control import Control
@@ -54,7 +54,7 @@ def _session(run_dir: RunDir, reporter: Reporter) -> ExitCode:
             reason = run.carry_out()
             code = ExitCode.STOPPED if reason in ("stopped", "aborted") else ExitCode.DONE
         except Exception as error:  # noqa: BLE001 - the border: everything that goes wrong ends here
-            failure = failures.describe(error, run_dir.path)
+            failure = failures.describe(_cause(error, reporter), run_dir.path)
             reporter.error(failure.error, failure.traceback_path)
             # After the journal: engine.log may lie on the disk that is full.
             with suppress(OSError):
@@ -63,6 +63,16 @@ def _session(run_dir: RunDir, reporter: Reporter) -> ExitCode:
         control.finish()
         reporter.ended(reason, int(code), run.step if run else 0)
         return code
+
+
+def _cause(error: Exception, reporter: Reporter) -> Exception:
+    """What is behind `error`: a file that is missing because the whole run was moved is no fault of the file."""
+    if isinstance(error, OSError):
+        try:
+            reporter.refuse_elsewhere()
+        except RunError as moved:
+            return moved
+    return error
 
 
 if __name__ == "__main__":

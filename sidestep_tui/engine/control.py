@@ -125,12 +125,17 @@ class Control:
     # What the engine asks.
 
     def poll(self) -> Orders:
-        """The orders for this safe point; checkpoint and sample requests are handed out once."""
+        """The orders for this safe point; checkpoint and sample requests are handed out once.
+
+        Raises RunError when the run's directory is gone from its place, as all waiting and asking below does.
+        """
+        self._reporter.refuse_elsewhere()
         with self._changed:
             return self._hand_out()
 
     def should_stop(self) -> bool:
         """Whether to leave: for long work outside the training loop."""
+        self._reporter.refuse_elsewhere()
         return self._stop or self._abort
 
     def should_abort(self) -> bool:
@@ -150,6 +155,7 @@ class Control:
                 self._tell(lambda: self._reporter.paused(step))
                 self._finish_all("pause")
             self._changed.wait_for(self._has_work)
+            self._reporter.refuse_elsewhere()
             if not self._pause_wanted:
                 self._is_paused = False
                 self._tell(lambda: self._reporter.resumed(step))
@@ -192,7 +198,8 @@ class Control:
         return orders
 
     def _has_work(self) -> bool:
-        return bool(not self._pause_wanted or self._stop or self._abort or self._checkpoints or self._samples)
+        orders = not self._pause_wanted or self._stop or self._abort or self._checkpoints or self._samples
+        return bool(orders) or not self._reporter.journal.is_in_place()
 
     def _listen(self) -> None:
         while True:

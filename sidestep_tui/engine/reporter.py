@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import sidestep_tui
 from sidestep_tui.core import nvml
-from sidestep_tui.core.errors import DiskFullError, SidestepError
+from sidestep_tui.core.errors import DiskFullError, RunError, SidestepError
 from sidestep_tui.protocol import snapshot
 from sidestep_tui.protocol.events import Event
 from sidestep_tui.protocol.journal import Journal
@@ -262,6 +262,15 @@ class Reporter:
                     _murmur(str(full))
         self._reserve.unlink(missing_ok=True)
 
+    def refuse_elsewhere(self) -> None:
+        """Raise RunError once the run's directory was moved or deleted: half a run at each place helps nobody."""
+        if not self.journal.is_in_place():
+            raise RunError(
+                "The run's directory was moved or deleted.",
+                f"The journal is no longer at {self.journal.path}.",
+                "Move the directory only while the run rests, then resume it at its new place.",
+            )
+
     # How it is written down.
 
     def _emit(self, type: str, **fields: Any) -> Event:
@@ -289,6 +298,8 @@ class Reporter:
 
     def write_snapshot(self) -> None:
         """Rewrite `state.json` now. A full disk is no reason to stop: the journal will say so."""
+        if not self.journal.is_in_place():
+            return
         with self._lock:
             picture = snapshot.describe(self._state, heartbeat=self._clock(), journal_offset=self.journal.offset)
             try:

@@ -57,6 +57,19 @@ class Journal:
         """Whether `append` still works."""
         return self._fd is not None
 
+    def is_in_place(self) -> bool:
+        """Whether the open file still lies at its path; false once its directory was moved or deleted."""
+        with self._lock:
+            if self._fd is None:
+                return True
+            try:
+                return os.path.samestat(os.fstat(self._fd), self.path.stat())
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+            except OSError:
+                # A disk that does not answer is no proof; whoever writes next will hear of it.
+                return True
+
     def _repair(self, fd: int) -> None:
         size = os.fstat(fd).st_size
         start = _start_of_torn_line(fd, size)

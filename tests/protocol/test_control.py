@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sidestep_tui.core.errors import DiskFullError
+from sidestep_tui.core.errors import DiskFullError, RunError
 from sidestep_tui.engine.control import Control, Orders
 from sidestep_tui.engine.reporter import Reporter
 from sidestep_tui.protocol.events import Event
@@ -71,6 +71,17 @@ def test_stopping_twice_is_still_a_stop_with_a_save(run: RunDir, control: Contro
     assert not control.poll().abort
     control.finish()
     assert [state for _, state, _ in commands(run)] == ["received", "received", "done", "done"]
+
+
+def test_a_run_that_is_moved_while_it_holds_does_not_hold_for_ever(run: RunDir, control: Control) -> None:
+    order(run, "pause")
+    moved = run.path.with_name("moved")
+    mover = threading.Timer(0.01, run.path.rename, (moved,))
+    mover.start()
+    with pytest.raises(RunError, match="moved or deleted"):
+        control.wait_while_paused(3)
+    mover.join()
+    moved.rename(run.path)
 
 
 def test_abort_leaves_without_saving(run: RunDir, control: Control) -> None:

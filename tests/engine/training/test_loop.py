@@ -410,6 +410,38 @@ def test_a_refusal_is_a_sentence_and_exit_code_4(new_run, monkeypatch, tmp_path)
     assert events(run_dir, "session_started") == []
 
 
+@pytest.mark.parametrize("moment", ["before a step", "before a save"])
+def test_a_run_that_was_moved_ends_at_once_and_leaves_nothing_at_its_old_place(new_run, monkeypatch, moment):
+    run_dir, _ = new_run(output={"save_every_steps": 2})
+    moved = RunDir(run_dir.path.with_name("moved"))
+    plain_step, plain_save = Trainer.step, loop.checkpoint.save
+
+    def move(*_: Any) -> None:
+        if not moved.path.exists():
+            run_dir.path.rename(moved.path)
+
+    def step(self: Trainer) -> Any:
+        result = plain_step(self)
+        if moment == "before a step":
+            move()
+        return result
+
+    def save(*arguments: Any) -> Any:
+        move()
+        return plain_save(*arguments)
+
+    monkeypatch.setattr(Trainer, "step", step)
+    monkeypatch.setattr(loop.checkpoint, "save", save)
+    assert entry.main([str(run_dir.path)]) == ExitCode.REFUSED
+    assert not run_dir.path.exists()
+    told, ended = outcome(moved)
+    assert "moved or deleted" in told["title"]
+    assert told["hint"]
+    assert (ended["reason"], ended["step"]) == ("refused", 1 if moment == "before a step" else 2)
+    monkeypatch.undo()
+    assert entry.main([str(moved.path)]) == ExitCode.DONE
+
+
 def test_a_finished_run_exits_with_zero(new_run):
     run_dir, _ = new_run(train={"epochs": 1})
     assert entry.main([str(run_dir.path)]) == ExitCode.DONE
