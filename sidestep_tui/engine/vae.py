@@ -19,6 +19,8 @@ from sidestep_tui.engine.variants import HOP, SAMPLE_RATE
 
 FRAMES_PER_SECOND = SAMPLE_RATE // HOP
 _SHORTEST_FRAMES = FRAMES_PER_SECOND
+_LOUDEST_PEAK = 100.0
+"""40 dB over full scale: no master is that loud, and clipped to ±1 it would be noise."""
 _SMALLEST_TILE = 6 * SAMPLE_RATE
 
 
@@ -26,10 +28,16 @@ def load_audio(path: Path, max_seconds: float) -> torch.Tensor:
     """The samples of a file as the VAE wants them: float32 [2, S] at 48 kHz within ±1, at most `max_seconds`.
 
     One channel is doubled, of more than two the first two are taken. DataError for what cannot be read, holds no
-    second of sound, or holds values that are not numbers.
+    second of sound, holds values that are not numbers, or is absurdly loud.
     """
     decoded, rate = audio.decode(path, max_seconds)
     samples = torch.from_numpy(decoded[:2])
+    if (peak := float(samples.abs().max())) > _LOUDEST_PEAK:
+        raise DataError(
+            f"{path.name} is far too loud.",
+            f"Its samples reach {peak:.3g}, where 1 is full scale.",
+            "Export it again, as 16-bit or 24-bit wav or flac.",
+        )
     if samples.shape[0] == 1:
         samples = samples.repeat(2, 1)
     if rate != SAMPLE_RATE:

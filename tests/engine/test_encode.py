@@ -136,6 +136,15 @@ def test_audio_is_clamped_and_cut(tmp_path: Path) -> None:
     assert float(samples.max()) == 1.0
 
 
+def test_float_audio_that_is_absurdly_loud_is_refused_by_name(tmp_path: Path) -> None:
+    wave = np.full((2, 60_000), 0.5, np.float32)
+    wave[1, 30_000] = 90.0
+    assert float(vae.load_audio(write_wav(tmp_path / "hot.wav", wave.T), 10).max()) == 1.0
+    wave[1, 30_000] = -1e30
+    with pytest.raises(DataError, match=r"broken\.wav is far too loud"):
+        vae.load_audio(write_wav(tmp_path / "broken.wav", wave.T), 10)
+
+
 @pytest.mark.parametrize(("samples", "frames"), [(48_000, 25), (49_919, 25), (49_920, 26)])
 def test_frames_are_whole_hops(model: Any, samples: int, frames: int) -> None:
     latents = vae.encode(model, torch.rand(2, samples) - 0.5)
