@@ -206,8 +206,8 @@ def recover(target: Path) -> None:
     fresh, old = _beside(target, "new"), _beside(target, "old")
     if old.exists() and not target.exists():
         old.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
-    shutil.rmtree(fresh, ignore_errors=True)
+    for leftover in (old, fresh, *target.parent.glob(f".{fresh.name}.*.tmp")):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _beside(target: Path, suffix: str) -> Path:

@@ -62,6 +62,8 @@ class TrainingRun:
         self.base = weights.find_checkpoint(settings.model.path, settings.model.variant, settings.model.components)
         self.songs = songs_on_disk.scan(settings.data.path, settings.data.txt_role, settings.data.language)
         checkpoint.clean(self.run_dir)
+        for kind in ("best", "final"):
+            export.recover(self.run_dir.adapter / kind)
         self.saved = self._newest_checkpoint()
         self._refuse_early()
         self.seed = self._choose_seed()

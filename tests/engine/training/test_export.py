@@ -176,6 +176,7 @@ def test_a_kill_between_the_renames_loses_neither_version(new_transformer, new_s
     trained = trained_and_exported(new_transformer, settings, tmp_path / "best")
     (tmp_path / "best").rename(tmp_path / ".best.old")
     (tmp_path / ".best.new").mkdir()
+    (tmp_path / "..best.new.k1ll3d.tmp").mkdir()
     export.recover(tmp_path / "best")
     assert (tmp_path / "best" / adapters.WEIGHTS_FILE).is_file()
     assert [path.name for path in tmp_path.iterdir()] == ["best"]

@@ -290,6 +290,17 @@ def test_a_run_killed_before_its_export_only_exports_when_resumed(new_run, sessi
     assert (run_dir.adapter / "final").is_dir()
 
 
+def test_a_best_adapter_that_a_kill_left_between_two_names_is_there_after_a_resume(new_run, session):
+    run_dir, _ = new_run(train={"epochs": 6, "best_after": 0})
+    session(run_dir)
+    best = run_dir.adapter / "best"
+    before = (best / adapters.WEIGHTS_FILE).read_bytes()
+    best.rename(run_dir.adapter / ".best.old")
+    assert session(run_dir) == "finished"
+    assert (best / adapters.WEIGHTS_FILE).read_bytes() == before
+    assert sorted(path.name for path in run_dir.adapter.iterdir()) == ["best", "final"]
+
+
 def test_a_finished_run_with_more_epochs_goes_on_and_replaces_its_own_export(new_run, session):
     run_dir, _ = new_run(train={"epochs": 1})
     session(run_dir)
