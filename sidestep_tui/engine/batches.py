@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 import torch
 
 from sidestep_tui.core.errors import DataError
-from sidestep_tui.engine import timesteps
+from sidestep_tui.engine import devices, timesteps
 from sidestep_tui.schema.data import DataSettings
 from sidestep_tui.schema.train import TrainSettings
 
@@ -217,11 +217,11 @@ class Collator:
             drops.append(self._is_dropped(example))
         return MicroBatch(
             names=tuple(example.name for example in examples),
-            x0=torch.stack(latents).to(device, non_blocking=True),
-            noise=torch.stack(noises).to(device, non_blocking=True),
-            t=torch.cat(levels).to(device, non_blocking=True),
-            dropped=torch.tensor(drops).to(device, non_blocking=True),
-            condition=torch.stack(conditions).to(device, non_blocking=True),
+            x0=devices.send(torch.stack(latents), device),
+            noise=devices.send(torch.stack(noises), device),
+            t=devices.send(torch.cat(levels), device),
+            dropped=devices.send(torch.tensor(drops), device),
+            condition=devices.send(torch.stack(conditions), device),
         )
 
     def _level(self, example: Example) -> torch.Tensor:

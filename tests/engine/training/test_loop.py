@@ -517,3 +517,29 @@ def test_auto_takes_the_gpu_with_the_most_free_memory(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: Properties("abc"[index]))
     monkeypatch.setattr(devices.nvml, "gpus", lambda: [Gpu("GPU-c", 3), Gpu("GPU-a", 5), Gpu("GPU-b", 9)])
     assert devices.choose(MemorySettings()) == torch.device("cuda", 1)
+
+
+class Parcel:
+    """Stands for a tensor and writes down how it is sent."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+
+    def pin_memory(self) -> Parcel:
+        self.calls.append("pinned")
+        return self
+
+    def to(self, device: torch.device, *, non_blocking: bool = False) -> Parcel:
+        self.calls.append((device.type, non_blocking))
+        return self
+
+
+def test_a_batch_never_waits_for_cuda_and_never_runs_away_from_mps():
+    def sent(name: str) -> list[Any]:
+        parcel = Parcel()
+        devices.send(parcel, torch.device(name))  # type: ignore[arg-type]
+        return parcel.calls
+
+    assert sent("cuda:0") == ["pinned", ("cuda", True)]
+    assert sent("mps") == [("mps", False)]
+    assert sent("cpu") == [("cpu", False)]
