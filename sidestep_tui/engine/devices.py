@@ -53,8 +53,10 @@ def precision(memory: MemorySettings, device: torch.device) -> torch.dtype:
 
 def is_slow(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether the processor has to emulate `dtype`: without AVX-512, a bfloat16 step takes some fifty times longer."""
-    # The flag is the one that torch itself asks before it uses the fast kernels.
-    return device.type == "cpu" and dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if device.type != "cpu" or dtype != torch.bfloat16:
+        return False
+    # The flag is the one that torch itself asks before it uses the fast kernels; builds without them lack it.
+    return not (torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def describe(device: torch.device, dtype: torch.dtype) -> str:

@@ -543,3 +543,11 @@ def test_a_batch_never_waits_for_cuda_and_never_runs_away_from_mps():
     assert sent("cuda:0") == ["pinned", ("cuda", True)]
     assert sent("mps") == [("mps", False)]
     assert sent("cpu") == [("cpu", False)]
+
+
+def test_bfloat16_on_a_processor_without_fast_kernels_is_called_slow(monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(torch.ops, "mkldnn", object())
+    assert devices.is_slow(torch.device("cpu"), torch.bfloat16)
+    assert not devices.is_slow(torch.device("cpu"), torch.float32)
+    assert not devices.is_slow(torch.device("mps"), torch.bfloat16)
