@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -17,7 +18,6 @@ from textual.screen import Screen
 from sidestep_tui.core import crashes, env, paths
 from sidestep_tui.core.errors import ExitCode, SidestepError
 from sidestep_tui.ui import keymap, theme
-from sidestep_tui.ui.dialogs.confirm import Choose, Tell
 from sidestep_tui.ui.display import ChangedCellsApp
 from sidestep_tui.ui.messages import RunStarted, SettingPicked
 from sidestep_tui.ui.typeahead import TypeAheadApp
@@ -83,13 +83,13 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
         readonly: bool = False,
         facts: env.TerminalFacts | None = None,
     ) -> None:
+        # The first place is the app's first screen: switching to it from a blank one costs 50 ms and a second styling.
+        place, self.current_run = _first_place(start, run)
+        self.DEFAULT_MODE = place  # type: ignore[misc]
         super().__init__()
         self.facts = facts or env.terminal_facts()
         self.glyphs = theme.ASCII if self.facts.ascii_only else theme.UNICODE
         self.crash_log: Path | None = None
-        self.current_run: Path | None = None
-        self._start = start
-        self._run = run
         self._readonly = readonly
         self._pending_draft: Draft | None = None
         self.animation_level = "none"
@@ -98,6 +98,8 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
         self._configure()
         self.add_mode("runs", self._runs_screen)
         self.add_mode("wizard", self._wizard_screen)
+        if self.current_run is not None:
+            self.add_mode("dashboard", partial(self._dashboard_screen, self.current_run))
 
     def _configure(self) -> None:
         """Apply the user's `tui.toml`; a bad one is reported, never fatal."""
@@ -135,21 +137,12 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
         self._listen_for_signals()
         if self._config_problem is not None:
             self.notify(str(self._config_problem), title="tui.toml", severity="warning", timeout=10)
-        if self._run is not None:
-            self.open_run(self._run)
-        elif self._start == "wizard" or (self._start == "auto" and not self._has_runs()):
-            self.switch_mode("wizard")
-        else:
-            self.switch_mode("runs")
-            live = self._live_runs() if self._start == "auto" else []
-            if live:
-                self.open_run(live[0])
 
     def open_run(self, run_path: Path) -> None:
         """Show the dashboard of a run; it replaces the one of another run."""
         if self.current_run != run_path:
             self._forget_dashboard()
-            self.add_mode("dashboard", lambda: self._dashboard_screen(run_path))
+            self.add_mode("dashboard", partial(self._dashboard_screen, run_path))
             self.current_run = run_path
         self.switch_mode("dashboard")
 
@@ -239,12 +232,16 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
 
     async def action_quit(self) -> None:
         """Quit at once when nothing runs; otherwise ask, with detaching as the default."""
+        from sidestep_tui.ui.dialogs.confirm import Choose
+
         if not isinstance(self.screen, Choose):
             self._quit()
 
     @work(group="quit", exclusive=True)
     async def _quit(self) -> None:
-        live = self._live_runs()
+        from sidestep_tui.ui.dialogs.confirm import Choose
+
+        live = _live_runs()
         if not live:
             self.exit(return_code=int(ExitCode.DONE))
             return
@@ -266,16 +263,6 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
         if answer in ("detach", "stop"):
             self.exit(return_code=int(ExitCode.DONE))
 
-    def _live_runs(self) -> list[Path]:
-        from sidestep_tui.protocol.registry import known_runs
-
-        return [run.path for run in known_runs() if run.is_alive]
-
-    def _has_runs(self) -> bool:
-        from sidestep_tui.protocol.registry import known_runs
-
-        return bool(known_runs())
-
     # Signals and failures
 
     def _listen_for_signals(self) -> None:
@@ -291,6 +278,8 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
 
     def tell(self, error: SidestepError) -> None:
         """Show a refusal: what, why, what to do."""
+        from sidestep_tui.ui.dialogs.confirm import Tell
+
         self.push_screen(Tell(error.title, error.message, error.hint))
 
     def _handle_exception(self, error: Exception) -> None:
@@ -301,6 +290,29 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
         self._return_code = int(ExitCode.BUG)
         self.crash_log = crashes.write_log(error)
         self._close_messages_no_wait()
+
+
+def _live_runs() -> list[Path]:
+    from sidestep_tui.protocol.registry import known_runs
+
+    return [run.path for run in known_runs() if run.is_alive]
+
+
+def _first_place(start: Start, run: Path | None) -> tuple[str, Path | None]:
+    """Where to begin: the run asked for or still alive, the runs there are, or the wizard where there are none."""
+    if run is not None:
+        return "dashboard", run
+    if start != "auto":
+        return start, None
+    if not (paths.state_dir() / "runs.json").is_file():
+        return "wizard", None  # without the 40 ms that importing the registry costs to find it empty
+    from sidestep_tui.protocol.registry import known_runs
+
+    runs = known_runs()
+    live = [known.path for known in runs if known.is_alive]
+    if live:
+        return "dashboard", live[0]
+    return ("runs" if runs else "wizard"), None
 
 
 def _let_go_of_terminal() -> None:

@@ -11,7 +11,7 @@ any other shape passes through untouched.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -269,6 +269,17 @@ class ChangedCellsApp(App[Any]):
         self._cell_memory: CellMemory | None = None
         self._cell_cursor = Offset(-1, -1)
         self._drain_scheduled = False
+        self._awaiting_paint: list[Callable[[], object]] = []
+
+    def when_painted(self, callback: Callable[[], object]) -> None:
+        """Call back once the next frame is on its way to the terminal. `call_after_refresh` comes before that while
+        updates are batched, as they are until the app has started."""
+        self._awaiting_paint.append(callback)
+
+    def _painted(self) -> None:
+        waiting, self._awaiting_paint = self._awaiting_paint, []
+        for callback in waiting:
+            callback()
 
     def forget_display(self) -> None:
         """Repaint everything: after a broken link, a suspend, or a program that wrote over the screen."""
@@ -287,6 +298,8 @@ class ChangedCellsApp(App[Any]):
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         if not isinstance(renderable, LayoutUpdate | ChopsUpdate) or not self._paints_cells():
             super()._display(screen, renderable)
+            if not self._batch_count:
+                self._painted()
             return
         memory = self._memory_of_size()
         memory.apply(renderable, self.console._color_system or ColorSystem.TRUECOLOR)
@@ -304,6 +317,7 @@ class ChangedCellsApp(App[Any]):
             return
         self._cell_cursor = cursor
         super()._display(screen, _Sequence(sequence))
+        self._painted()
 
     def _paints_cells(self) -> bool:
         """Whether an update would reach a full-screen terminal now; otherwise Textual's path decides what to drop."""

@@ -27,6 +27,16 @@ class TypeAheadApp(App[Any]):
         super().__init__(*args, **kwargs)
         self._held_keys: deque[events.Key] = deque()
         self._key_in_hand: events.Key | None = None
+        self._held = False
+
+    def hold_keys(self) -> None:
+        """Keep what is typed from now on until `release_keys`: what it is meant for is still being built."""
+        self._held = True
+
+    def release_keys(self) -> None:
+        """Deal with the keys that were kept, and with those to come."""
+        self._held = False
+        self.call_later(self._next_key)
 
     async def on_event(self, event: events.Event) -> None:
         """Queue keys; everything else goes its usual way."""
@@ -41,7 +51,7 @@ class TypeAheadApp(App[Any]):
             self.set_timer(_PATIENCE, lambda: self._key_done(waiting_for))
 
     async def _next_key(self) -> None:
-        if self._key_in_hand is not None or not self._held_keys:
+        if self._held or self._key_in_hand is not None or not self._held_keys:
             return
         key = self._key_in_hand = self._held_keys.popleft()
         origin = self._key_target()

@@ -72,6 +72,10 @@ class FormSession:
         """The settings in force, with base values where the text is not valid."""
         return self.draft.settings
 
+    def next_level(self) -> None:
+        """Show more, or after the last level the least again."""
+        self.draft.level = LEVELS[(LEVELS.index(self.level) + 1) % len(LEVELS)]
+
     def shows(self, spec: FieldSpec) -> bool:
         """Whether a setting is shown: at its level, or because it differs or is wrong."""
         if LEVELS.index(spec.meta.level) <= LEVELS.index(self.level):

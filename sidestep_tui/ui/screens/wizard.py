@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-from typing import ClassVar
+import sys
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.events import Mount
+from textual.events import Mount, ScreenSuspend
 from textual.timer import Timer
 from textual.widgets import ContentSwitcher, Footer
 
 from sidestep_tui.core import text
 from sidestep_tui.core.errors import SettingsError, SidestepError
-from sidestep_tui.schema import drafts, presets
-from sidestep_tui.schema.draft import Draft
-from sidestep_tui.schema.fields import fields_by_path
-from sidestep_tui.ui.forms.facts import cost_line, field_facts
 from sidestep_tui.ui.forms.panes import HelpPane, RailItem, StepRail, TitleBar
-from sidestep_tui.ui.forms.rows import ActionRow, FieldRow, FormRow, row_id
-from sidestep_tui.ui.forms.session import LEVELS, FormSession
 from sidestep_tui.ui.messages import SettingPicked
-from sidestep_tui.ui.screens.wizard_memory import MemoryPage
-from sidestep_tui.ui.screens.wizard_page import STEP_IDS, STEP_OF_GROUP, STEPS, Page
-from sidestep_tui.ui.screens.wizard_places import DatasetPage, ModelPage
 from sidestep_tui.ui.screens.wizard_presets import WizardPresets
-from sidestep_tui.ui.screens.wizard_review import ReviewPage
+from sidestep_tui.ui.screens.wizard_steps import STEP_IDS, STEP_OF_GROUP, STEPS
 
-_PAGES: dict[str, type[Page]] = {"model": ModelPage, "data": DatasetPage, "memory": MemoryPage, "review": ReviewPage}
+if TYPE_CHECKING:
+    from sidestep_tui.schema.draft import Draft
+    from sidestep_tui.ui.app import SidestepApp
+    from sidestep_tui.ui.forms.rows import FieldRow, FormRow
+    from sidestep_tui.ui.forms.session import FormSession
+    from sidestep_tui.ui.screens.wizard_page import Page
+
+# The schema and what is made of it (pydantic, the rows, the pages) cost 200 ms to import. This module names none of it
+# at its head: title, rail and footer are painted first, and `_begin` loads the rest. Messages of rows and pages are
+# therefore handled by name (`on_field_row_entered`).
+
 _SAVE_DELAY = 0.3
 
 
@@ -63,9 +65,13 @@ class WizardScreen(WizardPresets):
         Binding("escape,q", "leave", "Leave", id="wizard.leave", show=False, tooltip="To the runs; the draft is kept"),
     ]
 
+    app: SidestepApp
+
     def __init__(self, draft: Draft | None = None) -> None:
         super().__init__()
-        self.session = FormSession(draft or latest_draft(), self._changed)
+        self._first_draft = draft
+        self._session: FormSession | None = None
+        self._begun = False
         self._seen: set[str] = set()
         self._save_timer: Timer | None = None
 
@@ -77,19 +83,51 @@ class WizardScreen(WizardPresets):
         yield HelpPane()
         yield Footer(compact=True)
 
+    @property
+    def session(self) -> FormSession:
+        """What the forms read and change; made, and the schema loaded, when it is first needed."""
+        if self._session is None:
+            from sidestep_tui.ui.forms.session import FormSession
+
+            self._session = FormSession(self._first_draft or latest_draft(), self._changed)
+        return self._session
+
     @on(Mount)
+    def _paint_frame_first(self) -> None:
+        """Show where we are before the schema is loaded; what is typed meanwhile waits for the fields."""
+        self.query_one(TitleBar).show(
+            Content.assemble(("sidestep", "bold $primary"), ("  new run", "$muted")), Content("")
+        )
+        todo = self.glyphs.todo
+        self.query_one(StepRail).show([RailItem(step.label, todo, "$faint", False) for step in STEPS], ())
+        self.app.hold_keys()
+        if "sidestep_tui.ui.screens.wizard_pages" in sys.modules:
+            self.call_later(self._begin)
+        else:
+            self.app.when_painted(lambda: self.call_later(self._begin))
+
+    @on(ScreenSuspend)
+    def _left(self) -> None:
+        self.app.release_keys()
+
     async def _begin(self) -> None:
         draft = self.session.draft
-        step = draft.step if draft.step in STEP_IDS else STEP_IDS[0]
-        await self._open_step(step, field=draft.field)
+        try:
+            step = draft.step if draft.step in STEP_IDS else STEP_IDS[0]
+            await self._open_step(step, field=draft.field)
+        finally:
+            self._begun = True
+            self.app.release_keys()
         for note in draft.notes:
             self.notify(note, severity="warning", timeout=10)
         self.begin_jobs()
 
     def on_unmount(self) -> None:
         # On the way out there is nobody left to tell; the last save that worked is intact.
+        if self._session is None:
+            return
         with contextlib.suppress(OSError, SidestepError):
-            self.session.save(force=True)
+            self._session.save(force=True)
 
     # Where we are
 
@@ -102,19 +140,31 @@ class WizardScreen(WizardPresets):
     def page(self) -> Page | None:
         """The page in front."""
         current = self.pages.current
-        return self.query_one(f"#{current}", Page) if current else None
+        return self._page(current) if current else None
+
+    @property
+    def visited(self) -> list[Page]:
+        """The pages visited so far."""
+        return [self._page(step) for step in STEP_IDS if self.pages.query(f"#{step}")]
+
+    def _page(self, step_id: str) -> Page:
+        from sidestep_tui.ui.screens.wizard_page import Page
+
+        return self.pages.query_one(f"#{step_id}", Page)
 
     async def _open_step(self, step_id: str, *, field: str = "") -> None:
         """Show a page, mounting it on its first visit, and put the focus on a field or on its first row."""
         step = STEPS[STEP_IDS.index(step_id)]
         if not self.pages.query(f"#{step_id}"):
-            page = _PAGES.get(step_id, Page)(step, self.session)
+            from sidestep_tui.ui.screens.wizard_pages import page_of
+
+            page = page_of(step, self.session)
             await self.pages.add_content(page, id=step_id, set_current=True)
             self.page_mounted(page)
         self.pages.current = step_id
         self._seen.add(step_id)
         self.session.draft.step = step_id
-        page = self.query_one(f"#{step_id}", Page)
+        page = self._page(step_id)
         page.update()
         self.page_shown(page)
         self._focus_field(page, field)
@@ -122,14 +172,11 @@ class WizardScreen(WizardPresets):
         self._save_soon()
 
     def _focus_field(self, page: Page, field: str) -> None:
-        if field in fields_by_path():
-            for row in page.query(f"#{row_id(field)}"):
-                row.display = True
-                row.focus()
-                return
         rows = page.rows()
-        if rows:
-            rows[0].focus()
+        row = page.row_of(field) or (rows[0] if rows else None)
+        if row is not None:
+            row.display = True
+            row.focus()
 
     def on_resize(self) -> None:
         """The title has more or less to say."""
@@ -138,14 +185,18 @@ class WizardScreen(WizardPresets):
 
     @on(SettingPicked)
     async def _setting_picked(self, message: SettingPicked) -> None:
-        await self.show_field(message.path)
+        if self._begun:
+            await self.show_field(message.path)
+        else:
+            draft = self.session.draft
+            draft.step, draft.field = STEP_OF_GROUP[message.path.partition(".")[0]], message.path
 
     async def show_field(self, path: str) -> None:
         """Go to one setting, at whatever level it is."""
         await self._open_step(STEP_OF_GROUP[path.partition(".")[0]], field=path)
 
-    @on(FormRow.Moved)
-    async def _moved(self, message: FormRow.Moved) -> None:
+    async def on_form_row_moved(self, message: FormRow.Moved) -> None:
+        """To another row; from the last one, accepted, to the next step."""
         message.stop()
         page = self.page
         rows = page.rows() if page else []
@@ -157,13 +208,13 @@ class WizardScreen(WizardPresets):
         else:
             rows[max(0, min(index, len(rows) - 1))].focus()
 
-    @on(FieldRow.Entered)
-    def _field_entered(self, message: FieldRow.Entered) -> None:
+    def on_field_row_entered(self, message: FieldRow.Entered) -> None:
+        """The draft remembers the field; the pane explains it."""
         self.session.draft.field = message.row.spec.path
         self._update_help()
 
-    @on(ActionRow.Entered)
-    def _action_entered(self) -> None:
+    def on_action_row_entered(self) -> None:
+        """The pane explains the line."""
         self._update_help()
 
     @on(StepRail.Stepped)
@@ -269,8 +320,11 @@ class WizardScreen(WizardPresets):
         return step_id in self._seen
 
     def _update_help(self) -> None:
-        if not self.is_mounted:
+        if not self.is_mounted or self._session is None:
             return
+        from sidestep_tui.ui.forms.facts import cost_line, field_facts
+        from sidestep_tui.ui.forms.rows import ActionRow, FieldRow
+
         pane = self.query_one(HelpPane)
         cost = cost_line(self.session, self.glyphs)
         focused = self.focused
@@ -299,8 +353,7 @@ class WizardScreen(WizardPresets):
 
     def action_level(self) -> None:
         """Show more, or after the last level the least again."""
-        index = LEVELS.index(self.session.level)
-        self.session.draft.level = LEVELS[(index + 1) % len(LEVELS)]
+        self.session.next_level()
         self._changed()
 
     async def action_undo(self) -> None:
@@ -308,13 +361,13 @@ class WizardScreen(WizardPresets):
         touched = self.session.undo()
         if touched is None:
             self.notify("Nothing to undo.", timeout=2)
-        elif touched in fields_by_path():
+        elif touched.partition(".")[0] in STEP_OF_GROUP:
             await self.show_field(touched)
 
     async def action_redo(self) -> None:
         """Do again what undo took back."""
         touched = self.session.redo()
-        if touched is not None and touched in fields_by_path():
+        if touched is not None and touched.partition(".")[0] in STEP_OF_GROUP:
             await self.show_field(touched)
 
     def action_flip_txt(self) -> None:
@@ -344,8 +397,8 @@ class WizardScreen(WizardPresets):
         """Start from wherever we are."""
         self.start_run()
 
-    @on(ReviewPage.StartWanted)
-    def _start_wanted(self) -> None:
+    def on_review_page_start_wanted(self) -> None:
+        """Start was pressed."""
         self.start_run()
 
     def open_draft(self, draft: Draft) -> None:
@@ -359,6 +412,8 @@ class WizardScreen(WizardPresets):
 
 def latest_draft() -> Draft:
     """The draft last worked on, or a fresh one on the recommended preset."""
+    from sidestep_tui.schema import drafts
+
     for summary in drafts.list_drafts():
         try:
             return drafts.load(summary.id)
@@ -369,6 +424,9 @@ def latest_draft() -> Draft:
 
 def fresh_draft(preset_name: str = "recommended") -> Draft:
     """An empty draft on a preset; on the bare defaults should that be missing."""
+    from sidestep_tui.schema import presets
+    from sidestep_tui.schema.draft import Draft
+
     try:
         return Draft(presets.find(preset_name).layers())
     except SettingsError:

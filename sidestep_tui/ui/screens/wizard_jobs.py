@@ -16,23 +16,21 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.worker import Worker, get_current_worker
 
-from sidestep_tui.core import ids
+from sidestep_tui.core import crashes, ids
 from sidestep_tui.core.errors import SidestepError
-from sidestep_tui.schema.layers import Resolved
-from sidestep_tui.schema.settings import Settings
 from sidestep_tui.ui.base import SidestepScreen
 from sidestep_tui.ui.dialogs.confirm import Tell
-from sidestep_tui.ui.forms.session import FormSession
 from sidestep_tui.ui.messages import RunStarted
-from sidestep_tui.ui.screens.wizard_page import Page
-from sidestep_tui.ui.screens.wizard_places import DatasetPage, ModelPage
-from sidestep_tui.ui.screens.wizard_review import ReviewPage
 
 if TYPE_CHECKING:
     from sidestep_tui.core.nvml import Gpu
     from sidestep_tui.dataset.manifest import Manifest
     from sidestep_tui.launch.models import FoundModel
     from sidestep_tui.launch.preflight import Check
+    from sidestep_tui.schema.layers import Resolved
+    from sidestep_tui.schema.settings import Settings
+    from sidestep_tui.ui.forms.session import FormSession
+    from sidestep_tui.ui.screens.wizard_page import Page
 
 _ASK_DELAY = 0.3
 
@@ -75,10 +73,9 @@ class ScanAdvanced(Message):
 
 @dataclass
 class Checked(Message):
-    """The answers of the preflight so far."""
+    """The answers of the preflight."""
 
     checks: list[Check]
-    running: bool
 
 
 @dataclass
@@ -109,13 +106,22 @@ class _Superseded(Exception):
 class WizardJobs(SidestepScreen):
     """The part of the wizard that waits for the machine."""
 
-    session: FormSession
     _asked: dict[str, object]
     _ask_timers: dict[str, Timer]
 
     @property
+    def session(self) -> FormSession:
+        """What the forms read and change."""
+        raise NotImplementedError
+
+    @property
     def page(self) -> Page | None:
         """The page in front."""
+        raise NotImplementedError
+
+    @property
+    def visited(self) -> list[Page]:
+        """The pages visited so far."""
         raise NotImplementedError
 
     def begin_jobs(self) -> None:
@@ -134,7 +140,7 @@ class WizardJobs(SidestepScreen):
         self._ask(
             "songs", (settings.data.path, settings.data.txt_role, settings.data.language), lambda: self._scan(settings)
         )
-        if isinstance(self.page, ReviewPage):
+        if self.page is not None and self.page.id == "review":
             self._ask("preflight", (self.session.draft.version,), self._check)
 
     def _ask(self, name: str, question: object, ask: Callable[[], Any]) -> None:
@@ -164,18 +170,14 @@ class WizardJobs(SidestepScreen):
     def _machine_known(self, message: MachineKnown) -> None:
         self._machine = message
         self.session.machine_known(message.gpus)
-        for page in self.query(Page):
+        for page in self.visited:
             self.page_mounted(page)
 
     def page_mounted(self, page: Page) -> None:
         """Give a page what was found before it was there."""
         machine = getattr(self, "_machine", None)
-        if machine is None:
-            return
-        if isinstance(page, ModelPage):
-            page.show_found(machine.models)
-        elif isinstance(page, DatasetPage):
-            page.show_recent(machine.datasets)
+        if machine is not None:
+            page.show_found(machine.models, machine.datasets)
 
     def page_shown(self, page: Page) -> None:
         """A page has come to the front."""
@@ -236,7 +238,7 @@ class WizardJobs(SidestepScreen):
     @on(ScanAdvanced)
     def _scan_advanced(self, message: ScanAdvanced) -> None:
         self.session.scan_progress = (message.done, message.total)
-        if isinstance(self.page, DatasetPage):
+        if self.page is not None and self.page.id == "data":
             self.page.update()
 
     @on(DatasetScanned)
@@ -249,12 +251,12 @@ class WizardJobs(SidestepScreen):
 
     def _check(self) -> None:
         page = self.page
-        if not isinstance(page, ReviewPage):
+        if page is None or page.id != "review":
             return
         try:
             resolved = self.session.draft.resolve()
         except SidestepError:
-            page.show_checks([], running=False)
+            page.show_checks([])
             return
         self._preflight(resolved, self.session.settings.output.name)
 
@@ -268,12 +270,12 @@ class WizardJobs(SidestepScreen):
             # What the rules say is listed as advice, with its remedy on a key.
             if check.name != "settings":
                 found.append(check)
-        self._answer(Checked(found, running=False))
+        self._answer(Checked(found))
 
     @on(Checked)
     def _checked(self, message: Checked) -> None:
-        for page in self.query(ReviewPage):
-            page.show_checks(message.checks, running=message.running)
+        for page in self.visited:
+            page.show_checks(message.checks)
 
     def start_run(self) -> None:
         """Start training with the draft as it is, or say what is in the way."""
@@ -291,9 +293,8 @@ class WizardJobs(SidestepScreen):
 
     def _say_starting(self, words: str) -> None:
         self._starting = bool(words)
-        for page in self.query(ReviewPage):
-            page.busy = words
-            page.update()
+        for page in self.visited:
+            page.show_start(words)
 
     @work(thread=True, group="start", exclusive=True, exit_on_error=False)
     def _start(self, resolved: Resolved, preset: str) -> None:
@@ -338,9 +339,7 @@ class WizardJobs(SidestepScreen):
         """A worker's border: a mistake in it is a sentence and a file, never the end of the wizard."""
         if event.state.name != "ERROR" or event.worker.error is None:
             return
-        from sidestep_tui.ui.app import write_crash_log
-
-        path = write_crash_log(event.worker.error)
+        path = crashes.write_log(event.worker.error)
         self._say_starting("")
         self.notify(
             f"{event.worker.error} (details in {path})", title="That did not work", severity="error", timeout=15

@@ -1,9 +1,10 @@
-"""The steps of the wizard, and a page of rows for each."""
+"""A page of the wizard: rows for the settings of a step, and what the machine tells about them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
@@ -17,29 +18,14 @@ from sidestep_tui.ui.forms.cells import Columns
 from sidestep_tui.ui.forms.panes import Pane
 from sidestep_tui.ui.forms.rows import ActionRow, FieldRow, FormRow
 from sidestep_tui.ui.forms.session import FormSession
+from sidestep_tui.ui.screens.wizard_steps import Step
 from sidestep_tui.ui.theme import Glyphs, glyphs_of
 
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A step: its page shows the settings of `groups`."""
-
-    id: str
-    label: str
-    groups: tuple[str, ...]
-
-
-STEPS = (
-    Step("model", "Model", ("model",)),
-    Step("data", "Dataset", ("data",)),
-    Step("adapter", "Adapter", ("adapter",)),
-    Step("optim", "Optimizer", ("optim", "train")),
-    Step("memory", "VRAM", ("memory",)),
-    Step("review", "Review", ("output",)),
-)
-STEP_IDS = tuple(step.id for step in STEPS)
-STEP_OF_GROUP = {group: step.id for step in STEPS for group in step.groups}
 _SECTIONS = {"train": "training"}
+
+if TYPE_CHECKING:
+    from sidestep_tui.launch.models import FoundModel
+    from sidestep_tui.launch.preflight import Check
 
 
 class Heading(Pane):
@@ -129,6 +115,19 @@ class Page(VerticalScroll, can_focus=False):
             action.update()
         for note in self.query(Note):
             note.update()
+
+    def show_found(self, models: Sequence[FoundModel], datasets: Sequence[Path]) -> None:
+        """Checkpoints on this machine, and folders of songs used before."""
+
+    def show_checks(self, checks: Sequence[Check]) -> None:
+        """What the preflight has answered."""
+
+    def show_start(self, words: str) -> None:
+        """What the start of the run is doing; empty when nothing has been started."""
+
+    def row_of(self, path: str) -> FieldRow | None:
+        """The row of a setting, whether it is shown or not."""
+        return next((row for row in self.query(FieldRow) if row.spec.path == path), None)
 
     def rows(self) -> list[FormRow]:
         """The rows that can have the focus, in order."""

@@ -50,10 +50,10 @@ class ModelPage(Page):
         )
         return Content.styled(words, "$muted")
 
-    def show_found(self, found: Sequence[FoundModel]) -> None:
+    def show_found(self, models: Sequence[FoundModel], datasets: Sequence[Path]) -> None:
         """List checkpoints; accepting one fills in its path."""
-        self._found = found
-        rows = [self._found_row(model) for model in found]
+        self._found = models
+        rows = [self._found_row(model) for model in models]
         self.query_one("#found-models", RowList).fill(list(rows))
         self.query_one("#nothing-found", Note).update()
 
@@ -96,9 +96,9 @@ class DatasetPage(Page):
             return Content("")
         return Content("\n").join(manifest_lines(self.session.manifest, glyphs))
 
-    def show_recent(self, found: Sequence[Path]) -> None:
+    def show_found(self, models: Sequence[FoundModel], datasets: Sequence[Path]) -> None:
         """List folders; accepting one fills in its path."""
-        rows: list[Widget] = [self._recent_row(path) for path in found[:5]]
+        rows: list[Widget] = [self._recent_row(path) for path in datasets[:5]]
         self.query_one("#recent-datasets", RowList).fill(rows)
 
     def _recent_row(self, path: Path) -> ActionRow:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual import work
 
 from sidestep_tui.core.errors import SettingsError, SidestepError
 from sidestep_tui.core.ids import slug
 from sidestep_tui.core.text import plural
-from sidestep_tui.schema import presets
-from sidestep_tui.schema.layers import Layer
-from sidestep_tui.schema.presets import Preset
 from sidestep_tui.ui.dialogs.confirm import Confirm, Tell
 from sidestep_tui.ui.screens.wizard_jobs import WizardJobs
+
+if TYPE_CHECKING:
+    from sidestep_tui.schema.presets import Preset
 
 
 class WizardPresets(WizardJobs):
@@ -22,13 +23,14 @@ class WizardPresets(WizardJobs):
     @work(group="dialog", exclusive=True)
     async def action_load_preset(self) -> None:
         """Choose a preset to start from; typed paths and names stay, recipe edits go (and undo brings them back)."""
+        from sidestep_tui.schema import presets
         from sidestep_tui.ui.dialogs.presets import PickPreset
 
         for path, error in presets.broken_presets():
             self.notify(f"{path.name}: {error}", title="A preset cannot be used", severity="warning", timeout=10)
         current = self.session.draft.base_name.partition(" ")[2]
         chosen = await self.app.push_screen_wait(PickPreset(presets.list_presets(), current))
-        if isinstance(chosen, Preset):
+        if isinstance(chosen, presets.Preset):
             self._load(chosen)
         elif chosen == "import":
             await self._import()
@@ -41,6 +43,7 @@ class WizardPresets(WizardJobs):
 
     async def _import(self) -> None:
         from sidestep_tui.schema import importers
+        from sidestep_tui.schema.layers import Layer
         from sidestep_tui.ui.dialogs.presets import ShowImport
         from sidestep_tui.ui.dialogs.text import AskText
 
@@ -88,6 +91,8 @@ class WizardPresets(WizardJobs):
             await self._save_as(name)
 
     async def _save_as(self, name: str) -> None:
+        from sidestep_tui.schema import presets
+
         taken = any(preset.name == name and preset.source == "user" for preset in presets.list_presets())
         if taken and not await self.app.push_screen_wait(
             Confirm("Overwrite?", f"There is a preset '{name}' of yours. Its settings would be replaced.", "Overwrite")
@@ -111,12 +116,16 @@ class WizardPresets(WizardJobs):
 
 
 def _suggested(base_name: str) -> str:
+    from sidestep_tui.schema import presets
+
     stem = base_name.partition(" ")[2] or "mine"
     shipped = any(preset.name == stem and preset.source != "user" for preset in presets.list_presets())
     return f"{stem}_mine" if shipped else stem
 
 
 def _bad_name(name: str) -> str:
+    from sidestep_tui.schema import presets
+
     if slug(name, fallback="") != name or not name[:1].isalnum():
         return "Letters, digits, dots, dashes and underscores only, 64 at most."
     if any(preset.name == name and preset.source == "shipped" for preset in presets.list_presets()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,6 @@ class ReviewPage(Page):
 
     busy = ""
     """What the start is waiting for; empty when nothing has been started."""
-    checking = False
 
     def compose(self) -> Iterable[Widget]:
         yield ActionRow(
@@ -56,7 +55,7 @@ class ReviewPage(Page):
     def on_mount(self) -> None:
         self._shown_advice: list[Advice] | None = None
         self._shown_changes: object = None
-        self.checks: list[Check] = []
+        self.checks: Sequence[Check] = []
 
     def _start_line(self, focused: bool, width: int) -> Content:
         label = self.busy or "Start training"
@@ -162,13 +161,15 @@ class ReviewPage(Page):
             help_text=f"{spec.meta.label}\n{spec.help} Enter shows the setting.",
         )
 
-    def show_checks(self, checks: list[Check], *, running: bool) -> None:
-        """List what the machine has answered so far."""
-        self.checks, self.checking = checks, running
-        rows: list[Widget] = [self._check_row(check) for check in checks]
-        if running:
-            rows.append(Note(lambda width: Content.styled(f"{self.glyphs.todo} checking", "$muted")))
-        self.query_one("#preflight", RowList).fill(rows)
+    def show_checks(self, checks: Sequence[Check]) -> None:
+        """List what the machine has answered."""
+        self.checks = checks
+        self.query_one("#preflight", RowList).fill([self._check_row(check) for check in checks])
+
+    def show_start(self, words: str) -> None:
+        """Say on the start line what it is waiting for."""
+        self.busy = words
+        self.update()
 
     def _check_row(self, check: Check) -> ActionRow:
         mark = {"ok": self.glyphs.ok, "warn": self.glyphs.warn, "fail": self.glyphs.bad}[check.status]
