@@ -91,20 +91,19 @@ class SongStore:
         self._kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self.repeats = [song.repeats for song in songs]
         self.shapes: list[tuple[int, int]] = []
+        self.kept_bytes = 0
+        """RAM that the songs take."""
         budget = {"auto": available_ram // 4, "ram": None, "disk": 0}[preload]
         for index in range(len(songs)):
             latents, condition = self._read(index)
             self.shapes.append((latents.shape[0], condition.shape[0]))
-            self._kept[index] = (latents, condition)
-            if budget is not None and self.kept_bytes > budget:
+            if budget is None or self.kept_bytes + latents.nbytes + condition.nbytes <= budget:
+                self._kept[index] = (latents, condition)
+                self.kept_bytes += latents.nbytes + condition.nbytes
+            else:
                 # All or nothing: a half that waits on disk would make step times jump.
                 self._kept.clear()
-                budget = 0
-
-    @property
-    def kept_bytes(self) -> int:
-        """RAM that the songs take."""
-        return sum(tensor.nbytes for pair in self._kept.values() for tensor in pair)
+                self.kept_bytes = budget = 0
 
     @property
     def in_ram(self) -> bool:
