@@ -16,7 +16,7 @@ from sidestep_tui.core import nvml, paths, text
 from sidestep_tui.core.errors import DataError, ModelError
 from sidestep_tui.core.ids import slug
 from sidestep_tui.core.nvml import Gpu
-from sidestep_tui.dataset import manifest as dataset_manifest
+from sidestep_tui.dataset import apart
 from sidestep_tui.dataset.manifest import Manifest
 from sidestep_tui.launch import doctor, gpus, hardware, memory, models
 from sidestep_tui.launch.gpus import Device
@@ -171,7 +171,8 @@ def _dataset(settings: Settings, should_stop: Callable[[], bool]) -> tuple[Manif
             raise _Cancelled
 
     try:
-        manifest = dataset_manifest.scan(
+        # In a process of its own: the mp3 decoder prints to standard error, which may be the screen.
+        manifest = apart.scan_apart(
             paths.expand(settings.data.path), settings.data.txt_role, settings.data.language, progress
         )
     except _Cancelled:
