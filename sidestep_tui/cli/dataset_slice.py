@@ -259,8 +259,8 @@ class _Report:
             ),
             (
                 inexact := [job.song for job in jobs if not job.is_exact],
-                f"{_named(inexact)}: the samples had to be rounded, to {self._bits(jobs)} bits "
-                "(lossy and floating-point sources have no whole numbers to copy).",
+                f"{_named(inexact)}: no whole numbers to copy (lossy, floating-point, or more bits than the slices have); "
+                f"samples were rounded to {self._bits(jobs)} bits.",
             ),
             (self.clipped, f"{text.plural(self.clipped, 'sample')} beyond full scale had to be clipped."),
             (
@@ -277,8 +277,8 @@ class _Report:
             ),
             (
                 tails,
-                f"{text.plural(len(tails), 'tail')} kept as slices of full length that end with the song: "
-                "they share more than the overlap with the slice before.",
+                f"{text.plural(len(tails), 'slice')} made of a tail: of full length, ending with the song, "
+                "and so sharing more than the overlap with the slice before.",
             ),
             (self.left_over, f"{self.left_over:.1f} s at the ends of songs are in no slice (--tail keep takes them)."),
             (self.were_there, f"{text.plural(self.were_there, 'identical slice')} there already, left alone."),

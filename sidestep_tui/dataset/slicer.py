@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_SECONDS: Final = 600.0
-"""Longest slice: one or two of them are held in memory while they are written."""
+"""Longest slice: those under way, two as a rule, are held in memory while they are written."""
 DEFAULT_BEATS: Final = 4
 
 Tail = Literal["drop", "keep"]
@@ -211,9 +211,9 @@ def _check(cutting: Cutting) -> None:
             f"They last from a moment to {MOST_SECONDS:g} s.",
             "30 or 60 seconds are usual.",
         )
-    if cutting.overlap >= cutting.seconds:
+    if cutting.overlap > cutting.seconds / 2:
         raise UsageError(
             f"Slices of {cutting.seconds:g} s cannot share {cutting.overlap:g} s.",
-            "Each would start where the one before it did.",
-            "Make --overlap shorter than --seconds.",
+            "Beyond half of a slice, the same sound would be stored and learned three times and more.",
+            f"Make --overlap {cutting.seconds / 2:g} or less.",
         )

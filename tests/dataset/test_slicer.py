@@ -138,12 +138,12 @@ def test_on_a_bar_grid_every_nominal_start_is_a_bar(bpm: float, beats: str, seco
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"overlap": 30.0}, "cannot share"),
+        ({"overlap": 15.1}, "cannot share"),
         ({"seconds": 0.0}, "cannot be made"),
         ({"seconds": 601.0}, "cannot be made"),
         ({"seconds": math.nan}, "no length of time"),
         ({"window_ms": math.inf}, "no length of time"),
-        ({"overlap": 29.95}, "too wide"),
+        ({"seconds": 0.2, "overlap": 0.1}, "too wide"),
         ({"min_tail": -1.0}, "no length of time"),
     ],
 )
