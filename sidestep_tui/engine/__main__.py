@@ -17,7 +17,7 @@ from sidestep_tui.engine import failures
 from sidestep_tui.engine.control import Control
 from sidestep_tui.engine.reporter import Reporter
 from sidestep_tui.protocol.lock import RunLock
-from sidestep_tui.protocol.rundir import RunDir
+from sidestep_tui.protocol.rundir import RunDir, checkpoint_step
 
 if TYPE_CHECKING:
     from sidestep_tui.engine.loop import TrainingRun
@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _session(run_dir: RunDir, reporter: Reporter) -> ExitCode:
     """The border of the engine: whatever happens inside ends as one sentence in the journal and an exit code."""
+    newest = run_dir.latest_checkpoint()
+    saved_step = checkpoint_step(newest) if newest else 0
     with Control(run_dir, reporter) as control:
         run: TrainingRun | None = None
         try:
@@ -61,7 +63,7 @@ def _session(run_dir: RunDir, reporter: Reporter) -> ExitCode:
                 print(failure.error, file=sys.stderr, flush=True)
             reason, code = failure.reason, failure.code
         control.finish()
-        reporter.ended(reason, int(code), run.step if run else 0)
+        reporter.ended(reason, int(code), max(run.step if run else 0, saved_step))
         return code
 
 

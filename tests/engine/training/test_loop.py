@@ -453,6 +453,17 @@ def test_a_run_that_was_moved_ends_at_once_and_leaves_nothing_at_its_old_place(n
     assert entry.main([str(moved.path)]) == ExitCode.DONE
 
 
+@pytest.mark.parametrize(
+    "spoil", [lambda run: edit(run, model={"path": "/nowhere"}), lambda run: run.run_toml.write_text("?")]
+)
+def test_a_refused_resume_says_at_which_step_the_run_rests(new_run, session, spoil):
+    run_dir, _ = new_run()
+    session(run_dir, Script(Orders(), Orders(), Orders(stop=True)))
+    spoil(run_dir)
+    assert entry.main([str(run_dir.path)]) == ExitCode.REFUSED
+    assert events(run_dir, "session_ended")[-1]["step"] == 2
+
+
 def test_a_finished_run_exits_with_zero(new_run):
     run_dir, _ = new_run(train={"epochs": 1})
     assert entry.main([str(run_dir.path)]) == ExitCode.DONE
