@@ -7,7 +7,6 @@ where it was, because every finished entry is on disk.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from sidestep_tui.core import paths
 from sidestep_tui.core import text as wording
 from sidestep_tui.core.errors import DataError
 from sidestep_tui.dataset.manifest import Manifest, Song
-from sidestep_tui.engine import conditions, text, vae, weights
+from sidestep_tui.engine import conditions, devices, text, vae, weights
 from sidestep_tui.engine.cache import Cache, EncodedDataset, EncodedSong, Kind, digest, entry_shape
 from sidestep_tui.engine.variants import Checkpoint
 from sidestep_tui.schema.data import DataSettings
@@ -140,7 +139,7 @@ class _Job:
             self.songs.append(_Work(song, key))
         self.progress("encoding_audio", total, total, "")
         del model
-        self._release()
+        devices.release(self.device)
 
     def encode_text(self) -> None:
         """Pass two: states of every prompt and every lyric whose condition is not there yet."""
@@ -163,7 +162,7 @@ class _Job:
                     self.cache.write("text", key, run(model, tokens.ids(string, limit)), text=string)
         self.progress("encoding_text", len(self.songs), len(self.songs), "")
         del model
-        self._release()
+        devices.release(self.device)
 
     def encode_conditions(self) -> None:
         """Pass three: what the DiT attends to, by the condition encoder."""
@@ -188,7 +187,7 @@ class _Job:
             self.cache.write("conditions", work.condition_key, condition, prompt=work.texts.prompt, timbre=timbre)
         self.progress("encoding_conditions", len(self.songs), len(self.songs), "")
         del model
-        self._release()
+        devices.release(self.device)
 
     def result(self) -> EncodedDataset:
         """What was encoded, in the order of the manifest."""
@@ -263,9 +262,3 @@ class _Job:
     def _stop(self) -> bool:
         self.stopped = self.stopped or self.should_stop()
         return self.stopped
-
-    def _release(self) -> None:
-        """Give the memory of a finished model back before the next one is loaded."""
-        gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()

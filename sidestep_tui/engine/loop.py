@@ -135,7 +135,6 @@ class TrainingRun:
         self._leave_if_asked()
         for name, reason in dataset.skipped:
             self.reporter.warning("song_skipped", f"The song '{name}' is left out: {reason}")
-        devices.release(self.device)
         return dataset
 
     def _build(self, dataset: EncodedDataset) -> None:
