@@ -1,7 +1,7 @@
 """LoRA and DoRA inside the diffusers transformer: exact targets, float32 weights, key-exact loading.
 
 Adapters on disk carry the module names of the original ACE-Step code (`q_proj`), the model in memory those of
-diffusers (`to_q`); the two lists below are the whole difference (ACESTEP_FACTS.md §5.1).
+diffusers (`to_q`); `keymap` translates (ACESTEP_FACTS.md §5.1).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 
 from sidestep_tui.core.errors import AdapterError
 from sidestep_tui.core.text import listing
+from sidestep_tui.engine.keymap import path_to_diffusers, path_to_original
 from sidestep_tui.schema.adapter import AdapterSettings
 
 ADAPTER_NAME = "default"
@@ -30,19 +31,7 @@ KEY_PREFIX = "base_model.model."
 _PROJECTIONS = {"q": "to_q", "k": "to_k", "v": "to_v", "o": "to_out.0"}
 _ATTENTIONS = {"both": ("self_attn", "cross_attn"), "self": ("self_attn",), "cross": ("cross_attn",), "none": ()}
 _MLP = ("gate_proj", "up_proj", "down_proj")
-_TO_ORIGINAL = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out.0": "o_proj"}
-_TO_DIFFUSERS = {original: name for name, original in _TO_ORIGINAL.items()}
 _LAYER_TARGET = re.compile(r"layers\.\d+\.(?P<target>.+)")
-
-
-def original_name(name: str) -> str:
-    """`layers.0.self_attn.to_q` → `layers.0.self_attn.q_proj`; names that both share are unchanged."""
-    return re.sub(r"(?<![^.])(to_q|to_k|to_v|to_out\.0)(?![^.])", lambda match: _TO_ORIGINAL[match[0]], name)
-
-
-def diffusers_name(name: str) -> str:
-    """The inverse of `original_name`."""
-    return re.sub(r"(?<![^.])(q_proj|k_proj|v_proj|o_proj)(?![^.])", lambda match: _TO_DIFFUSERS[match[0]], name)
 
 
 def target_suffixes(settings: AdapterSettings) -> tuple[str, ...]:
@@ -153,7 +142,7 @@ def state_dict(transformer: torch.nn.Module) -> dict[str, torch.Tensor]:
     """The adapter's tensors on the CPU, under the names that adapter files use."""
     tensors = get_peft_model_state_dict(transformer, adapter_name=ADAPTER_NAME)
     return {
-        KEY_PREFIX + original_name(name): tensor.detach().to("cpu", copy=True).contiguous()
+        KEY_PREFIX + path_to_original(name): tensor.detach().to("cpu", copy=True).contiguous()
         for name, tensor in tensors.items()
     }
 
@@ -174,7 +163,7 @@ def load_state_dict(transformer: torch.nn.Module, tensors: dict[str, torch.Tenso
                 f"{len(keys)} of {len(present)} tensors are {problem} in {source}: {listing(keys, 2)}.",
                 "Check that it was trained for this size of model and with these targets.",
             )
-    renamed = {diffusers_name(name.removeprefix(KEY_PREFIX)): tensor for name, tensor in tensors.items()}
+    renamed = {path_to_diffusers(name.removeprefix(KEY_PREFIX)): tensor for name, tensor in tensors.items()}
     set_peft_model_state_dict(transformer, renamed, adapter_name=ADAPTER_NAME)
     loaded = state_dict(transformer)
     if wrong := [name for name in tensors if not torch.equal(loaded[name], tensors[name].to(loaded[name]))]:
@@ -190,7 +179,7 @@ def load_adapter(transformer: torch.nn.Module, directory: Path, *, autocast: boo
     """
     _refuse_second(transformer)
     config, tensors = read_adapter(directory)
-    modules = {diffusers_name(_module_of(name)) for name in tensors}
+    modules = {path_to_diffusers(_module_of(name)) for name in tensors}
     known = {name for name, module in transformer.named_modules() if isinstance(module, torch.nn.Linear)}
     if stray := sorted(modules - known):
         raise AdapterError(
@@ -204,8 +193,8 @@ def load_adapter(transformer: torch.nn.Module, directory: Path, *, autocast: boo
         target_modules=sorted(modules),
         use_dora=bool(config.get("use_dora", False)),
         use_rslora=bool(config.get("use_rslora", False)),
-        rank_pattern={diffusers_name(k): v for k, v in (config.get("rank_pattern") or {}).items()},
-        alpha_pattern={diffusers_name(k): v for k, v in (config.get("alpha_pattern") or {}).items()},
+        rank_pattern={path_to_diffusers(k): v for k, v in (config.get("rank_pattern") or {}).items()},
+        alpha_pattern={path_to_diffusers(k): v for k, v in (config.get("alpha_pattern") or {}).items()},
     )
     _inject(transformer, lora, modules, autocast=autocast)
     return load_state_dict(transformer, tensors, directory / WEIGHTS_FILE)
@@ -230,7 +219,7 @@ def read_adapter(directory: Path) -> tuple[dict[str, Any], dict[str, torch.Tenso
             f"{directory / CONFIG_FILE} says '{config.get('peft_type')}'.",
             "LoRA and DoRA adapters can.",
         )
-    return config, {KEY_PREFIX + original_name(k.removeprefix(KEY_PREFIX)): v for k, v in tensors.items()}
+    return config, {KEY_PREFIX + path_to_original(k.removeprefix(KEY_PREFIX)): v for k, v in tensors.items()}
 
 
 def _module_of(key: str) -> str:

@@ -52,12 +52,6 @@ class Orders:
         return self.stop or self.abort
 
 
-def ignore_hangup() -> None:
-    """Let a terminal go away without a word; the engine's entry calls it before its long imports."""
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-
 class Control:
     """Takes orders for one session. Use it as a context around the work, inside the reporter's.
 

@@ -22,6 +22,7 @@ import sidestep_tui
 from sidestep_tui.core import atomic, text
 from sidestep_tui.core.errors import AdapterError, DivergedError, RunError
 from sidestep_tui.engine import adapters, objective
+from sidestep_tui.engine.keymap import path_to_diffusers, path_to_original
 from sidestep_tui.schema.adapter import AdapterSettings
 from sidestep_tui.schema.settings import Settings
 
@@ -90,7 +91,7 @@ def peft_config(adapter: AdapterSettings, base_model: str) -> dict[str, Any]:
         "auto_mapping": None,
         "revision": None,
         "inference_mode": True,
-        "target_modules": [adapters.original_name(name) for name in target_patterns(adapter)],
+        "target_modules": [path_to_original(name) for name in target_patterns(adapter)],
         "modules_to_save": None,
         "fan_in_fan_out": False,
         "init_lora_weights": True,
@@ -153,7 +154,7 @@ def _write_diffusers_file(directory: Path, tensors: dict[str, torch.Tensor], met
     """A copy under diffusers' own names, for adapters whose original names it would skip without a word."""
     directory.mkdir()
     renamed = {
-        "transformer." + adapters.diffusers_name(name.removeprefix(adapters.KEY_PREFIX)): tensor
+        "transformer." + path_to_diffusers(name.removeprefix(adapters.KEY_PREFIX)): tensor
         for name, tensor in tensors.items()
     }
     write_tensors(directory / DIFFUSERS_FILE, renamed, metadata)

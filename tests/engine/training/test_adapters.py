@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sidestep_tui.core.errors import AdapterError
-from sidestep_tui.engine import adapters, export
+from sidestep_tui.engine import adapters, export, keymap
 from sidestep_tui.schema.adapter import AdapterSettings
 
 
@@ -104,8 +104,8 @@ def test_names_translate_both_ways():
         "layers.2.self_attn.to_v.lora_A.weight": "layers.2.self_attn.v_proj.lora_A.weight",
     }
     for diffusers, original in pairs.items():
-        assert adapters.original_name(diffusers) == original
-        assert adapters.diffusers_name(original) == diffusers
+        assert keymap.path_to_original(diffusers) == original
+        assert keymap.path_to_diffusers(original) == diffusers
 
 
 @pytest.mark.parametrize(
