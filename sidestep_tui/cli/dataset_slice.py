@@ -259,7 +259,7 @@ class _Report:
             ),
             (
                 inexact := [job.song for job in jobs if not job.is_exact],
-                f"{_named(inexact)}: no whole numbers to copy (lossy, floating-point, or more bits than the slices have); "
+                f"{_named(inexact)}: no whole numbers to copy (lossy, floating-point, or more bits than slices have); "
                 f"samples were rounded to {self._bits(jobs)} bits.",
             ),
             (self.clipped, f"{text.plural(self.clipped, 'sample')} beyond full scale had to be clipped."),

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import io
 import json
+import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -194,9 +197,10 @@ class _Pending:
         self.peak = 0.0
         self.clipped = 0
         self._bytes = io.BytesIO()
-        self._sound = soundfile.SoundFile(
-            self._bytes, "w", samplerate=job.rate, channels=channels, subtype=job.subtype, format=job.container
-        )
+        with _interruptions_wait():
+            self._sound = soundfile.SoundFile(
+                self._bytes, "w", samplerate=job.rate, channels=channels, subtype=job.subtype, format=job.container
+            )
 
     def add(self, block: NDArray[Any], position: int) -> None:
         """Take what is ours of a block that begins at `position`."""
@@ -211,11 +215,13 @@ class _Pending:
             self.piece = replace(self.piece, level=float(loudness[0].max()))
         stored, clipped = _stored(part, 16 if self.job.subtype == "PCM_16" else 24)
         self.clipped += clipped
-        self._sound.write(stored)
+        with _interruptions_wait():
+            self._sound.write(stored)
 
     def close(self) -> None:
         """Finish the sound; nothing is written to disk."""
-        self._sound.close()
+        with _interruptions_wait():
+            self._sound.close()
 
     def publish(self, destination: Path, *, keep_lyrics: bool, resume: bool) -> Written:
         """Write the words first, then the sound: a slice never lies there without them."""
@@ -227,6 +233,26 @@ class _Pending:
         _put(_sidecar_path(path), words.encode(), resume=resume)
         was_there = not _put(path, self._bytes.getvalue(), resume=resume)
         return Written(self.file, self.piece, self.peak, self.clipped, was_there)
+
+
+@contextmanager
+def _interruptions_wait() -> Iterator[None]:
+    """Let Ctrl-C take effect at the end of the block.
+
+    libsndfile writes to memory through callbacks, in which Python swallows the exception: the key would be lost and,
+    worse, the sound incomplete without a word.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only the main thread is interrupted
+        yield
+        return
+    caught: list[int] = []
+    usual = signal.signal(signal.SIGINT, lambda number, _: caught.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual if usual is not None else signal.SIG_DFL)
+        if caught:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _put(path: Path, data: bytes, *, resume: bool) -> bool:

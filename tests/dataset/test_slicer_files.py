@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -335,6 +337,47 @@ def test_an_interruption_leaves_whole_files_only(tmp_path: Path, make: Make, mon
         "song_001.wav",
         "song_002.json",
     ]
+
+
+@pytest.mark.parametrize("moment", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("call", ["write", "seek", "tell"])
+def test_an_interruption_inside_the_codec_is_neither_lost_nor_half_a_file(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch, call: str, moment: int
+) -> None:
+    make(seconds=5.0)
+    calls: list[str] = []
+
+    class Interrupting(io.BytesIO):
+        """Memory whose `call` is interrupted once, as a key would."""
+
+        def write(self, data: object) -> int:
+            self._count("write")
+            return super().write(data)  # type: ignore[arg-type]
+
+        def seek(self, offset: int, whence: int = 0) -> int:
+            self._count("seek")
+            return super().seek(offset, whence)
+
+        def tell(self) -> int:
+            self._count("tell")
+            return super().tell()
+
+        def _count(self, name: str) -> None:
+            calls.append(name)
+            if name == call and calls.count(call) == moment:
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(slices.io, "BytesIO", Interrupting)
+    usual = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        cut(tmp_path, Wish(QUICK))
+    assert signal.getsignal(signal.SIGINT) is usual
+    monkeypatch.undo()
+    assert all(soundfile.info(path).frames == 2 * RATE for path in (tmp_path / "out").glob("*.wav"))
+    cut(tmp_path, Wish(QUICK), resume=True)
+    source = soundfile.read(tmp_path / "songs" / "song.wav", dtype="int16")[0]
+    first = soundfile.read(tmp_path / "out" / "song_001.wav", dtype="int16")[0]
+    assert np.array_equal(first, source[: 2 * RATE])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
