@@ -165,7 +165,7 @@ def test_import_report(
     ready_draft(step="adapter")
 
     async def steps(pilot: Pilot[Any]) -> None:
-        await after("ctrl+f", "i")(pilot)
+        await after("ctrl+f", "ctrl+f")(pilot)
         pilot.app.screen.query_one(Input).value = "old.json"
         await pilot.press("enter")
         await pilot.pause()

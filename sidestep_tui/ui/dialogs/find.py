@@ -2,83 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
-from textual import on
-from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
-from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from sidestep_tui.schema.fields import FieldSpec, all_fields
-from sidestep_tui.ui.base import Dialog
+from sidestep_tui.ui.dialogs.pick import Pick, words_in
 from sidestep_tui.ui.forms.cells import origin_style, shown_text
 from sidestep_tui.ui.forms.session import FormSession
 
 
-class FindSetting(Dialog[str | None]):
+class FindSetting(Pick[str | None]):
     """The dotted path of the setting to go to, or None."""
 
     DEFAULT_CSS = """
     FindSetting > .dialog {
-        width: 90; height: 90%; padding: 0 1;
+        height: 90%;
         & OptionList { height: 1fr; }
-        & Input { margin-bottom: 1; }
     }
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down", "highlight(1)", "Next", id="find.next", show=False, priority=True),
-        Binding("up", "highlight(-1)", "Previous", id="find.previous", show=False, priority=True),
-    ]
+    TITLE_TEXT: ClassVar[str] = "All settings"
+    HINT: ClassVar[str] = "enter goes there, esc closes"
+    PLACEHOLDER: ClassVar[str] = "name or meaning"
 
     def __init__(self, session: FormSession) -> None:
         super().__init__()
         self._session = session
 
-    def compose(self) -> ComposeResult:
-        box = Vertical(classes="dialog")
-        box.border_title = "All settings"
-        box.border_subtitle = "enter goes there, esc closes"
-        with box:
-            field = Input(placeholder="name or meaning", compact=True)
-            field.cursor_blink = False
-            yield field
-            yield OptionList()
+    def options(self, query: str) -> Sequence[Option]:
+        """The settings that match."""
+        return [Option(self._line(spec), id=spec.path) for spec in matching(query)]
 
-    def on_mount(self) -> None:
-        self._fill("")
-        self.query_one(Input).focus()
-
-    @on(Input.Changed)
-    def _typed(self, event: Input.Changed) -> None:
-        self._fill(event.value)
-
-    @on(Input.Submitted)
-    def _submitted(self) -> None:
-        options = self.query_one(OptionList)
-        if options.highlighted is not None:
-            self.dismiss(options.get_option_at_index(options.highlighted).id)
-
-    @on(OptionList.OptionSelected)
-    def _selected(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(event.option.id)
-
-    def action_highlight(self, step: int) -> None:
-        """Move in the list while typing."""
-        options = self.query_one(OptionList)
-        if step > 0:
-            options.action_cursor_down()
-        else:
-            options.action_cursor_up()
-
-    def _fill(self, query: str) -> None:
-        options = self.query_one(OptionList)
-        options.clear_options()
-        options.add_options([Option(self._line(spec), id=spec.path) for spec in matching(query)])
-        options.highlighted = 0 if options.option_count else None
+    def chosen(self, option_id: str) -> None:
+        """Go to the setting."""
+        self.dismiss(option_id)
 
     def _line(self, spec: FieldSpec) -> Content:
         draft = self._session.draft
@@ -94,12 +54,10 @@ class FindSetting(Dialog[str | None]):
 
 def matching(query: str) -> list[FieldSpec]:
     """Settings whose name or path has every word of the query; then those whose help has."""
-    words = query.lower().split()
     named, explained = [], []
     for spec in all_fields():
-        name = f"{spec.meta.label} {spec.path}".lower()
-        if all(word in name for word in words):
+        if words_in(query, spec.meta.label, spec.path):
             named.append(spec)
-        elif all(word in f"{name} {spec.help.lower()}" for word in words):
+        elif words_in(query, spec.meta.label, spec.path, spec.help):
             explained.append(spec)
     return named + explained

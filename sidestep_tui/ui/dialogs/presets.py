@@ -11,11 +11,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.widget import Widget
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from sidestep_tui.schema.presets import Preset
 from sidestep_tui.ui.base import Dialog
+from sidestep_tui.ui.dialogs.pick import Pick, words_in
 
 if TYPE_CHECKING:
     from sidestep_tui.schema.importers import ImportReport
@@ -23,42 +25,46 @@ if TYPE_CHECKING:
 _VERDICT_STYLE = {"taken": "$success", "translated": "$accent", "refused": "$error"}
 
 
-class PickPreset(Dialog[Preset | str | None]):
+class PickPreset(Pick[Preset | str | None]):
     """A preset, the word `import`, or None."""
 
     DEFAULT_CSS = """
     PickPreset > .dialog {
-        width: 90; padding: 0 1;
-        & OptionList { height: auto; max-height: 16; }
+        & OptionList { height: auto; max-height: 12; }
         & #description { height: 3; margin-top: 1; color: $muted; }
     }
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("i", "import", "Import a file", id="preset.import"),
-        Binding("j", "highlight(1)", "Next", id="pick.next", show=False),
-        Binding("k", "highlight(-1)", "Previous", id="pick.previous", show=False),
-        Binding("q", "dismiss_dialog", "Cancel", id="pick.cancel", show=False),
+        Binding("ctrl+f", "import", "Import a file", id="preset.import", priority=True),
     ]
+
+    TITLE_TEXT: ClassVar[str] = "Load a preset"
+    HINT: ClassVar[str] = "enter loads, ctrl+f imports a file, esc cancels"
+    PLACEHOLDER: ClassVar[str] = "name or purpose"
 
     def __init__(self, presets: Sequence[Preset], current: str) -> None:
         super().__init__()
         self._presets = {f"{preset.source}:{preset.name}": preset for preset in presets}
         self._current = current
+        names = [preset.name for preset in presets]
+        self.at_first = names.index(current) if current in names else 0
 
-    def compose(self) -> ComposeResult:
-        box = Vertical(classes="dialog")
-        box.border_title = "Load a preset"
-        box.border_subtitle = "enter loads, i imports a file, esc cancels"
-        with box:
-            yield OptionList(*(Option(self._line(preset), id=key) for key, preset in self._presets.items()))
-            yield Static("", id="description", markup=False)
+    def extras(self) -> Sequence[Widget]:
+        """What the highlighted preset is for."""
+        return [Static("", id="description", markup=False)]
 
-    def on_mount(self) -> None:
-        options = self.query_one(OptionList)
-        names = [preset.name for preset in self._presets.values()]
-        options.highlighted = names.index(self._current) if self._current in names else 0
-        options.focus()
+    def options(self, query: str) -> Sequence[Option]:
+        """The presets that match by name, then those whose description does."""
+        found = {key: preset for key, preset in self._presets.items() if words_in(query, preset.name)}
+        found |= {
+            key: preset for key, preset in self._presets.items() if words_in(query, preset.name, preset.description)
+        }
+        return [Option(self._line(preset), id=key) for key, preset in found.items()]
+
+    def chosen(self, option_id: str) -> None:
+        """Load it."""
+        self.dismiss(self._presets[option_id])
 
     @on(OptionList.OptionHighlighted)
     def _highlighted(self, event: OptionList.OptionHighlighted) -> None:
@@ -66,21 +72,9 @@ class PickPreset(Dialog[Preset | str | None]):
         changes = f"{len(preset.values)} settings. What you chose yourself for model, songs and output stays."
         self.query_one("#description", Static).update(f"{preset.description}\n{changes}")
 
-    @on(OptionList.OptionSelected)
-    def _selected(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(self._presets[str(event.option.id)])
-
     def action_import(self) -> None:
         """Leave to choose a file."""
         self.dismiss("import")
-
-    def action_highlight(self, step: int) -> None:
-        """Move by letters."""
-        options = self.query_one(OptionList)
-        if step > 0:
-            options.action_cursor_down()
-        else:
-            options.action_cursor_up()
 
     def _line(self, preset: Preset) -> Content:
         mark = "•" if preset.name == self._current else " "
