@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -98,8 +97,8 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
         self._configure()
         self.add_mode("runs", self._runs_screen)
         self.add_mode("wizard", self._wizard_screen)
-        if self.current_run is not None:
-            self.add_mode("dashboard", partial(self._dashboard_screen, self.current_run))
+        if (shown := self.current_run) is not None:
+            self.add_mode("dashboard", lambda: self._dashboard_screen(shown))
 
     def _configure(self) -> None:
         """Apply the user's `tui.toml`; a bad one is reported, never fatal."""
@@ -142,7 +141,7 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
         """Show the dashboard of a run; it replaces the one of another run."""
         if self.current_run != run_path:
             self._forget_dashboard()
-            self.add_mode("dashboard", partial(self._dashboard_screen, run_path))
+            self.add_mode("dashboard", lambda: self._dashboard_screen(run_path))
             self.current_run = run_path
         self.switch_mode("dashboard")
 
