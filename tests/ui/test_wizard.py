@@ -356,7 +356,7 @@ async def test_loading_a_preset_keeps_the_paths(ready_draft: Callable[..., Draft
         await pilot.press("ctrl+f")
         await pilot.pause()
         assert isinstance(pilot.app.screen, PickPreset)
-        await pilot.press("home", "enter")
+        await pilot.press(*"recomm", "enter")
         await settle(pilot)
         assert draft(pilot).base_name == "preset recommended"
         assert draft(pilot).value("adapter.rank") == 64
@@ -417,7 +417,7 @@ async def test_an_import_shows_every_key_before_it_is_applied(ready_draft: Calla
         await settle(pilot)
         await pilot.press("ctrl+f")
         await pilot.pause()
-        await pilot.press("i")
+        await pilot.press("ctrl+f")
         await pilot.pause()
         pilot.app.screen.query_one(Input).value = "old.json"
         await pilot.press("enter")
@@ -496,6 +496,7 @@ async def test_start_opens_the_run_and_keeps_a_copy_of_the_draft(
         assert opened == [home / "runs" / "first"]
         assert draft(pilot).id != stored.id
         assert draft(pilot).value("output.name") == ""
+        assert [summary.id for summary in drafts.list_drafts()] == [draft(pilot).id]
 
 
 async def test_a_failed_start_says_what_why_and_what_to_do(

@@ -328,10 +328,14 @@ class WizardJobs(SidestepScreen):
     @on(RunBegun)
     def _run_begun(self, message: RunBegun) -> None:
         self._say_starting("")
-        # The next run begins as a copy of this one, under a name of its own.
+        # The next run begins as a copy of this one, under a name of its own. What was started is a run now, no draft.
+        from sidestep_tui.schema import drafts
+
+        started = self.session.draft.id
         self.session.draft.id = ids.short_id()
         self.session.draft.reset("output.name")
         self.session.save(force=True)
+        drafts.delete(started)
         self.app.post_message(RunStarted(message.path))
 
     @on(Worker.StateChanged)
