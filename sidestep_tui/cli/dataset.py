@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from sidestep_tui.cli import options, quiet, render
+from sidestep_tui.cli.dataset_doctor import doctor
 from sidestep_tui.cli.dataset_slice import slice_songs
 from sidestep_tui.core import text
 from sidestep_tui.dataset import manifest as manifests
@@ -18,6 +19,9 @@ from sidestep_tui.dataset.manifest import Manifest, Song
 @click.group()
 def dataset() -> None:
     """Look at a folder of songs."""
+
+
+dataset.add_command(doctor)
 
 
 dataset.add_command(slice_songs)
