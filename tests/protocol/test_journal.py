@@ -246,3 +246,19 @@ def test_the_journal_can_be_read_by_any_json_reader(run: RunDir, clock: Clock) -
     journal = Journal(run, "a", clock)
     journal.append("step", loss=float("nan"), grad_norm=float("inf"))
     assert json.loads(run.events.read_text())["loss"] == "NaN"
+
+
+def test_a_journal_knows_when_its_directory_is_no_longer_there(run: RunDir, clock: Clock) -> None:
+    journal = Journal(run, "aaaa", clock)
+    journal.append("log", level="info", msg="one")
+    assert journal.is_in_place()
+    moved = run.path.rename(run.path.with_name("moved"))
+    assert not journal.is_in_place()
+    run.path.mkdir()
+    run.events.write_bytes((moved / "events.jsonl").read_bytes())
+    # Another file that holds the same: so look files on mounts without lasting numbers, until the journal grows.
+    assert journal.is_in_place()
+    journal.append("log", level="info", msg="two")
+    assert not journal.is_in_place()
+    journal.close()
+    assert journal.is_in_place()
