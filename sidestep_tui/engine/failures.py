@@ -17,6 +17,7 @@ _MEMORY_SIGNS = (
     "cannot allocate memory",
     "cublas_status_alloc_failed",
     "cudnn_status_alloc_failed",
+    "invalid buffer size",  # MPS, for a single tensor above its limit
 )
 _DISK_TROUBLE = {
     errno.EROFS,

@@ -377,6 +377,7 @@ def outcome(run_dir: RunDir) -> tuple[dict[str, Any], dict[str, Any]]:
     "error",
     [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore"),
+        RuntimeError("Invalid buffer size: 42.19 GiB"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"),
         MemoryError(),
