@@ -146,7 +146,9 @@ def plan(frames: int, cuts: Grid, find: FindCut) -> Plan:
         whole = (Slice(0, frames),) if cuts.keep_tail and frames > 0 else ()
         return Plan(whole, 0 if whole else frames)
     slices = [Slice(0, cuts.length)]
-    while (nominal := cuts.nominal(len(slices))) + cuts.length <= frames:
+    # The second case: where next to nothing is shared and the last start moved back, a whole slice may fit after it
+    # although its nominal start lies too late. Taken for a tail, it would leave a gap.
+    while (nominal := cuts.nominal(len(slices))) + cuts.length <= frames or frames - slices[-1].end > cuts.length:
         before = slices[-1].start
         first = nominal - cuts.window
         last = min(nominal + cuts.window, before + cuts.length, frames - cuts.length)
