@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SILENT: Final = 10 ** (-60 / 20)
 """Peak below which nothing is heard: −60 dBFS."""
+_MOST_FRAMES: Final = 384_000
+"""In a block: a header may claim any sample rate, and must not choose how much is read at once."""
 _FULL_SCALE: Final = 32767 / 32768 - 1e-5
 _CLIP_RUN: Final = 4
 _CLIP_RUNS: Final = 10
@@ -112,7 +114,8 @@ class _Ear:
         if block.shape[1] > 1:
             left, right = block[:, 0].astype(np.float64), block[:, 1].astype(np.float64)
             self.difference = max(self.difference, float(np.abs(left - right).max()))
-            self.products += (left @ right, left @ left, right @ right)
+            # Not `@`: BLAS starts threads for it, which wait for each other longer than they work.
+            self.products += ((left * right).sum(), (left * left).sum(), (right * right).sum())
         self._clipping(magnitude >= _FULL_SCALE)
         if len(block) == self.rate:
             self.bands.append(_bands(block.mean(axis=1), self.rate))
@@ -173,7 +176,8 @@ def listen(song: Song) -> Heard:
     try:
         with soundfile.SoundFile(str(song.audio)) as sound:
             ear = _Ear(sound.samplerate, sound.channels)
-            while len(block := sound.read(sound.samplerate, dtype="float32", always_2d=True)):
+            step = min(sound.samplerate, _MOST_FRAMES)
+            while len(block := sound.read(step, dtype="float32", always_2d=True)):
                 ear.take(block)
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
         raise DataError(f"{name} cannot be decoded.", probe.reason(error)) from error

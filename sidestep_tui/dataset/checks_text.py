@@ -131,7 +131,8 @@ def _value(described: Described, origin: str, name: str, raw: object) -> Iterato
             yield Finding("mojibake", song, f"{name} is garbled: {sample} ({origin}).", fix("mojibake"))
         # Time stamps are what an .lrc file is for.
         if name == "lyrics" and lyrics.has_timestamps(raw) and not origin.lower().endswith(".lrc"):
-            yield Finding("lrc_stamps", song, f"has time stamps in its lyrics ({origin}).", fix("lrc_stamps"))
+            stamps = fix("lrc_stamps") if fixes.remove_stamps(raw) != raw else None
+            yield Finding("lrc_stamps", song, f"has time stamps in its lyrics ({origin}).", stamps)
 
 
 def folder_findings(songs: Sequence[Described], manifest: Manifest, tag: str) -> Iterator[Finding]:
