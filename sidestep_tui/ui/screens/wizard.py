@@ -286,11 +286,11 @@ class WizardScreen(WizardPresets):
 
     def _readiness(self) -> Content:
         """Whether the run could start, in a word or two."""
-        errors = len(self.session.draft.errors)
+        problems = len(self.session.draft.errors) + self._refused("model") + self._refused("data")
         glyphs = self.glyphs
-        if errors:
-            return Content.styled(f"{glyphs.bad} {text.plural(errors, 'error')}", "$error")
-        if self.session.model is None or self.session.manifest is None or self._refused("model"):
+        if problems:
+            return Content.styled(f"{glyphs.bad} {text.plural(problems, 'problem')}", "$error")
+        if self.session.model is None or self.session.manifest is None:
             return Content.styled(f"{glyphs.todo} not ready", "$muted")
         if not self.session.fits:
             return Content.styled(f"{glyphs.warn} does not fit", "$warning")
