@@ -95,7 +95,7 @@ def locate(path_text: str, variant: str = "auto") -> FoundModel:
         raise ModelError(
             "No model is chosen.",
             "model.path is empty.",
-            "Pass --model DIR; `sidestep-tui models list` shows the checkpoints found here.",
+            "Choose one in the wizard, or pass --model DIR; `sidestep-tui models list` shows those found here.",
         )
     path = paths.expand(path_text)
     if not path.is_dir():

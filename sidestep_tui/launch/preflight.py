@@ -163,7 +163,13 @@ class _Cancelled(Exception):
 
 def _dataset(settings: Settings, should_stop: Callable[[], bool]) -> tuple[Manifest | None, Check]:
     if not settings.data.path:
-        missing = Check("songs", "fail", "No songs are chosen: data.path is empty.", "Pass --dataset DIR.", "data.path")
+        missing = Check(
+            "songs",
+            "fail",
+            "No songs are chosen: data.path is empty.",
+            "Choose a folder in the wizard, or pass --dataset DIR.",
+            "data.path",
+        )
         return None, missing
 
     def progress(done: int, total: int) -> None:
