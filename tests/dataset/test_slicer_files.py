@@ -6,7 +6,7 @@ import errno
 import io
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -339,6 +339,15 @@ def test_an_interruption_leaves_whole_files_only(tmp_path: Path, make: Make, mon
     ]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Python's own answer to Ctrl-C: a shell starts its background jobs, such as a test run, without it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("moment", [1, 2, 3, 5, 8])
 @pytest.mark.parametrize("call", ["write", "seek", "tell"])
 def test_an_interruption_inside_the_codec_is_neither_lost_nor_half_a_file(
