@@ -1,8 +1,8 @@
-"""Scanning in a process of its own, for whoever draws on a terminal.
+"""Looking at songs in a process of its own, for whoever draws on a terminal.
 
-Reading audio headers loads numpy, may stall on a sick network disk, and lets the mp3 decoder print straight to
-standard error, which is the screen. A child process keeps all of that away and can be stopped at any moment.
-`python -m sidestep_tui.dataset.apart ROOT TXT_ROLE LANGUAGE` prints one JSON object per line.
+Reading audio loads numpy, may stall on a sick network disk, and lets the mp3 decoder print straight to standard error,
+which is the screen. A child process keeps all of that away and can be stopped at any moment. What it can do is listed
+in `apart_tasks.TASKS`.
 """
 
 from __future__ import annotations
@@ -12,17 +12,52 @@ import os
 import selectors
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from sidestep_tui.core.errors import DataError
-from sidestep_tui.dataset.manifest import Manifest, Progress, dataset_folder, scan
+from sidestep_tui.dataset.manifest import Manifest, Progress, dataset_folder
 from sidestep_tui.dataset.sidecars import TxtSetting
 
 QUIET_SECONDS: Final = 60.0
-_MODULE: Final = "sidestep_tui.dataset.apart"
-_REPORTS_PER_SCAN: Final = 200
+_MODULE: Final = "sidestep_tui.dataset.apart_tasks"
+
+Report = Callable[[str, int, int], None]
+"""Called with what is being done, the number done and the number in all; raising from it stops the child."""
+
+
+def call(
+    task: str, parameters: dict[str, Any], report: Report | None = None, *, quiet_seconds: float = QUIET_SECONDS
+) -> Any:
+    """Run a task of `apart_tasks.TASKS` in a child process; returns its JSON value. Call it from a worker thread.
+
+    A `DataError` of the task arrives as it was raised. A child that says nothing for `quiet_seconds` is given up.
+    """
+    command = [sys.executable, "-P", "-m", _MODULE, task]
+    child = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment()
+    )
+    try:
+        _hand_over(child, json.dumps(parameters).encode())
+        for message in _messages(child, quiet_seconds):
+            if "done" in message:
+                if report is not None:
+                    report(message["doing"], message["done"], message["total"])
+            elif "error" in message:
+                raise DataError(*message["error"])
+            else:
+                return message["result"]
+    finally:
+        child.kill()
+        child.wait()
+        if child.stdout is not None:
+            child.stdout.close()
+    raise DataError(
+        "Looking at the songs ended unexpectedly.",
+        f"Its process stopped with status {child.returncode}.",
+        "A damaged audio file may have broken the decoder: try the folder in halves to find it.",
+    )
 
 
 def scan_apart(
@@ -33,41 +68,29 @@ def scan_apart(
     *,
     quiet_seconds: float = QUIET_SECONDS,
 ) -> Manifest:
-    """`manifest.scan` in a child process: same results, same `DataError`; call it from a worker thread.
+    """`manifest.scan` in a child process: same results, same `DataError`; call it from a worker thread."""
+    parameters = {"root": str(dataset_folder(root)), "txt_role": txt_role, "language": language}
+    report: Report | None = None
+    if progress is not None:
+        report = lambda _doing, done, total: progress(done, total)  # noqa: E731 (a def would hide the narrowing)
+    return Manifest.from_dict(call("scan", parameters, report, quiet_seconds=quiet_seconds))
 
-    Raising from `progress` stops the scan. A child that says nothing for `quiet_seconds` is given up.
-    """
-    folder = dataset_folder(root)
-    command = [sys.executable, "-P", "-m", _MODULE, str(folder), txt_role, language]
-    child = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment()
-    )
+
+def _hand_over(child: subprocess.Popen[bytes], parameters: bytes) -> None:
+    """Give the child its parameters; one that died at once has said why elsewhere."""
+    assert child.stdin is not None
     try:
-        for message in _messages(child, quiet_seconds):
-            if "done" in message:
-                if progress is not None:
-                    progress(message["done"], message["total"])
-            elif "error" in message:
-                raise DataError(*message["error"])
-            else:
-                return Manifest.from_dict(message["manifest"])
-    finally:
-        child.kill()
-        child.wait()
-        if child.stdout is not None:
-            child.stdout.close()
-    raise DataError(
-        "The scan of the folder ended unexpectedly.",
-        f"Its process stopped with status {child.returncode}.",
-        "A damaged audio file may have broken the decoder: try the folder in halves to find it.",
-    )
+        child.stdin.write(parameters)
+        child.stdin.close()
+    except BrokenPipeError:
+        return
 
 
 def _messages(child: subprocess.Popen[bytes], quiet_seconds: float) -> Iterator[dict[str, Any]]:
     """The child's lines as objects, until it closes its output."""
     assert child.stdout is not None
     descriptor = child.stdout.fileno()
-    buffer = b""
+    buffer = bytearray()
     with selectors.DefaultSelector() as selector:
         selector.register(descriptor, selectors.EVENT_READ)
         while True:
@@ -80,9 +103,12 @@ def _messages(child: subprocess.Popen[bytes], quiet_seconds: float) -> Iterator[
             data = os.read(descriptor, 1 << 16)
             if not data:
                 return
-            *lines, buffer = (buffer + data).split(b"\n")
-            for line in lines:
-                yield json.loads(line)
+            buffer += data
+            if b"\n" in data:
+                *lines, rest = buffer.split(b"\n")
+                buffer = bytearray(rest)
+                for line in lines:
+                    yield json.loads(line)
 
 
 def _environment() -> dict[str, str]:
@@ -90,29 +116,3 @@ def _environment() -> dict[str, str]:
     package_parent = str(Path(__file__).resolve().parents[2])
     paths = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
     return {**os.environ, "PYTHONPATH": os.pathsep.join([*paths, package_parent])}
-
-
-def _say(message: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
-
-
-def _report(done: int, total: int) -> None:
-    """Pass on about `_REPORTS_PER_SCAN` steps, the first and the last among them."""
-    if done == total or done % max(1, total // _REPORTS_PER_SCAN) == 0:
-        _say({"done": done, "total": total})
-
-
-def main(arguments: list[str]) -> int:
-    """The child's side."""
-    root, txt_role, language = arguments
-    role: TxtSetting = "caption" if txt_role == "caption" else "lyrics" if txt_role == "lyrics" else "auto"
-    try:
-        _say({"manifest": scan(root, role, language, _report).to_dict()})
-    except DataError as error:
-        _say({"error": [error.title, error.message, error.hint]})
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))

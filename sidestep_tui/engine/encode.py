@@ -17,6 +17,7 @@ import torch
 from sidestep_tui.core import paths
 from sidestep_tui.core import text as wording
 from sidestep_tui.core.errors import DataError
+from sidestep_tui.dataset import prompts
 from sidestep_tui.dataset.manifest import Manifest, Song
 from sidestep_tui.engine import conditions, devices, text, vae, weights
 from sidestep_tui.engine.cache import Cache, EncodedDataset, EncodedSong, Kind, digest, entry_shape
@@ -67,16 +68,6 @@ def cache_root(data: DataSettings) -> Path:
     return Path(data.cache).expanduser() if data.cache else paths.cache_dir() / "encoded"
 
 
-def prompt_seconds(song_seconds: float, data: DataSettings) -> float:
-    """The duration that the prompt states.
-
-    `song` states the length of the song as it is trained, that is after `max_duration` has cut it; `crop` that of the
-    crop, where the crop is shorter.
-    """
-    whole = min(song_seconds, data.max_duration)
-    return min(whole, data.crop_seconds) if data.duration_text == "crop" and data.crop_seconds > 0 else whole
-
-
 def _silent(_code: str, _message: str, _hint: str) -> None:
     """Swallow warnings for callers that want none."""
 
@@ -87,7 +78,7 @@ class _Work:
 
     song: Song
     latents_key: str
-    texts: text.Texts = field(default_factory=lambda: text.Texts("", ""))
+    texts: prompts.Texts = field(default_factory=lambda: prompts.Texts("", ""))
     prompt_key: str = ""
     lyrics_key: str = ""
     condition_key: str = ""
@@ -143,7 +134,7 @@ class _Job:
 
     def encode_text(self) -> None:
         """Pass two: states of every prompt and every lyric whose condition is not there yet."""
-        tokens = text.Tokens(self.ckpt.tokenizer_dir)
+        tokens = prompts.Tokens(self.ckpt.tokenizer_dir)
         model: Any = None
         for done, work in enumerate(self.songs):
             if self._stop():
@@ -153,8 +144,8 @@ class _Job:
             if not work.needs_condition:
                 continue
             for key, string, limit, run in (
-                (work.prompt_key, work.texts.prompt, text.PROMPT_TOKENS, text.prompt_states),
-                (work.lyrics_key, work.texts.lyrics, text.LYRIC_TOKENS, text.lyric_states),
+                (work.prompt_key, work.texts.prompt, prompts.PROMPT_TOKENS, text.prompt_states),
+                (work.lyrics_key, work.texts.lyrics, prompts.LYRIC_TOKENS, text.lyric_states),
             ):
                 if self._lacks("text", key, work.song):
                     if model is None:
@@ -216,22 +207,22 @@ class _Job:
             lyrics=work.texts.lyrics,
         )
 
-    def _plan_text(self, work: _Work, tokens: text.Tokens) -> None:
+    def _plan_text(self, work: _Work, tokens: prompts.Tokens) -> None:
         """Decide what the model reads about a song, and under which names it is cached."""
         song, data, ckpt = work.song, self.data, self.ckpt
-        seconds = prompt_seconds(song.duration, data)
-        work.texts = text.texts_for(song, tokens, tag=data.tag, tag_position=data.tag_position, seconds=seconds)
+        seconds = prompts.stated_seconds(song.duration, data.max_duration, data.crop_seconds, data.duration_text)
+        work.texts = prompts.texts_for(song, tokens, tag=data.tag, tag_position=data.tag_position, seconds=seconds)
         if work.texts.caption_cut:
             self.warn(
                 "caption_shortened",
                 f"The caption of {song.name} is too long: its last {work.texts.caption_cut} characters are left out.",
-                f"The model reads {text.PROMPT_TOKENS} tokens, and tempo, key and duration come last.",
+                f"The model reads {prompts.PROMPT_TOKENS} tokens, and tempo, key and duration come last.",
             )
         if work.texts.lyric_tokens_cut:
             self.warn(
                 "lyrics_shortened",
                 f"The lyrics of {song.name} are too long: the last {work.texts.lyric_tokens_cut} tokens are left out.",
-                f"The model reads {text.LYRIC_TOKENS} tokens of lyrics.",
+                f"The model reads {prompts.LYRIC_TOKENS} tokens of lyrics.",
             )
         common = (_RECIPE, ckpt.text_encoder_fingerprint, str(self.dtype))
         work.prompt_key = digest("prompt", *common, work.texts.prompt)

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from sidestep_tui.dataset import prompts
 from sidestep_tui.engine import conditions, text, weights
 from sidestep_tui.engine.variants import Checkpoint
 
@@ -32,7 +33,7 @@ def xl(tiny_xl_checkpoint: Path) -> Checkpoint:
 
 
 def states(ckpt: Checkpoint) -> tuple[torch.Tensor, torch.Tensor]:
-    tokens = text.Tokens(ckpt.tokenizer_dir)
+    tokens = prompts.Tokens(ckpt.tokenizer_dir)
     model = weights.load_text_encoder(ckpt, FP32)[1]
     prompt = text.prompt_states(model, tokens.ids(PROMPT, 256))
     return prompt, text.lyric_states(model, tokens.ids(LYRICS, 2048))
@@ -87,7 +88,7 @@ def test_conditions_equal_those_of_the_pipeline(shape: str, ckpt: Checkpoint, xl
 
 def test_tokens_equal_those_of_the_stock_tokenizer(ckpt: Checkpoint) -> None:
     tokenizer, _ = weights.load_text_encoder(ckpt, FP32)
-    tokens = text.Tokens(ckpt.tokenizer_dir)
+    tokens = prompts.Tokens(ckpt.tokenizer_dir)
     for string in (PROMPT, LYRICS, "", "naïve 日本 ♯", "long " * 400):
         stock = tokenizer(string, truncation=True, max_length=256).input_ids
         assert tokens.ids(string, 256) == stock
@@ -95,11 +96,11 @@ def test_tokens_equal_those_of_the_stock_tokenizer(ckpt: Checkpoint) -> None:
 
 
 def test_prompts_end_with_two_end_of_text_tokens(ckpt: Checkpoint) -> None:
-    ids = text.Tokens(ckpt.tokenizer_dir).ids(PROMPT, 256)
+    ids = prompts.Tokens(ckpt.tokenizer_dir).ids(PROMPT, 256)
     end = ids[-1]
     assert ids.count(end) == 2
     assert ids[-3] == end
-    assert text.Tokens(ckpt.tokenizer_dir).ids(LYRICS, 2048)[-2:] == [end, end]
+    assert prompts.Tokens(ckpt.tokenizer_dir).ids(LYRICS, 2048)[-2:] == [end, end]
 
 
 # The timbre token of XL, against a reference written from the description of the model alone.

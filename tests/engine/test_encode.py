@@ -17,7 +17,7 @@ import soundfile
 import torch
 
 from sidestep_tui.core.errors import DataError
-from sidestep_tui.dataset import captions, manifest
+from sidestep_tui.dataset import captions, manifest, prompts
 from sidestep_tui.engine import conditions, encode, text, vae, weights
 from sidestep_tui.engine.cache import EncodedDataset
 from sidestep_tui.engine.variants import Checkpoint
@@ -207,7 +207,7 @@ def test_every_format_is_encoded_with_its_condition(
     assert [song.name for song in dataset.songs] == [song.name for song in found.songs]
     assert not dataset.skipped
     assert not dataset.stopped
-    tokens = text.Tokens(ckpt.tokenizer_dir)
+    tokens = prompts.Tokens(ckpt.tokenizer_dir)
     for encoded, song in zip(dataset.songs, found.songs, strict=True):
         latents, condition = encoded.latents(), encoded.condition()
         assert latents.shape == (encoded.frames, 64)
@@ -392,11 +392,11 @@ def song(**fields: Any) -> manifest.Song:
 
 
 def test_a_long_caption_is_shortened_and_the_metas_stay(ckpt: Checkpoint) -> None:
-    tokens = text.Tokens(ckpt.tokenizer_dir)
+    tokens = prompts.Tokens(ckpt.tokenizer_dir)
     caption = ", ".join(f"word{index} colour" for index in range(200))
-    texts = text.texts_for(song(caption=caption), tokens, tag="mytag", tag_position="prepend", seconds=61.9)
-    assert tokens.count(texts.prompt) <= text.PROMPT_TOKENS
-    assert tokens.count(texts.prompt) > text.PROMPT_TOKENS - 30
+    texts = prompts.texts_for(song(caption=caption), tokens, tag="mytag", tag_position="prepend", seconds=61.9)
+    assert tokens.count(texts.prompt) <= prompts.PROMPT_TOKENS
+    assert tokens.count(texts.prompt) > prompts.PROMPT_TOKENS - 30
     assert texts.prompt.endswith("- keyscale: C major\n- duration: 61 seconds\n<|endoftext|>\n")
     kept = texts.prompt.split("# Caption\n")[1].split("\n\n# Metas")[0]
     assert kept.startswith("mytag, word0 colour")
@@ -407,25 +407,25 @@ def test_a_long_caption_is_shortened_and_the_metas_stay(ckpt: Checkpoint) -> Non
 
 
 def test_a_long_caption_without_spaces_is_shortened_too(ckpt: Checkpoint) -> None:
-    tokens = text.Tokens(ckpt.tokenizer_dir)
-    texts = text.texts_for(song(caption="夜" * 500), tokens, tag="", tag_position="prepend", seconds=30)
-    assert text.PROMPT_TOKENS - 4 <= tokens.count(texts.prompt) <= text.PROMPT_TOKENS
+    tokens = prompts.Tokens(ckpt.tokenizer_dir)
+    texts = prompts.texts_for(song(caption="夜" * 500), tokens, tag="", tag_position="prepend", seconds=30)
+    assert prompts.PROMPT_TOKENS - 4 <= tokens.count(texts.prompt) <= prompts.PROMPT_TOKENS
     assert "夜夜" in texts.prompt
 
 
 def test_a_caption_that_fits_is_left_alone(ckpt: Checkpoint) -> None:
-    tokens = text.Tokens(ckpt.tokenizer_dir)
-    texts = text.texts_for(song(), tokens, tag="", tag_position="prepend", seconds=30)
+    tokens = prompts.Tokens(ckpt.tokenizer_dir)
+    texts = prompts.texts_for(song(), tokens, tag="", tag_position="prepend", seconds=30)
     assert texts.caption_cut == texts.lyric_tokens_cut == 0
     assert texts.prompt == captions.prompt(song(), tag="", tag_position="prepend", seconds=30)
 
 
 def test_long_lyrics_keep_their_beginning_and_their_end_token(ckpt: Checkpoint) -> None:
-    tokens = text.Tokens(ckpt.tokenizer_dir)
-    texts = text.texts_for(song(lyrics="la " * 5000), tokens, tag="", tag_position="prepend", seconds=30)
-    ids = tokens.ids(texts.lyrics, text.LYRIC_TOKENS)
-    assert len(ids) == text.LYRIC_TOKENS
-    assert texts.lyric_tokens_cut == tokens.count(texts.lyrics) - text.LYRIC_TOKENS > 0
+    tokens = prompts.Tokens(ckpt.tokenizer_dir)
+    texts = prompts.texts_for(song(lyrics="la " * 5000), tokens, tag="", tag_position="prepend", seconds=30)
+    ids = tokens.ids(texts.lyrics, prompts.LYRIC_TOKENS)
+    assert len(ids) == prompts.LYRIC_TOKENS
+    assert texts.lyric_tokens_cut == tokens.count(texts.lyrics) - prompts.LYRIC_TOKENS > 0
     assert ids[-1] == tokens.ids("", 8)[-1]
 
 
@@ -440,7 +440,7 @@ def test_shortened_texts_are_warned_about_by_name(ckpt: Checkpoint, songs: Path,
         "paper_boats",
     }
     by_name = {song.name: song for song in dataset.songs}
-    assert by_name["paper_boats"].condition().shape[0] > text.LYRIC_TOKENS
+    assert by_name["paper_boats"].condition().shape[0] > prompts.LYRIC_TOKENS
 
 
 @pytest.mark.parametrize(
@@ -454,7 +454,8 @@ def test_shortened_texts_are_warned_about_by_name(ckpt: Checkpoint, songs: Path,
     ],
 )
 def test_the_stated_duration_is_the_songs_or_the_crops(settings: dict[str, Any], seconds: float) -> None:
-    assert encode.prompt_seconds(200.0, DataSettings(**settings)) == seconds
+    data = DataSettings(**settings)
+    assert prompts.stated_seconds(200.0, data.max_duration, data.crop_seconds, data.duration_text) == seconds
 
 
 def test_the_tag_reaches_the_prompt(ckpt: Checkpoint, tiny_songs_dir: Path, filled: Path) -> None:

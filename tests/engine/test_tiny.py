@@ -11,8 +11,8 @@ import soundfile
 import torch
 from safetensors import safe_open
 
-from sidestep_tui.dataset import manifest
-from sidestep_tui.engine import text, tiny, tiny_songs, weights
+from sidestep_tui.dataset import manifest, prompts
+from sidestep_tui.engine import tiny, tiny_songs, weights
 
 
 def test_the_same_seed_writes_the_same_model(tiny_checkpoint: Path, tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_the_diffusers_layout_opens_as_a_stock_pipeline(tiny_diffusers_checkpoin
 
 def test_the_tokenizer_knows_any_text_and_ends_it(tiny_checkpoint: Path) -> None:
     tokenizer, model = weights.load_text_encoder(weights.find_checkpoint(tiny_checkpoint), torch.float32)
-    tokens = text.Tokens(weights.find_checkpoint(tiny_checkpoint).tokenizer_dir)
+    tokens = prompts.Tokens(weights.find_checkpoint(tiny_checkpoint).tokenizer_dir)
     for string in ("quick brown fox", "日本語の歌詞", "naïve ♯♭ 🎵\n\n"):
         ids = tokens.ids(string, 256)
         assert ids[-1] == tokenizer.pad_token_id == tokenizer.eos_token_id

@@ -1,0 +1,57 @@
+"""The child's side of `apart`: `python -m sidestep_tui.dataset.apart_tasks TASK` with parameters on standard input.
+
+It prints one JSON object per line: progress, then the result or the error. A task is a function from its parameters
+and a way to report progress to a JSON value; `TASKS` is where to add one.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from sidestep_tui.core.errors import SidestepError
+
+Parameters = dict[str, Any]
+Report = Callable[[str, int, int], None]
+_REPORTS_PER_TASK: Final = 200
+
+
+def _scan(given: Parameters, report: Report) -> Any:
+    from sidestep_tui.dataset.manifest import scan
+
+    found = scan(
+        given["root"], given["txt_role"], given["language"], lambda done, total: report("headers", done, total)
+    )
+    return found.to_dict()
+
+
+TASKS: Final[dict[str, Callable[[Parameters, Report], Any]]] = {
+    "scan": _scan,
+}
+"""What can be done apart. Each task imports what it needs itself, so that the others start sooner."""
+
+
+def _say(message: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+def _report(doing: str, done: int, total: int) -> None:
+    """Pass on about `_REPORTS_PER_TASK` steps, the first and the last among them."""
+    if done == total or done % max(1, total // _REPORTS_PER_TASK) == 0:
+        _say({"doing": doing, "done": done, "total": total})
+
+
+def main(arguments: list[str]) -> int:
+    """Run one task."""
+    try:
+        _say({"result": TASKS[arguments[0]](json.loads(sys.stdin.read()), _report)})
+    except SidestepError as error:
+        _say({"error": [error.title, error.message, error.hint]})
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
