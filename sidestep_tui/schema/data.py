@@ -56,6 +56,48 @@ class DataSettings(Group):
     """How often each song is visited in an epoch, each time with another crop. Raises steps per epoch for small
     sets."""
 
+    loudness: Annotated[Literal["none", "peak", "lufs"], Meta("loudness", level="advanced")] = "none"
+    """Whether songs are made equally loud before encoding: `peak` brings the highest sample to −1 dBFS, `lufs` the
+    loudness to −14 LUFS as streaming services do. Mixed sources need it; an album mastered as one does not."""
+
+    genre_ratio: Annotated[
+        int,
+        Field(ge=0, le=100),
+        Meta("genre only", level="expert", unit="%", step=10, costs=("quality",)),
+    ] = 0
+    """Share of the songs that are described by their genre alone, so that the style also answers to short prompts.
+    The makers of the model advise 0."""
+
+    variants: Annotated[
+        int,
+        Field(ge=0, le=8),
+        Meta("altered copies", level="advanced", costs=("time", "disk", "quality"), zero_means="none"),
+    ] = 0
+    """How many altered copies of each song are encoded beside it; each visit hears the song or one of them. Helps
+    small sets against learning by heart, at the cost of some sound quality. BPM, key and length in the prompt follow
+    the alteration."""
+
+    pitch: Annotated[
+        int, Field(ge=0, le=4), Meta("pitch change", level="expert", unit="semitones", zero_means="never")
+    ] = 2
+    """Altered copies are moved up or down by at most this many semitones."""
+
+    stretch: Annotated[
+        float, Field(ge=0, le=20), Meta("tempo change", level="expert", unit="%", step=5, zero_means="never")
+    ] = 10.0
+    """Altered copies are played slower or faster by at most this many percent, at the same pitch."""
+
+    noise: Annotated[
+        float, Field(ge=0, le=80), Meta("added noise", level="expert", unit="dB below", step=10, zero_means="none")
+    ] = 0.0
+    """White noise in altered copies, this many decibels below the music: 30 is audible, 60 is not."""
+
+    validation: Annotated[
+        int, Field(ge=0, le=50), Meta("held out", level="advanced", unit="%", step=5, zero_means="train on all songs")
+    ] = 0
+    """Share of the songs that are kept out of training and only measured, to see when learning turns into memorising.
+    Whole songs are held out, with all their slices, copies and repeats. Needs about ten songs to mean anything."""
+
     cache: Annotated[str, Meta("cache", level="expert", path="directory")] = ""
     """Directory of encoded songs. Empty keeps them in the user cache, shared by all runs; entries are keyed by
     content."""

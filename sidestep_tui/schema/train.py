@@ -66,3 +66,10 @@ class TrainSettings(Group):
     ] = 0
     """Stop when this many epochs brought no new best; 80 is a patient choice for several hundred epochs. 0 never stops
     early."""
+
+    validate_every: Annotated[
+        int,
+        Field(ge=1, le=1000),
+        Meta("validation every", level="expert", unit="epochs", costs=("time",)),
+    ] = 1
+    """How often the held-out songs are measured; without effect when no song is held out."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from textual.pilot import Pilot
+from textual.worker import WorkerCancelled
 
 from sidestep_tui.core import nvml
 from sidestep_tui.core.env import TerminalFacts
@@ -112,3 +116,13 @@ def make_app(start: str = "wizard", *, ascii_only: bool = False, run: Path | Non
         hint="",
     )
     return SidestepApp(start=start, facts=facts, run=run)  # type: ignore[arg-type]
+
+
+async def settle(pilot: Pilot[Any]) -> None:
+    """Wait until every worker has answered, or has given way to a later one, and what it said is shown."""
+    await pilot.pause()
+    while pending := [worker for worker in pilot.app.workers if not worker.is_finished]:
+        with suppress(WorkerCancelled):
+            await pilot.app.workers.wait_for_complete(pending)
+        await pilot.pause()
+    await pilot.pause()

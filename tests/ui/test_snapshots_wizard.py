@@ -18,17 +18,10 @@ from sidestep_tui.ui.dialogs.typed import TypeWord
 from sidestep_tui.ui.forms.panes import StepRail
 from sidestep_tui.ui.forms.rows import ActionRow
 from sidestep_tui.ui.screens.wizard_steps import STEP_IDS
-from tests.ui.conftest import GIB, GPU_12, make_app
+from tests.ui.conftest import GIB, GPU_12, make_app, settle
 
 SnapCompare = Callable[..., bool]
 SIZES = [pytest.param((80, 24), id="80x24"), pytest.param((120, 40), id="120x40")]
-
-
-async def settle(pilot: Pilot[Any]) -> None:
-    """Wait until every worker has answered and what it said is shown."""
-    await pilot.pause()
-    await pilot.app.workers.wait_for_complete()
-    await pilot.pause()
 
 
 def after(*keys: str, then: Callable[[App[Any]], object] | None = None) -> Callable[[Pilot[Any]], Awaitable[None]]:

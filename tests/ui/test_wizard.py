@@ -24,7 +24,7 @@ from sidestep_tui.ui.forms.rows import ActionRow, FieldRow
 from sidestep_tui.ui.screens.wizard import WizardScreen
 from sidestep_tui.ui.screens.wizard_review import ReviewPage
 from sidestep_tui.ui.screens.wizard_steps import STEP_IDS
-from tests.ui.conftest import make_app
+from tests.ui.conftest import make_app, settle
 
 SIZE = (80, 24)
 
@@ -42,13 +42,6 @@ def focused(pilot: Pilot[None]) -> str:
     """The setting in focus."""
     row = pilot.app.focused
     return row.spec.path if isinstance(row, FieldRow) else ""
-
-
-async def settle(pilot: Pilot[None]) -> None:
-    """Wait until every worker has answered and what it said is shown."""
-    await pilot.pause()
-    await pilot.app.workers.wait_for_complete()
-    await pilot.pause()
 
 
 async def type_text(pilot: Pilot[None], text: str) -> None:
@@ -116,7 +109,7 @@ async def test_pages_and_ends_of_a_long_list_are_one_key_away(ready_draft: Calla
     async with make_app().run_test(size=SIZE) as pilot:
         await settle(pilot)
         await pilot.press("end")
-        assert focused(pilot) == "train.patience"
+        assert focused(pilot) == "train.validate_every"
         await pilot.press("pageup", "pageup", "pageup")
         assert focused(pilot) == "optim.optimizer"
         await pilot.press("pagedown")
