@@ -129,18 +129,24 @@ class Manifest:
 
 
 def scan(
-    root: Path | str, txt_role: TxtSetting = "auto", language: str = "unknown", progress: Progress | None = None
+    root: Path | str,
+    txt_role: TxtSetting = "auto",
+    language: str = "unknown",
+    progress: Progress | None = None,
+    *,
+    may_be_empty: bool = False,
 ) -> Manifest:
     """Find the songs beneath `root`, read their headers and everything that describes them.
 
-    Files that cannot be used are named in `skipped` and `warnings`; `DataError` when no song is left. Nothing outside
+    Files that cannot be used are named in `skipped` and `warnings`; `DataError` when no song is left, unless
+    `may_be_empty` (for whoever has more to say about a folder without songs than that). Nothing outside
     `root` is read. The cost is one directory listing per folder and one audio header per song.
     """
     folder = dataset_folder(root)
     tree = walk(folder)
     candidates = [(home, name) for home in tree.folders for name in sorted(home.files) if _suffix(name) in _SUFFIXES]
     skipped = _left_out(tree)
-    if not candidates:
+    if not candidates and not may_be_empty:
         raise _no_songs(tree, skipped)
     readable: list[tuple[Folder, str, probe.AudioHeader]] = []
     for done, (home, name) in enumerate(candidates):
@@ -152,7 +158,7 @@ def scan(
             skipped.append(Skipped(Path(home.where(name)), _reason(error, name)))
     if progress is not None:
         progress(len(candidates), len(candidates))
-    if not readable:
+    if not readable and not may_be_empty:
         raise _nothing_left(folder, skipped)
     library = Library.open(tree)
     described = [library.describe(home, name) for home, name, _ in readable]
