@@ -10,6 +10,7 @@ import click
 
 from sidestep_tui.cli import options, quiet, render
 from sidestep_tui.cli.dataset_doctor import doctor
+from sidestep_tui.cli.dataset_read import read_songs
 from sidestep_tui.cli.dataset_slice import slice_songs
 from sidestep_tui.core import text
 from sidestep_tui.dataset import manifest as manifests
@@ -22,6 +23,9 @@ def dataset() -> None:
 
 
 dataset.add_command(doctor)
+
+
+dataset.add_command(read_songs)
 
 
 dataset.add_command(slice_songs)

@@ -27,7 +27,29 @@ def _scan(given: Parameters, report: Report) -> Any:
     return found.to_dict()
 
 
+def _read(given: Parameters, report: Report) -> Any:
+    """What the model reads: of the songs of a folder, or of a manifest that the caller has (with edits, say)."""
+    from dataclasses import asdict
+
+    from sidestep_tui.dataset import reading
+    from sidestep_tui.dataset.manifest import Manifest, scan
+
+    if "manifest" in given:
+        found = Manifest.from_dict(given["manifest"])
+    else:
+        found = scan(given["root"], given["txt_role"], given["language"], _headers(report))
+    tokens = reading.tokens_of(given["tokenizer"])
+    settings = reading.ReadingSettings(**given["settings"])
+    readings = reading.read(found, settings, tokens, given["names"], lambda done, total: report("texts", done, total))
+    return [asdict(item) for item in readings]
+
+
+def _headers(report: Report) -> Callable[[int, int], None]:
+    return lambda done, total: report("headers", done, total)
+
+
 TASKS: Final[dict[str, Callable[[Parameters, Report], Any]]] = {
+    "read": _read,
     "scan": _scan,
 }
 """What can be done apart. Each task imports what it needs itself, so that the others start sooner."""

@@ -198,6 +198,27 @@ def _component(roots: list[Path], name: str) -> Path:
     return roots[-1] / name
 
 
+def tokenizer_dir(path_text: str, variant: str = "auto", components: str = "") -> Path:
+    """The directory of the tokenizer that the engine will use with this checkpoint, looked for in the same places.
+
+    ModelError when checkpoint or tokenizer are not there.
+    """
+    model = locate(path_text, variant)
+    root = paths.expand(path_text).absolute()
+    # A link to a checkpoint may lie beside the other parts, so the place of the link counts before that of its target.
+    directory = root if root.resolve() == model.path else root / model.name
+    if model.layout == "diffusers":
+        found: Path | None = directory / "tokenizer"
+    else:
+        extra = [paths.expand(components)] if components else []
+        places = [*extra, directory, directory.parent, root, model.path.parent]
+        candidates = (place / name for place in places for name in (TEXT_ENCODER, "text_encoder"))
+        found = next((path for path in candidates if (path / "config.json").is_file()), None)
+    if found is None or not (found / "tokenizer.json").is_file():
+        raise _missing("tokenizer", (found or directory.parent / TEXT_ENCODER) / "tokenizer.json")
+    return found
+
+
 def _present(role: str, path: Path) -> FileCheck:
     if not path.is_file():
         return FileCheck(role, path, _missing(role, path))
