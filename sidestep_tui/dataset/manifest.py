@@ -50,6 +50,8 @@ class Song:
     """Source of each field that was found: a path from the root, `file name`, `setting` or `no lyrics found`."""
     size: int = 0
     """Bytes of the audio file."""
+    source: str = ""
+    """The song that this one is a slice of, as slicing wrote it down; empty for whole songs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,9 @@ def fingerprint(manifest: Manifest) -> str:
         known = asdict(song)
         # The length is left out: decoders of different versions count the frames of an mp3 differently.
         del known["audio"], known["origins"], known["duration"]
+        # Nothing that is heard or read; left out where it says nothing, so that older runs keep their fingerprints.
+        if not known["source"]:
+            del known["source"]
         facts.append(known)
     text = json.dumps(facts, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -237,6 +242,7 @@ def _song(name: str, audio: Path, header: probe.AudioHeader, merged: Merged) -> 
         channels=header.channels,
         origins=merged.origins,
         size=header.bytes,
+        source=merged.source,
     )
 
 

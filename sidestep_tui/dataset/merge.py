@@ -31,6 +31,7 @@ _READERS: Final[dict[str, Callable[[object], object]]] = {
     "instrumental": values.flag,
     "tag": values.line,
     "repeats": values.repeats,
+    "source": values.line,
 }
 # Fields whose sources are measured by different tools, so that a disagreement is worth a sentence.
 _COMPARED: Final = ("bpm", "keyscale", "timesignature", "language")
@@ -50,6 +51,7 @@ class Merged:
     instrumental: bool = False
     tag: str = ""
     repeats: int = 1
+    source: str = ""
     origins: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 

@@ -32,6 +32,7 @@ ALIASES: Final[dict[str, tuple[str, ...]]] = {
 }
 # Known to other tools and deliberately not ours: measured from the audio, or of no use to training.
 _IGNORED: Final = frozenset({"duration", "filename", "labeled", "id", "audiopath"})
+_SLICED: Final = frozenset({"sourcestart", "sourcestartsample"})
 
 
 def squeeze(name: str) -> str:
@@ -63,6 +64,9 @@ def canonical(raw: Mapping[str, object]) -> Fields:
     override = fields.pop("prompt_override", None)
     if isinstance(override, str) and override.strip().casefold() == "genre" and "genre" in fields:
         fields["caption"] = fields["genre"]
+    # Other tools call many things a source; where a slice was cut is written together with its start.
+    if not _SLICED.isdisjoint(by_key) and not values.is_blank(by_key.get("source")):
+        fields["source"] = by_key["source"]
     return fields
 
 
