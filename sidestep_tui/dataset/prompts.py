@@ -7,6 +7,8 @@ the end-of-text token that its post-processor appends. The engine encodes exactl
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -68,6 +70,24 @@ def stated_seconds(song: float, longest: float, crop: float, wanted: DurationTex
     """
     whole = min(song, longest)
     return min(whole, crop) if wanted == "crop" and crop > 0 else whole
+
+
+def as_read(songs: Sequence[Song], genre_ratio: int) -> tuple[Song, ...]:
+    """The songs with the words that describe them to the model: `genre_ratio` percent by genre instead of caption.
+
+    Which ones follows from the hashes of their names alone, so that it is the same in every run, and a larger share
+    keeps the songs of a smaller one. Songs without a genre keep their caption; the share is one of the others. Give
+    all songs of the folder.
+    """
+    with_genre = [song for song in songs if song.genre.strip()]
+    ranked = sorted(with_genre, key=lambda song: hashlib.sha256(f"genre/{song.name}".encode()).digest())
+    by_genre = {song.name for song in ranked[: round(len(ranked) * genre_ratio / 100)]}
+    return tuple(_by_genre(song) if song.name in by_genre else song for song in songs)
+
+
+def _by_genre(song: Song) -> Song:
+    origins = {**song.origins, "caption": song.origins.get("genre", "genre")}
+    return dataclasses.replace(song, caption=song.genre.strip(), origins=origins)
 
 
 def texts_for(song: Song, tokens: Tokens, *, tag: str, tag_position: TagPosition, seconds: float) -> Texts:
