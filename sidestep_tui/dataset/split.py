@@ -123,8 +123,8 @@ def _numbered(songs: Iterable[Song]) -> Iterable[list[str]]:
     for song in songs:
         path = PurePosixPath(_place(song))
         if match := _NUMBERED.fullmatch(path.stem):
-            family = (path.parent, match["stem"], path.suffix, song.sample_rate, song.channels)
-            families[family][int(match["number"])] = song
+            key = (path.parent, match["stem"], path.suffix, song.sample_rate, song.channels)
+            families[key][int(match["number"])] = song
     for family in families.values():
         numbers = sorted(family)
         lengths = [family[number].duration for number in numbers]

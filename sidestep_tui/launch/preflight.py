@@ -16,7 +16,7 @@ from sidestep_tui.core import nvml, paths, text
 from sidestep_tui.core.errors import DataError, ModelError
 from sidestep_tui.core.ids import slug
 from sidestep_tui.core.nvml import Gpu
-from sidestep_tui.dataset import apart
+from sidestep_tui.dataset import apart, split
 from sidestep_tui.dataset.manifest import Manifest
 from sidestep_tui.launch import doctor, gpus, hardware, memory, models
 from sidestep_tui.launch.gpus import Device
@@ -68,8 +68,9 @@ def checks(
     yield check
     present = nvml.gpus()
     device = gpus.choose(settings, present)
+    yield from _held_out(settings, manifest)
     yield from _advice(settings, _facts(settings, model, manifest, device))
-    yield from _disks(settings, model, len(manifest.songs) if manifest else 0)
+    yield from _disks(settings, model, manifest)
     yield _device(settings, model, device, present)
     yield from _requirements(requires or {})
 
@@ -90,7 +91,7 @@ def _advice(settings: Settings, facts: Facts) -> Iterator[Check]:
 def _facts(settings: Settings, model: FoundModel | None, manifest: Manifest | None, device: Device | None) -> Facts:
     """What the rules may know. Disk space is left out: the check below counts the encoded songs too."""
     lengths = [min(song.duration, settings.data.max_duration) for song in manifest.songs] if manifest else []
-    songs = len(lengths) or None
+    songs = split.training_count(manifest.songs, settings.data.validation) or None if manifest else None
     return Facts(
         songs=songs,
         total_seconds=sum(lengths) if songs else None,
@@ -199,16 +200,36 @@ def _dataset(settings: Settings, should_stop: Callable[[], bool]) -> tuple[Manif
     return manifest, Check("songs", "ok", sentence)
 
 
+def _held_out(settings: Settings, manifest: Manifest | None) -> Iterator[Check]:
+    """Whether songs can be held out as asked; files of equal sound under other names show only when they are read."""
+    percent = settings.data.validation
+    if not percent or manifest is None:
+        return
+    try:
+        parted = split.split(manifest.songs, percent)
+    except DataError as error:
+        yield _failed("held out", error, "data.validation")
+        return
+    held = text.plural(len(parted.held_out), "song is", "songs are")
+    sentence = f"{held} held out and only measured: {text.listing(parted.held_out, most=3)}."
+    if parted.advice:
+        yield Check("held out", "warn", f"{sentence} {parted.advice}", "Set data.validation to 0.", "data.validation")
+    else:
+        yield Check("held out", "ok", sentence)
+
+
 def run_bytes(settings: Settings, shape: ModelShape, songs: int) -> int:
     """What a run writes into its own directory: checkpoints with optimizer state, best and final adapters."""
     trained = memory.adapter_parameters(shape, settings)
     return plan_maths.disk_bytes(settings, trained, songs=songs or None)
 
 
-def _disks(settings: Settings, model: FoundModel | None, songs: int) -> Iterator[Check]:
+def _disks(settings: Settings, model: FoundModel | None, manifest: Manifest | None) -> Iterator[Check]:
     """Room for the run and for the encoded songs, together where they share a disk."""
-    needed = run_bytes(settings, model.shape if model else hardware.shape_of(settings), songs)
-    of_cache = songs * CACHE_BYTES_PER_SONG
+    songs = manifest.songs if manifest else ()
+    trained = split.training_count(songs, settings.data.validation)
+    needed = run_bytes(settings, model.shape if model else hardware.shape_of(settings), trained)
+    of_cache = len(songs) * CACHE_BYTES_PER_SONG
     output = paths.existing_ancestor(paths.expand(settings.output.path))
     cache = paths.existing_ancestor(paths.expand(settings.data.cache) if settings.data.cache else paths.cache_place())
     if not (cache.is_dir() and os.access(cache, os.W_OK | os.X_OK)):

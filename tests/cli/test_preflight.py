@@ -153,6 +153,17 @@ def test_an_unreadable_song_is_a_warning_that_names_it(good: dict[str, Any], son
     assert "broken.wav" in found.sentence
 
 
+def test_songs_are_held_out_with_advice_or_refused(good: dict[str, Any], songs: Path) -> None:
+    few = check(good | {"data.validation": 10})["held out"]
+    assert few.status == "warn"
+    assert "1 song is held out" in few.sentence
+    for path in sorted(songs.glob("*.wav"))[1:]:
+        path.unlink()
+    only = check(good | {"data.validation": 10})["held out"]
+    assert (only.status, only.setting) == ("fail", "data.validation")
+    assert "held out" not in check(good)
+
+
 def test_songs_without_captions_are_a_warning(good: dict[str, Any], songs: Path) -> None:
     write_wav(songs / "nameless.wav", 1.0)
     found = check(good)["songs"]

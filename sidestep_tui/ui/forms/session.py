@@ -59,6 +59,7 @@ class FormSession:
         self._saved_version = -1
         self._devices: dict[str, Device | None] = {}
         self._hardware: Layer | None = None
+        self._counted: tuple[Manifest, int, int] | None = None
 
     # Reading
 
@@ -127,10 +128,23 @@ class FormSession:
         device = self.device
         return device is None or self.cost().estimate.total <= device.free
 
+    @property
+    def training_songs(self) -> int | None:
+        """How many songs are trained on: all but those held out; None before the folder was read."""
+        manifest, percent = self.manifest, self.settings.data.validation
+        if manifest is None or not percent:
+            return len(manifest.songs) or None if manifest else None
+        # Deferred with the manifest itself, which the wizard opens without.
+        from sidestep_tui.dataset import split
+
+        if self._counted is None or self._counted[0] is not manifest or self._counted[1] != percent:
+            self._counted = (manifest, percent, split.training_count(manifest.songs, percent))
+        return self._counted[2]
+
     def rule_facts(self) -> Facts:
         """What the rules may know about songs and machine."""
         lengths = [song.duration for song in self.manifest.songs] if self.manifest else []
-        songs = len(lengths) or None
+        songs = self.training_songs
         device = self.device
         return Facts(
             songs=songs,

@@ -71,7 +71,7 @@ class ReviewPage(Page):
     def _summary(self, width: int) -> Content:
         session = self.session
         settings = session.settings
-        songs = len(session.manifest.songs) if session.manifest else None
+        songs = session.training_songs
         kind = {"lora": "LoRA", "dora": "DoRA"}.get(settings.adapter.kind, settings.adapter.kind)
         parts = [kind, f"rank {settings.adapter.rank}"]
         if songs:
@@ -79,6 +79,8 @@ class ReviewPage(Page):
 
             steps = run_steps(settings, songs=songs)
             parts.append(text.plural(songs, "song"))
+            if session.manifest and (held_out := len(session.manifest.songs) - songs):
+                parts.append(f"{held_out} held out")
             if steps:
                 parts.append(text.plural(steps, "step"))
         parts.append(text.plural(settings.train.epochs, "epoch"))
