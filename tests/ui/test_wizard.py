@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from textual.command import CommandList
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -25,6 +26,7 @@ from sidestep_tui.ui.screens.wizard import WizardScreen
 from sidestep_tui.ui.screens.wizard_review import ReviewPage
 from sidestep_tui.ui.screens.wizard_steps import STEP_IDS
 from tests.ui.conftest import make_app, settle
+from tests.ui.watching import until
 
 SIZE = (80, 24)
 
@@ -210,7 +212,7 @@ async def test_a_wrong_folder_says_so_beneath_the_field(places: Path) -> None:
     async with make_app().run_test(size=SIZE) as pilot:
         await settle(pilot)
         await type_text(pilot, "/nowhere")
-        await pilot.pause(0.4)
+        await until(pilot, lambda: wizard(pilot).session.model_problem is not None, "the refusal")
         await settle(pilot)
         assert wizard(pilot).session.model_problem is not None
         assert "does not exist" in str(wizard(pilot).query_one("#model-verdict").render())
@@ -263,8 +265,7 @@ async def test_a_draft_is_on_disk_a_moment_after_every_change(ready_draft: Calla
     async with make_app().run_test(size=SIZE) as pilot:
         await settle(pilot)
         await pilot.press("2", "4")
-        await pilot.pause(0.5)
-        assert drafts.load(stored.id).text("adapter.rank") == "24"
+        await until(pilot, lambda: drafts.load(stored.id).text("adapter.rank") == "24", "the saved draft")
 
 
 async def test_a_full_disk_is_said_and_nothing_typed_is_lost(
@@ -317,12 +318,11 @@ async def test_the_palette_finds_settings_by_name(ready_draft: Callable[..., Dra
         await settle(pilot)
         await pilot.press("ctrl+p")
         await pilot.pause()
-        pilot.app.screen.query_one(Input).value = "condition dropout"
-        await pilot.pause(0.5)
+        palette = pilot.app.screen
+        palette.query_one(Input).value = "condition dropout"
+        await until(pilot, lambda: palette.query_one(CommandList).option_count == 1, "the only hit")
         await pilot.press("enter")
-        await pilot.pause(0.3)
-        await settle(pilot)
-        assert focused(pilot) == "train.condition_dropout"
+        await until(pilot, lambda: focused(pilot) == "train.condition_dropout", "the setting's row")
 
 
 async def test_help_explains_the_field_in_focus(ready_draft: Callable[..., Draft]) -> None:
@@ -528,7 +528,8 @@ async def test_a_mistake_in_a_worker_is_a_sentence_and_a_file(
     async with make_app().run_test(size=SIZE) as pilot:
         await settle(pilot)
         await pilot.press("enter")
-        await pilot.pause(0.3)
-        assert wizard(pilot).query_one(ReviewPage).busy == ""
-        (log,) = tmp_path.glob("state/sidestep-tui/crashes/*.log")
+        crashes = tmp_path / "state" / "sidestep-tui" / "crashes"
+        await until(pilot, lambda: any(crashes.glob("*.log")), "the crash log")
+        await until(pilot, lambda: wizard(pilot).query_one(ReviewPage).busy == "", "the end of the start")
+        (log,) = crashes.glob("*.log")
         assert "ZeroDivisionError: a mistake" in log.read_text()
