@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import stat
 import unicodedata
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from sidestep_tui.core import text as wording
 from sidestep_tui.core.errors import DataError
@@ -17,10 +18,16 @@ from sidestep_tui.dataset.values import clean_text
 LARGEST_TEXT: Final = 1 << 20
 LARGEST_TABLE: Final = 32 << 20
 MOST_ENTRIES: Final = 200_000
+OWN_FILE: Final = "sidestep-dataset.json"
+"""What the product notes about a folder (see `own_file`); it describes no song."""
 
 # A directory with these files is a run of ours; its samples are not songs to learn from.
 _RUN_MARKS: Final = frozenset({"run.toml", "events.jsonl"})
 _IGNORED_FOLDERS: Final = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
+
+
+LeftOutCode = Literal["bad_name", "denied", "not_a_file", "link_broken", "link_folder", "link_outside"]
+"""Why an entry of a folder is not taken; the doctor and scripts go by it."""
 
 
 def printable(name: str) -> str:
@@ -60,19 +67,36 @@ class Folder:
         return f"{self.relative}/{name}" if self.relative else name
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An entry of a folder that is not taken."""
+
+    path: Path
+    """Relative to the root."""
+    code: LeftOutCode
+    reason: str
+    """Continues a sentence that begins with the path; without a full stop."""
+
+
 @dataclass(slots=True)
 class Tree:
     """Everything that a walk has found, and what it had to leave out."""
 
     root: Path
     folders: list[Folder] = field(default_factory=list)
-    left_out: list[tuple[Path, str]] = field(default_factory=list)
-    """Entries that are no plain files or folders within the root, with the reason (see `Skipped.reason`)."""
+    left_out: list[LeftOut] = field(default_factory=list)
+    """Entries that are no plain files or folders within the root."""
     warnings: list[str] = field(default_factory=list)
+    _by_path: dict[str, Folder] = field(default_factory=dict)
+
+    def add(self, folder: Folder) -> None:
+        """Take a folder into the tree."""
+        self.folders.append(folder)
+        self._by_path[folder.relative] = folder
 
     def folder(self, relative: str) -> Folder | None:
         """The folder at a relative posix path."""
-        return next((folder for folder in self.folders if folder.relative == relative), None)
+        return self._by_path.get(relative)
 
 
 def walk(root: Path) -> Tree:
@@ -83,10 +107,10 @@ def walk(root: Path) -> Tree:
     """
     tree = Tree(root)
     boundary = os.path.realpath(root)
-    waiting = [(root, "")]
+    waiting = deque([(root, "")])
     seen = 0
     while waiting:
-        path, relative = waiting.pop(0)
+        path, relative = waiting.popleft()
         folder = Folder(path, relative)
         try:
             with os.scandir(path) as listing:
@@ -110,25 +134,26 @@ def walk(root: Path) -> Tree:
                 "Choose the folder with the songs themselves.",
             )
         waiting += [(Path(entry.path), folder.where(entry.name)) for entry in _visit(entries, folder, tree, boundary)]
-        tree.folders.append(folder)
+        tree.add(folder)
     return tree
 
 
 def _visit(entries: list[os.DirEntry[str]], folder: Folder, tree: Tree, boundary: str) -> Iterator[os.DirEntry[str]]:
     """Put the files among `entries` into `folder` and yield the directories to go on with."""
     for entry in entries:
-        if entry.name.startswith(".") or entry.name in _IGNORED_FOLDERS:
+        if entry.name.startswith(".") or entry.name in _IGNORED_FOLDERS or entry.name == OWN_FILE:
             continue
         path = Path(entry.path)
         if printable(entry.name) != entry.name:
             shown = Path(printable(folder.where(entry.name)))
-            tree.left_out.append((shown, "has a name that is not valid UTF-8 text; rename it"))
+            tree.left_out.append(LeftOut(shown, "bad_name", "has a name that is not valid UTF-8 text; rename it"))
             continue
+        relative = Path(folder.where(entry.name))
         try:
             if entry.is_symlink():
                 problem = _link_problem(path, boundary)
                 if problem:
-                    tree.left_out.append((Path(folder.where(entry.name)), problem))
+                    tree.left_out.append(LeftOut(relative, *problem))
                 else:
                     folder.add(path)
             elif entry.is_dir(follow_symlinks=False):
@@ -136,25 +161,25 @@ def _visit(entries: list[os.DirEntry[str]], folder: Folder, tree: Tree, boundary
             elif entry.is_file(follow_symlinks=False):
                 folder.add(path)
             else:
-                tree.left_out.append((Path(folder.where(entry.name)), "is not a regular file"))
+                tree.left_out.append(LeftOut(relative, "not_a_file", "is not a regular file"))
         except OSError as error:
-            tree.left_out.append((Path(folder.where(entry.name)), f"cannot be read ({error.strerror or error})"))
+            tree.left_out.append(LeftOut(relative, "denied", f"cannot be read ({error.strerror or error})"))
 
 
-def _link_problem(path: Path, boundary: str) -> str:
-    """Why a symbolic link is not taken, or an empty string."""
+def _link_problem(path: Path, boundary: str) -> tuple[LeftOutCode, str] | None:
+    """Why a symbolic link is not taken."""
     try:
         target = os.path.realpath(path, strict=True)
         mode = os.stat(target).st_mode  # noqa: PTH116 (of the resolved string, once)
     except OSError as error:
-        return f"is a link that leads nowhere ({error.strerror or error})"
+        return "link_broken", f"is a link that leads nowhere ({error.strerror or error})"
     if stat.S_ISDIR(mode):
-        return "is a link to a folder, which is not followed"
+        return "link_folder", "is a link to a folder, which is not followed"
     if not stat.S_ISREG(mode):
-        return "is not a regular file"
+        return "not_a_file", "is not a regular file"
     if os.path.commonpath([target, boundary]) != boundary:
-        return "is a link that leads out of the folder; copy the file instead"
-    return ""
+        return "link_outside", "is a link that leads out of the folder; copy the file instead"
+    return None
 
 
 class UnreadableTextError(Exception):

@@ -22,6 +22,7 @@ from sidestep_tui.dataset.sidecars import TxtSetting
 Progress = Callable[[int, int], None]
 """Called with songs looked at and songs in all; raising from it stops the scan."""
 
+_DELIBERATE: Final = frozenset({"other_format", "folder", "link_broken", "link_folder", "link_outside"})
 _FORMATS: Final = "wav, flac, ogg, mp3 and opus files are read, in subfolders too."
 
 
@@ -62,11 +63,19 @@ class Skipped:
     """Relative to the root."""
     reason: str
     """Continues a sentence that begins with the path: `is empty (0 bytes).`"""
+    code: str = "unreadable"
+    """The same for programs; it stays when the wording changes: a `probe.Fault`, a `files.LeftOutCode`, or
+    `other_format`."""
 
     @property
     def sentence(self) -> str:
         """Path and reason."""
         return f"{self.path.as_posix()} {self.reason}"
+
+    @property
+    def is_deliberate(self) -> bool:
+        """Whether it was left out on purpose: nothing is damaged, but a song may be missing."""
+        return self.code in _DELIBERATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +116,9 @@ class Manifest:
             "root": str(self.root),
             "txt_role": self.txt_role,
             "songs": [{**asdict(song), "audio": str(song.audio)} for song in self.songs],
-            "skipped": [{"path": item.path.as_posix(), "reason": item.reason} for item in self.skipped],
+            "skipped": [
+                {"path": item.path.as_posix(), "reason": item.reason, "code": item.code} for item in self.skipped
+            ],
             "warnings": list(self.warnings),
         }
 
@@ -117,7 +128,9 @@ class Manifest:
         return cls(
             root=Path(plain["root"]),
             songs=tuple(Song(**{**song, "audio": Path(song["audio"])}) for song in plain["songs"]),
-            skipped=tuple(Skipped(Path(item["path"]), item["reason"]) for item in plain["skipped"]),
+            skipped=tuple(
+                Skipped(Path(item["path"]), item["reason"], item.get("code", "unreadable")) for item in plain["skipped"]
+            ),
             txt_role=plain["txt_role"],
             warnings=tuple(plain["warnings"]),
         )
@@ -156,8 +169,8 @@ def scan(
             progress(done, len(candidates))
         try:
             readable.append((home, name, probe.read_header(home.files[name])))
-        except DataError as error:
-            skipped.append(Skipped(Path(home.where(name)), _reason(error, name)))
+        except probe.BadAudioError as error:
+            skipped.append(Skipped(Path(home.where(name)), _reason(error, name), error.fault))
     if progress is not None:
         progress(len(candidates), len(candidates))
     if not readable and not may_be_empty:
@@ -256,15 +269,15 @@ def _names(paths: list[str]) -> dict[str, str]:
 
 def _left_out(tree: Tree) -> list[Skipped]:
     """What the walk saw and could not take, as far as it bears a song's name; and sound in other formats."""
-    skipped = [Skipped(path, f"{reason}.") for path, reason in tree.left_out if _sounds(path.name)]
+    skipped = [Skipped(item.path, f"{item.reason}.", item.code) for item in tree.left_out if _sounds(item.path.name)]
     for folder in tree.folders:
         if folder.relative and _sounds(folder.path.name):
-            skipped.append(Skipped(Path(folder.relative), "is a folder, not an audio file."))
+            skipped.append(Skipped(Path(folder.relative), "is a folder, not an audio file.", "folder"))
         for name in folder.files:
             if _suffix(name) in probe.OTHER_AUDIO_SUFFIXES:
                 reason = f"is a {_suffix(name)} file, which is not read; convert it to wav or flac."
-                skipped.append(Skipped(Path(folder.where(name)), reason))
-    tree.warnings += [f"{path} {reason}." for path, reason in tree.left_out if not _sounds(path.name)]
+                skipped.append(Skipped(Path(folder.where(name)), reason, "other_format"))
+    tree.warnings += [f"{item.path} {item.reason}." for item in tree.left_out if not _sounds(item.path.name)]
     return skipped
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from sidestep_tui.core import text as wording
 from sidestep_tui.core.errors import DataError
@@ -20,7 +20,17 @@ OTHER_AUDIO_SUFFIXES: Final = frozenset({".m4a", ".aac", ".wma", ".aif", ".aiff"
 # A length beyond this is a damaged header, not a song (libsndfile reports 2**63-1 frames when it cannot tell).
 _MOST_SECONDS: Final = 24 * 3600.0
 
+Fault = Literal["denied", "folder", "not_a_file", "empty", "no_sound", "truncated", "unreadable"]
+
 _PERMISSIONS: Final = "Check that the file exists and that you may read it."
+
+
+class BadAudioError(DataError):
+    """A file that is no usable sound; `fault` names the reason for programs."""
+
+    def __init__(self, fault: Fault, title: str, message: str = "", hint: str = "") -> None:
+        super().__init__(title, message, hint)
+        self.fault = fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +55,15 @@ def check_file(path: Path) -> int:
     try:
         status = path.stat()
     except OSError as error:
-        raise DataError(f"{path.name} cannot be read.", f"{error.strerror or error}.", _PERMISSIONS) from error
+        raise BadAudioError(
+            "denied", f"{path.name} cannot be read.", f"{error.strerror or error}.", _PERMISSIONS
+        ) from error
     if stat.S_ISDIR(status.st_mode):
-        raise DataError(f"{path.name} is a folder, not an audio file.")
+        raise BadAudioError("folder", f"{path.name} is a folder, not an audio file.")
     if not stat.S_ISREG(status.st_mode):
-        raise DataError(f"{path.name} is not a regular file.")
+        raise BadAudioError("not_a_file", f"{path.name} is not a regular file.")
     if status.st_size == 0:
-        raise DataError(f"{path.name} is empty (0 bytes).", hint="Copy the song again from its source.")
+        raise BadAudioError("empty", f"{path.name} is empty (0 bytes).", hint="Copy the song again from its source.")
     return status.st_size
 
 
@@ -65,22 +77,29 @@ def read_header(path: Path) -> AudioHeader:
         missing = missing_bytes(path)
         info = soundfile.info(str(path))
     except OSError as error:
-        raise DataError(f"{path.name} cannot be read.", f"{error.strerror or error}.", _PERMISSIONS) from error
+        raise BadAudioError(
+            "denied", f"{path.name} cannot be read.", f"{error.strerror or error}.", _PERMISSIONS
+        ) from error
     except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as error:
-        raise DataError(
-            f"{path.name} is not readable audio.", reason(error), "Export it again as wav or flac."
+        raise BadAudioError(
+            "unreadable", f"{path.name} is not readable audio.", reason(error), "Export it again as wav or flac."
         ) from error
     if missing:
-        raise DataError(
+        raise BadAudioError(
+            "truncated",
             f"{path.name} is cut short.",
             f"At least {wording.file_size(missing)} of it are missing.",
             "Copy it again from its source.",
         )
     if info.frames <= 0 or info.samplerate <= 0 or info.channels <= 0:
-        raise DataError(f"{path.name} holds no sound.", "Its header promises no samples.", "Export it again.")
+        raise BadAudioError(
+            "no_sound", f"{path.name} holds no sound.", "Its header promises no samples.", "Export it again."
+        )
     seconds = info.frames / info.samplerate
     if seconds > _MOST_SECONDS:
-        raise DataError(f"{path.name} has a damaged header.", "Its length cannot be right.", "Export it again.")
+        raise BadAudioError(
+            "unreadable", f"{path.name} has a damaged header.", "Its length cannot be right.", "Export it again."
+        )
     return AudioHeader(seconds, info.samplerate, info.channels, info.frames, str(info.format), str(info.subtype), size)
 
 

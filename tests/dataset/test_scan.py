@@ -295,6 +295,15 @@ def test_unusable_songs_are_named_and_the_rest_is_kept(write_song: WriteSong, tm
     for name, words in [("empty.mp3", "0 bytes"), ("noise.flac", "not readable"), ("folder.mp3", "folder")]:
         assert words in found[name]
     assert "convert" in found["later.m4a"] and "cut short" in found["cut.wav"]
+    assert {item.path.name: item.code for item in manifest.skipped} == {
+        "cut.wav": "truncated",
+        "empty.mp3": "empty",
+        "folder.mp3": "folder",
+        "later.m4a": "other_format",
+        "noise.flac": "unreadable",
+        "pipe.ogg": "not_a_file",
+    }
+    assert {item.path.name for item in manifest.skipped if item.is_deliberate} == {"folder.mp3", "later.m4a"}
 
 
 def test_links_never_lead_out_of_the_folder_or_in_circles(write_song: WriteSong, tmp_path: Path) -> None:
@@ -311,7 +320,10 @@ def test_links_never_lead_out_of_the_folder_or_in_circles(write_song: WriteSong,
     manifest = scan(root)
     assert [song.name for song in manifest.songs] == ["a", "inside"]
     assert "secret" not in {song.caption for song in manifest.songs}
-    assert set(reasons(manifest)) == {"out.wav", "self.wav"}
+    assert {item.path.name: item.code for item in manifest.skipped} == {
+        "out.wav": "link_outside",
+        "self.wav": "link_broken",
+    }
     assert any(sentence.startswith("a.json is a link that leads out") for sentence in manifest.warnings)
 
 
