@@ -6,22 +6,16 @@ values have changed it stays as it was. Audio is never opened here.
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import Final
 
-from sidestep_tui.core import atomic
 from sidestep_tui.dataset import fixes_slots as slots
-from sidestep_tui.dataset import lyrics, values
+from sidestep_tui.dataset import lyrics, rewriting, values
 from sidestep_tui.dataset.doctor_findings import Fix
-from sidestep_tui.dataset.files import LARGEST_TABLE
 from sidestep_tui.dataset.fixes_slots import NotFixableError, Slot, Slots
-from sidestep_tui.dataset.probe import AUDIO_SUFFIXES, OTHER_AUDIO_SUFFIXES
 
 FIX_CODES: Final = (
     "mojibake",
@@ -88,7 +82,7 @@ def plan(root: Path, wanted: Iterable[Fix]) -> Plan:
         fixes.sort(key=lambda fix: FIX_CODES.index(fix.code))
         try:
             edit = _edit(root, origin, fixes, result.problems)
-        except (NotFixableError, OSError) as error:
+        except (NotFixableError, rewriting.RefusedError, OSError) as error:
             reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
             result.problems.update(dict.fromkeys(fixes, reason))
             continue
@@ -100,13 +94,10 @@ def plan(root: Path, wanted: Iterable[Fix]) -> Plan:
 def write(edit: Edit) -> Written:
     """Back the file up and write it, unless it has changed since it was read."""
     try:
-        if edit.path.read_bytes() != edit.before:
-            return Written(edit, problem="has changed meanwhile")
-        backup = _back_up(edit)
-        atomic.write_bytes(edit.path, edit.after, mode=edit.mode)
-    except OSError as error:
-        return Written(edit, problem=f"cannot be written ({error.strerror or error})")
-    return Written(edit, backup=backup.name)
+        backup = rewriting.overwrite(edit.path, edit.before, edit.after, edit.mode)
+    except (rewriting.RefusedError, OSError) as error:
+        return Written(edit, problem=rewriting.reason(error))
+    return Written(edit, backup=backup)
 
 
 def transform(code: str, value: str, argument: str = "") -> str:
@@ -222,7 +213,7 @@ def _garbled(text: str, garble: object) -> str:
 
 def _edit(root: Path, origin: str, fixes: list[Fix], problems: dict[Fix, str]) -> Edit | None:
     """The edit of one file, or None if there is nothing to change; fixes that fail alone go to `problems`."""
-    path, mode = _target(root, origin)
+    path, mode = rewriting.target(root, origin)
     before = path.read_bytes()
     text, encode = slots.decode(before)
     document = slots.read(text, origin, {fix.song for fix in fixes})
@@ -256,34 +247,3 @@ def _verify(before: Slots, after: Slots, replacements: dict[Slot, str]) -> None:
         set(replacements)
     ) != after.rest({after.by_field[key] for key, slot in before.by_field.items() if slot in replacements}):
         raise NotFixableError("would read differently afterwards")
-
-
-def _target(root: Path, origin: str) -> tuple[Path, int]:
-    """The file that is meant, behind links, and its permissions; only sidecars within the folder."""
-    path = (root / origin).resolve(strict=True)
-    if not path.is_relative_to(root.resolve()):
-        raise NotFixableError("lies outside the folder")
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode) or path.suffix.lower() in AUDIO_SUFFIXES | OTHER_AUDIO_SUFFIXES:
-        raise NotFixableError("is not a text file")
-    if status.st_size > LARGEST_TABLE:
-        raise NotFixableError("is too large")
-    if not os.access(path, os.W_OK) or not status.st_mode & 0o222:
-        raise NotFixableError("is write-protected")
-    return path, stat.S_IMODE(status.st_mode)
-
-
-def _back_up(edit: Edit) -> Path:
-    """Write what was there to `name.bak`, or `name.bak2` and so on; an existing backup is never touched."""
-    for number in count(1):
-        backup = edit.path.with_name(f"{edit.path.name}.bak{number if number > 1 else ''}")
-        try:
-            handle = backup.open("xb")
-        except FileExistsError:
-            continue
-        with handle:
-            handle.write(edit.before)
-            handle.flush()
-            os.fsync(handle.fileno())
-        return backup
-    raise AssertionError("count() never ends")

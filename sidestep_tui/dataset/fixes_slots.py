@@ -131,7 +131,7 @@ def _by_field(found: Mapping[str, Slot | None], parse: Callable[[], sidecars.Fie
     truth = parse()
     fields = {}
     for name, value in truth.items():
-        for alias in (*sidecars.ALIASES[name], *(("tags",) if name == "caption" else ())):
+        for alias in (*sidecars.ALIASES.get(name, ()), *(("tags",) if name == "caption" else ())):
             slot = found.get(sidecars.squeeze(alias))
             if slot is not None and isinstance(value, str) and slot.value.split() == value.split():
                 fields[name] = slot
