@@ -10,7 +10,10 @@ from sidestep_tui.dataset import values
 INSTRUMENTAL: Final = "[Instrumental]"
 
 # [mm:ss], [mm:ss.xx], [h:mm:ss.xxx] at any place in a line; <…> is the word-level form of enhanced LRC.
-_TIMESTAMP: Final = re.compile(r"\[(?:\d{1,2}:)?\d{1,3}:\d{2}(?:[.:]\d{1,3})?\]|<\d{1,3}:\d{2}(?:[.:]\d{1,3})?>")
+_STAMP: Final = r"\[(?:\d{1,2}:)?\d{1,3}:\d{2}(?:[.:]\d{1,3})?\]|<\d{1,3}:\d{2}(?:[.:]\d{1,3})?>"
+_TIMESTAMP: Final = re.compile(_STAMP)
+# Together: a stamp may stand inside of a model's mark, and taking it out would complete the mark.
+_STAMP_OR_MARK: Final = f"{_STAMP}|{values.MODEL_MARK}"
 # [ar:…], [ti:…]: what LRC files say about themselves.
 _LRC_HEADER: Final = re.compile(
     r"\[(?:ar|ti|al|au|by|re|ve|la|lr|id|offset|length|tool|encoding)\s*:[^\]]*\]", re.IGNORECASE
@@ -43,7 +46,7 @@ def clean(text: str) -> str:
     for raw in plain.split("\n"):
         if timed and (not raw.strip() or _LRC_HEADER.fullmatch(raw.strip())):
             continue
-        line = _TIMESTAMP.sub("", raw).strip() if timed else raw.strip()
+        line = values.without(_STAMP_OR_MARK, raw).strip() if timed else raw.strip()
         if line or (lines and lines[-1]):
             lines.append(line)
     while lines and not lines[-1]:

@@ -68,7 +68,8 @@ _METER: Final = re.compile(r"([0-9]{1,2})(?:\.0+)?(?:\s*/\s*(2|4|8|16))?")
 _TRUE: Final = frozenset({"true", "yes", "y", "1", "on", "instrumental"})
 _FALSE: Final = frozenset({"false", "no", "n", "0", "off", "vocal", "vocals"})
 # Marks of language models, such as captioners leave behind: in a prompt they would end the text early.
-_MODEL_MARK: Final = re.compile(r"<\|[A-Za-z_]{1,40}\|>")
+MODEL_MARK: Final = r"<\|[A-Za-z_]{1,40}\|>"
+_LONGEST_MARK: Final = 50
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -89,7 +90,25 @@ def clean_text(text: str) -> str:
     Marks such as `<|endoftext|>` go too: the tokenizer would obey them.
     """
     plain = text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n").replace("\ufeff", "")
-    return _MODEL_MARK.sub("", _CONTROL.sub("", plain)).encode("utf-8", "replace").decode("utf-8")
+    return without(MODEL_MARK, _CONTROL.sub("", plain)).encode("utf-8", "replace").decode("utf-8")
+
+
+def without(mark: str, text: str) -> str:
+    """`text` without what the pattern `mark` matches, which ends in `]` or `>` and is no longer than 50 characters.
+
+    Nothing is left that looks like a mark: not even where taking one out makes another of what stood around it.
+    Linear, however deep such marks are nested.
+    """
+    once = re.sub(mark, "", text)
+    if len(once) == len(text) or re.search(mark, once) is None:
+        return once
+    at_end = re.compile(rf"(?:{mark})\Z")
+    kept: list[str] = []
+    for char in text:
+        kept.append(char)
+        if char in "]>" and (match := at_end.search("".join(kept[-_LONGEST_MARK:]))):
+            del kept[-len(match.group()) :]
+    return "".join(kept)
 
 
 def text(value: object, *, joint: str = ", ") -> str:
