@@ -57,12 +57,13 @@ class TrainingState:
 _STATE = TypeAdapter(TrainingState)
 
 
-def fingerprint(settings: Settings, *, model: str, dataset: str) -> dict[str, Any]:
+def fingerprint(settings: Settings, *, model: str, dataset: str, held_out: str | None = None) -> dict[str, Any]:
     """What must be the same for a checkpoint to fit: everything else may change between sessions."""
     adapter = settings.adapter
     return {
         "model": model,
         "dataset": dataset,
+        "held-out songs": held_out,
         "adapter.kind": adapter.kind,
         "adapter.rank": adapter.rank,
         "adapter.alpha": adapter.alpha,
@@ -80,6 +81,7 @@ def refuse_other(saved: Mapping[str, Any], current: Mapping[str, Any], checkpoin
     sentences = {
         "model": "the base model is another one",
         "dataset": "the songs, their captions or their lyrics changed",
+        "held-out songs": "other songs are held out",
         "adapter targets": "the adapter trains other layers",
     }
     reasons = [sentences.get(key) or f"{key} was {saved.get(key)} and is {current[key]}" for key in changed]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 import time
+from collections.abc import Callable
 from typing import Any, Literal
 
 import psutil
@@ -12,7 +13,8 @@ import psutil
 from sidestep_tui.core import text
 from sidestep_tui.core.errors import DivergedError, RunError
 from sidestep_tui.dataset import manifest as songs_on_disk
-from sidestep_tui.engine import adapters, checkpoint, devices, encode, export, optimizers, weights
+from sidestep_tui.dataset import split
+from sidestep_tui.engine import adapters, checkpoint, devices, encode, export, optimizers, validation, weights
 from sidestep_tui.engine import trainer as training
 from sidestep_tui.engine.batches import SongStore
 from sidestep_tui.engine.cache import EncodedDataset
@@ -20,7 +22,8 @@ from sidestep_tui.engine.checkpoint import TrainingState
 from sidestep_tui.engine.control import Control
 from sidestep_tui.engine.failures import StopRequested
 from sidestep_tui.engine.reporter import Reporter
-from sidestep_tui.engine.trainer import MAX_SKIPPED_IN_A_ROW, Material, StepResult
+from sidestep_tui.engine.trainer import MAX_SKIPPED_IN_A_ROW, Material, StepResult, Trainer
+from sidestep_tui.engine.validation import Validator
 from sidestep_tui.protocol.inbox import Command
 from sidestep_tui.protocol.rundir import RunDir, checkpoint_step
 from sidestep_tui.schema.run import read_run
@@ -36,6 +39,7 @@ class TrainingRun:
         self.reporter = reporter
         self.control = control
         self.step = 0
+        self.validated_step: int | None = None
         self.run_file = read_run(run_dir.run_toml)
         self.settings = self.run_file.settings
 
@@ -95,8 +99,11 @@ class TrainingRun:
         optimizers.refuse_missing(self.settings.optim)
         if self.saved:
             state, _ = self.saved
-            dataset = state.fingerprint.get("dataset", "")  # known after encoding
-            current = checkpoint.fingerprint(self.settings, model=self.base.fingerprint, dataset=dataset)
+            dataset = state.fingerprint.get("dataset", "")  # known after encoding, as is what is held out
+            held_out = state.fingerprint.get("held-out songs")
+            current = checkpoint.fingerprint(
+                self.settings, model=self.base.fingerprint, dataset=dataset, held_out=held_out
+            )
             checkpoint.refuse_other(state.fingerprint, current, self.run_dir.checkpoint_path(self.step))
 
     def _newest_checkpoint(self) -> tuple[TrainingState, dict[str, Any]] | None:
@@ -115,7 +122,8 @@ class TrainingRun:
     def _expected_steps(self) -> tuple[int, int]:
         """Steps of an epoch and of the run, should no song be skipped while encoding."""
         train = self.settings.train
-        examples = sum(song.repeats for song in self.songs.songs) * self.settings.data.repeats
+        trained = set(split.split(self.songs.songs, self.settings.data.validation).training)
+        examples = sum(song.repeats for song in self.songs.songs if song.name in trained) * self.settings.data.repeats
         steps_per_epoch = -(-examples // (train.batch_size * train.accumulation))
         total = steps_per_epoch * train.epochs
         return steps_per_epoch, min(total, train.max_steps) if train.max_steps else total
@@ -140,7 +148,8 @@ class TrainingRun:
     def _build(self, dataset: EncodedDataset) -> None:
         """The decoder with its adapter, fresh or from the newest checkpoint."""
         self.reporter.phase("loading", detail="the transformer")
-        store = SongStore(dataset.songs, self.settings.memory.preload, psutil.virtual_memory().available)
+        parts = validation.part(self.songs.songs, dataset.songs, self.settings.data.validation)
+        store = SongStore(parts.training, self.settings.memory.preload, psutil.virtual_memory().available)
         material = Material(
             store=store,
             silence=dataset.silence,
@@ -150,9 +159,15 @@ class TrainingRun:
             device=self.device,
             dtype=self.dtype,
         )
+        self.validator = Validator.of(parts, self.base, self.settings, seed=self.seed)
+        for sentence in parts.log:
+            self.reporter.log(sentence)
         transformer = weights.load_transformer(self.base, self.dtype, self.device)
         self.fingerprint = checkpoint.fingerprint(
-            self.settings, model=self.base.fingerprint, dataset=dataset.fingerprint
+            self.settings,
+            model=self.base.fingerprint,
+            dataset=dataset.fingerprint,
+            held_out=parts.fingerprint,
         )
         self.trainer = training.build(transformer, material, self.settings, seed=self.seed)
         where = "RAM" if store.in_ram else "files"
@@ -190,8 +205,17 @@ class TrainingRun:
     def _train(self) -> str:
         """All remaining steps; returns `finished` or `early_stop`."""
         trainer = self.trainer
+        if self.step == 0:
+            self._validate(lambda done, total, name: self.reporter.phase("validating", done, total, name))
         self.epoch_began = time.monotonic()
         self.reporter.phase("training", trainer.position.step, trainer.total_steps)
+        reason = self._train_on(trainer)
+        if self.validated_step != self.step:
+            self._validate()
+        return reason
+
+    def _train_on(self, trainer: Trainer) -> str:
+        """Step after step, until all are done or waiting for a better one has taken too long."""
         while not trainer.is_done:
             if trainer.is_out_of_patience:
                 self.reporter.log(f"No new best in {text.plural(self.settings.train.patience, 'epoch')}: stopping.")
@@ -261,19 +285,34 @@ class TrainingRun:
         trainer = self.trainer
         result = trainer.end_epoch()
         is_best = trainer.tracker.add_epoch(result.epoch, result.step, result.loss)
-        now = time.monotonic()
         self.reporter.epoch(
             epoch=result.epoch,
             step=result.step,
             loss=result.loss,
             smoothed_loss=trainer.tracker.smoothed,
-            seconds=now - self.epoch_began,
+            seconds=time.monotonic() - self.epoch_began,
         )
-        self.epoch_began = now
         if is_best and (best := trainer.tracker.best):
             self.reporter.best(step=best.step, epoch=best.epoch, loss=best.loss)
             count = self._publish("best", loss=best.loss)
             self.reporter.adapter(path=self.run_dir.adapter / "best", kind="best", tensors=count)
+        if result.epoch % self.settings.train.validate_every == 0:
+            self._validate()
+        self.epoch_began = time.monotonic()
+
+    def _validate(self, progress: Callable[[int, int, str], None] | None = None) -> None:
+        """Measure the held-out songs, if there are any; the first time says what the base model makes of them."""
+        if self.validator is None:
+            return
+        measured = self.validator.measure(self.trainer, self.control.should_stop, progress)
+        if measured is None:
+            return
+        tracker = self.trainer.tracker
+        if self.step == 0:
+            tracker.baseline = measured.loss
+        self.validated_step = self.step
+        epoch = self.trainer.position.epoch
+        self.reporter.eval(step=self.step, epoch=epoch, baseline=tracker.baseline, **measured.event())
 
     def _is_save_due(self) -> bool:
         output, position = self.settings.output, self.trainer.position

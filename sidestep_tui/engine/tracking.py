@@ -28,7 +28,8 @@ class Tracker:
 
     The moving average needs five epochs and runs from the first one, so that it is a mean of five on the very first
     epoch that may be best. Epochs count from 1. Best is looked for from epoch `best_after` on; patience counts epochs
-    since the last best, or since the first one that could have been.
+    since the last best, or since the first one that could have been. `baseline` is the loss of the held-out songs
+    before the first step, against which later ones are judged.
     """
 
     def __init__(self, best_after: int, patience: int) -> None:
@@ -36,6 +37,7 @@ class Tracker:
         self.patience = patience
         self.best: Best | None = None
         self.smoothed: float | None = None
+        self.baseline: float | None = None
         self._losses: deque[float] = deque(maxlen=WINDOW)
         self._waiting_since: int | None = None
 
@@ -62,7 +64,8 @@ class Tracker:
     def state(self) -> dict[str, Any]:
         """Everything that a resumed run needs, as JSON values (a loss that is not a number travels as text)."""
         return {
-            "losses": [loss if math.isfinite(loss) else str(loss) for loss in self._losses],
+            "losses": [_plain(loss) for loss in self._losses],
+            "baseline": None if self.baseline is None else _plain(self.baseline),
             "waiting_since": self._waiting_since,
             "best": None if self.best is None else [self.best.step, self.best.epoch, self.best.loss],
         }
@@ -71,6 +74,12 @@ class Tracker:
         """Continue from what `state` returned."""
         self._losses = deque((float(loss) for loss in state["losses"]), maxlen=WINDOW)
         self._waiting_since = state["waiting_since"]
+        baseline = state.get("baseline")
+        self.baseline = None if baseline is None else float(baseline)
         best = state["best"]
         self.best = None if best is None else Best(int(best[0]), int(best[1]), float(best[2]))
         self.smoothed = sum(self._losses) / WINDOW if len(self._losses) == WINDOW else None
+
+
+def _plain(loss: float) -> float | str:
+    return loss if math.isfinite(loss) else str(loss)

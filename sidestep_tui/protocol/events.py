@@ -44,6 +44,7 @@ PHASES = (
     "encoding_audio",
     "encoding_text",
     "encoding_conditions",
+    "validating",
     "training",
     "saving",
     "exporting",

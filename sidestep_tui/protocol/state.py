@@ -39,6 +39,7 @@ _PHASE_STATUS: dict[str, Status] = {
     "encoding_audio": "encoding",
     "encoding_text": "encoding",
     "encoding_conditions": "encoding",
+    "validating": "running",
     "training": "running",
     "saving": "saving",
     "exporting": "saving",

@@ -30,6 +30,7 @@ _PHASES = {
     "encoding_audio": "encoding audio",
     "encoding_text": "encoding text",
     "encoding_conditions": "encoding conditions",
+    "validating": "measuring held-out songs",
     "training": "training",
     "saving": "saving",
     "exporting": "exporting the adapter",

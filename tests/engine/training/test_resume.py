@@ -64,8 +64,10 @@ def files(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.is_file()}
 
 
+# One song of five is held out: twelve examples an epoch, four a step, and each epoch ends with a measurement.
 CHOICES = {
-    "train": {"epochs": 4, "best_after": 0, "seed": 7},
+    "data": {"validation": 20, "repeats": 3},
+    "train": {"epochs": 4, "best_after": 0, "seed": 7, "accumulation": 4},
     "adapter": {"dropout": 0.2},
     "output": {"save_every_epochs": 0, "save_every_steps": 2},
 }
@@ -85,6 +87,12 @@ def assert_same_result(run_dir: RunDir, straight: RunDir) -> None:
     assert list(losses(run_dir)) == list(range(1, TOTAL_STEPS + 1))
     told = [{e["epoch"]: (e["loss"], e["smoothed_loss"]) for e in events(run, "epoch")} for run in (run_dir, straight)]
     assert told[0] == told[1]
+    held = [
+        {e["step"]: (e["loss"], e["baseline"], e["by_song"]) for e in events(run, "eval")}
+        for run in (run_dir, straight)
+    ]
+    assert held[0] == held[1]
+    assert sorted(held[0]) == [0, 3, 6, 9, 12]
     assert files(run_dir.adapter / "final") == files(straight.adapter / "final")
     assert adapters.WEIGHTS_FILE in files(run_dir.adapter / "final")
 
