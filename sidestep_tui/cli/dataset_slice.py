@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -10,17 +12,18 @@ from typing import Any, Final, Literal
 import click
 
 from sidestep_tui.cli import options, quiet, render
-from sidestep_tui.core import paths, text
-from sidestep_tui.core.errors import DataError, UsageError
+from sidestep_tui.core import env, paths, text
+from sidestep_tui.core.errors import UsageError
 from sidestep_tui.dataset import manifest as manifests
-from sidestep_tui.dataset import slicer, slices
-from sidestep_tui.dataset.manifest import Manifest, Song
-from sidestep_tui.dataset.merge import FILE_NAME
+from sidestep_tui.dataset import slicer, slices, slicing
+from sidestep_tui.dataset.manifest import Manifest
 from sidestep_tui.dataset.slicer import Cutting, Slice
 from sidestep_tui.dataset.slices import Job, Wish, Written
+from sidestep_tui.dataset.slicing import Outcome
 
 _DEFAULT: Final = Cutting()
 _LENGTH = click.FloatRange(min=0)
+_PREVIEW_ROWS: Final = 6
 
 
 @click.command("slice")
@@ -58,7 +61,7 @@ _LENGTH = click.FloatRange(min=0)
     type=click.Choice(["source", "44100", "48000"]),
     default="source",
     show_default=True,
-    help="Songs of another sample rate are refused, not resampled.",
+    help="Songs of another sample rate are resampled at very high quality; those of the same are copied bit by bit.",
 )
 @click.option(
     "--format", "storage", type=click.Choice(["wav16", "wav24", "flac"]), help="Default: wav with the source's bits."
@@ -67,6 +70,9 @@ _LENGTH = click.FloatRange(min=0)
 @click.option("--txt-role", type=click.Choice(["auto", "caption", "lyrics"]), default="auto", show_default=True)
 @click.option("--resume", is_flag=True, help="Go on with a slicing that was interrupted: leave identical files be.")
 @click.option("--dry-run", is_flag=True, help="Find the cuts and write nothing.")
+@click.option(
+    "--preview", is_flag=True, help="Draw each song with its cuts, in plain signs where there is no terminal."
+)
 @options.json_option
 def slice_songs(
     source: Path,
@@ -85,128 +91,108 @@ def slice_songs(
     txt_role: Any,
     resume: bool,
     dry_run: bool,
+    preview: bool,
     as_json: bool,
 ) -> None:
     """Cut the songs of SRC into slices of equal length in DEST.
 
-    Samples are copied as they are: no fades, no gain. Each slice gets a .json file with the caption, tempo, key and so
-    on of its song. SRC is only read.
+    Samples are copied as they are: no fades, no gain. Cuts lie where all channels cross zero together. Each slice gets
+    a .json file with the caption, tempo, key and so on of its song. SRC is only read.
     """
     if bpm is not None and not bars:
         raise UsageError("--bpm is for --bars.", "Without bars nothing depends on the tempo.", "Add --bars.")
-    wish = Wish(Cutting(seconds, overlap, window_ms, tail, min_tail), bars, bpm, storage, keep_lyrics)
-    slicer.grid(wish.cutting, 48000)
+    wish = Wish(
+        Cutting(seconds, overlap, window_ms, tail, min_tail),
+        bars=bars,
+        bpm=bpm,
+        format=storage,
+        rate=None if rate == "source" else int(rate),
+        keep_lyrics=keep_lyrics,
+    )
+    slicer.grid(wish.cutting, wish.rate or 48000)
     folder = manifests.dataset_folder(source)
     place = paths.expand(destination).absolute()
     slices.check_places(folder, place)
     with quiet.native_stderr():
         found = manifests.scan(folder, txt_role)
-    if rate != "source":
-        _refuse_other_rates(found, int(rate))
-    report = _Report(found, place, wish, dry_run=dry_run)
-    jobs = _prepare(found, wish, report)
+    outcome = _prepare(found, wish)
+    jobs = list(outcome.jobs.values())
     if not resume:
         slices.check_free(place, jobs)
-    for number, job in enumerate(jobs, 1):
-        if dry_run:
+    if preview and not as_json:
+        for job in jobs:
+            _draw(job)
+    if dry_run:
+        for job in jobs:
             for file, piece in zip(job.files, job.plan.slices, strict=True):
-                report.add(job, file, piece, None)
-        else:
-            _write(job, place, report, resume=resume)
-            pieces = text.plural(len(job.files), "slice")
-            render.say(f"[{number}/{len(jobs)}] {job.song.name}: {pieces}")
-    report.show(as_json=as_json)
+                outcome.add(job, file, piece, None)
+    else:
+        slicing.check_room(place, outcome)
+        _write(outcome, place, resume=resume)
+    _Report(found, place, outcome, dry_run=dry_run).show(as_json=as_json)
 
 
-def _prepare(found: Manifest, wish: Wish, report: _Report) -> list[Job]:
-    """Find all cuts before anything is written; songs without any are named."""
-    jobs = []
-    for number, song in enumerate(found.songs, 1):
-        _progress(f"Looking for cuts: {number} of {len(found.songs)}")
+def _prepare(found: Manifest, wish: Wish) -> Outcome:
+    """Find all cuts before anything is written; how far that is goes to the terminal past the silence."""
+    if not sys.stderr.isatty():
+        with quiet.native_stderr():
+            return slicing.prepare(found, wish)
+    with os.fdopen(os.dup(2), "w") as terminal:
+
+        def show(done: int, total: int) -> None:
+            terminal.write(f"\r\x1b[KLooking for cuts: {100 * done // total} %")
+            terminal.flush()
+
         try:
             with quiet.native_stderr():
-                job = slices.prepare(song, wish)
-        except (DataError, UsageError) as error:  # the latter: its bars are too long
-            report.skip(song.name, " ".join(filter(None, (error.title, error.message))))
-            continue
-        if job.plan.slices:
-            jobs.append(job)
-            report.left_over += job.plan.left_over / job.rate
-        else:
-            length = f"{job.plan.left_over / job.rate:.1f} s"
-            report.skip(song.name, f"is shorter than a slice ({length}); --tail keep takes it whole.")
-    _progress("")
-    if not jobs:
-        raise DataError(
-            "There is nothing to slice.",
-            text.listing([f"{item['path']}: {item['reason']}" for item in report.skipped], most=3),
-            "Make --seconds shorter, or use --tail keep.",
-        )
-    return jobs
+                return slicing.prepare(found, wish, show)
+        finally:
+            terminal.write("\r\x1b[K")
 
 
-def _write(job: Job, place: Path, report: _Report, *, resume: bool) -> None:
-    """Write the slices of one song; one that broke since it was looked at is named like the others."""
-    try:
+def _write(outcome: Outcome, place: Path, *, resume: bool) -> None:
+    """Write all slices, a line for each song."""
+    number = 0
+    writing = slicing.write(outcome, place, resume=resume)
+    while True:
         with quiet.native_stderr():
-            for written in slices.write(job, place, keep_lyrics=report.wish.keep_lyrics, resume=resume):
-                report.add(job, written.file, written.piece, written)
-    except slices.DamagedSongError as error:
-        report.skip(job.song.name, f"{error.title} {error.message}")
+            step = next(writing, None)
+        if step is None:
+            return
+        job, written = step
+        if written.file == job.files[-1]:
+            number += 1
+            render.say(f"[{number}/{len(outcome.jobs)}] {job.song.name}: {text.plural(len(job.files), 'slice')}")
 
 
-def _refuse_other_rates(found: Manifest, rate: int) -> None:
-    others = [f"{song.name} ({song.sample_rate} Hz)" for song in found.songs if song.sample_rate != rate]
-    if others:
-        verb = "is" if len(others) == 1 else "are"
-        raise DataError(
-            f"{text.plural(len(others), 'song')} {verb} not at {rate} Hz.",
-            f"{text.listing(others)}: slices hold the samples of the source, which resampling would change.",
-            "Use --rate source; songs are brought to the model's 48000 Hz when they are encoded.",
-        )
+def _draw(job: Job) -> None:
+    """The outline of a song with its cuts; plain signs for pipes and for screen readers."""
+    # Deferred: drawing is only for previews.
+    from sidestep_tui.dataset import waveform
+    from sidestep_tui.ui.widgets import envelope
+
+    with quiet.native_stderr():
+        found = waveform.peaks(job.song.audio)
+    plain = env.terminal_facts().ascii_only or not sys.stdout.isatty()
+    pieces = [envelope.Piece(piece.start / job.rate, piece.end / job.rate, piece.is_tail) for piece in job.plan.slices]
+    window = envelope.Window(0.0, found.seconds, min(shutil.get_terminal_size((80, 24)).columns, 120))
+    over = job.plan.left_over / job.rate
+    rest = f", {over:.1f} s left over" if over else ""
+    render.data(f"{job.song.name}: {text.plural(len(pieces), 'slice')} of {text.duration(found.seconds)}{rest}")
+    rows = envelope.outline(
+        found.low, found.high, found.seconds, pieces, window, _PREVIEW_ROWS, ascii_only=plain
+    ) + envelope.brackets(pieces, found.seconds, window, ascii_only=plain)
+    for spans in [*rows, envelope.ruler(window)]:
+        render.data("".join(part for part, _ in spans).rstrip())
+    render.data("")
 
 
 class _Report:
     """What was done, for people and for scripts."""
 
-    def __init__(self, found: Manifest, place: Path, wish: Wish, *, dry_run: bool) -> None:
-        self.found, self.place, self.wish, self.dry_run = found, place, wish, dry_run
-        self.rows: list[dict[str, Any]] = []
-        self.jobs: dict[str, Job] = {}
-        self.skipped = [{"path": item.path.as_posix(), "reason": item.reason} for item in found.skipped]
-        self.left_over = 0.0
-        self.clipped = 0
-        self.were_there = 0
-
-    def skip(self, name: str, reason: str) -> None:
-        """Name a song that was not sliced, or not to its end."""
-        self.skipped.append({"path": name, "reason": reason})
-
-    def add(self, job: Job, file: str, piece: Slice, written: Written | None) -> None:
-        """Count a slice."""
-        self.jobs[job.song.name] = job
-        if written is not None:
-            self.clipped += written.clipped
-            self.were_there += written.was_there
-        self.rows.append(
-            {
-                "file": file,
-                "song": job.song.name,
-                "start": piece.start / job.rate,
-                "start_sample": piece.start,
-                "seconds": piece.length / job.rate,
-                "samples": piece.length,
-                "sample_rate": job.rate,
-                "peak": None if written is None else written.peak,
-                "cut": {
-                    "moved_ms": 1000 * piece.moved / job.rate,
-                    "level": piece.level,
-                    "every_channel_crosses": piece.crosses,
-                },
-                "tail": piece.is_tail,
-                "already_there": written is not None and written.was_there,
-            }
-        )
+    def __init__(self, found: Manifest, place: Path, outcome: Outcome, *, dry_run: bool) -> None:
+        self.found, self.place, self.outcome, self.dry_run = found, place, outcome, dry_run
+        self.rows = [_fields(*row) for row in outcome.rows]
 
     def show(self, *, as_json: bool) -> None:
         """Slices to standard output, remarks to standard error."""
@@ -217,9 +203,9 @@ class _Report:
                     "destination": str(self.place),
                     "dry_run": self.dry_run,
                     "slices": self.rows,
-                    "left_over_seconds": self.left_over,
-                    "skipped": self.skipped,
-                    "notes": self.notes(),
+                    "left_over_seconds": self.outcome.left_over,
+                    "skipped": [{"path": name, "reason": reason} for name, reason in self.outcome.skipped],
+                    "notes": self.outcome.notes(),
                 }
             )
             return
@@ -229,70 +215,41 @@ class _Report:
         ]
         for line in render.table(table, ("SLICE", "START", "SECONDS", "PEAK", "CUT"), right=(1, 2, 3)):
             render.data(line)
-        for item in self.skipped:
-            render.say(f"{click.style('Skipped:', fg='yellow')} {item['path']}: {item['reason']}")
-        for note in self.notes():
+        for name, reason in self.outcome.skipped:
+            render.say(f"{click.style('Skipped:', fg='yellow')} {name}: {reason}")
+        for note in self.outcome.notes():
             render.say(f"{click.style('Note:', fg='yellow')} {note}")
         render.say(self.summary())
 
     def summary(self) -> str:
         """What there is now."""
         count = text.plural(len(self.rows), "slice")
-        seconds = sum(row["seconds"] for row in self.rows)
-        songs = text.plural(len(self.jobs), "song")
+        songs = text.plural(len({job.song.name for job, *_ in self.outcome.rows}), "song")
         verb = "would be written" if self.dry_run else "in"
         where = "" if self.dry_run else f" {paths.shorten(self.place)}"
-        return f"{count} of {songs} {verb}{where}, {text.duration(seconds)} together."
-
-    def notes(self) -> list[str]:
-        """Sentences about everything that a person may not expect."""
-        jobs = list(self.jobs.values())
-        songs = [job.song for job in jobs]
-        sung = [song for song in songs if song.lyrics and not song.instrumental and not self.wish.keep_lyrics]
-        rough = [row for row in self.rows if not row["cut"]["every_channel_crosses"]]
-        tails = [row for row in self.rows if row["tail"]]
-        remarks: list[tuple[list[Any] | float | int, str]] = [
-            (
-                sung,
-                f"The lyrics of {_named(sung)} were left out: the lines of a whole song do not fit a slice "
-                "(--keep-lyrics writes them all the same).",
-            ),
-            (
-                inexact := [job.song for job in jobs if not job.is_exact],
-                f"{_named(inexact)}: no whole numbers to copy (lossy, floating-point, or more bits than slices have); "
-                f"samples were rounded to {self._bits(jobs)} bits.",
-            ),
-            (self.clipped, f"{text.plural(self.clipped, 'sample')} beyond full scale had to be clipped."),
-            (
-                beatless := [job.song for job in jobs if self.wish.bars and not job.on_bars],
-                f"No BPM is known for {_named(beatless)}: cut without bars.",
-            ),
-            (
-                silent := [song for song in songs if song.origins.get("caption") == FILE_NAME],
-                f"No caption is known for {_named(silent)}; the slices have none either.",
-            ),
-            (
-                rough,
-                f"{text.plural(len(rough), 'cut')} where some channel never crosses zero nearby: look for a DC offset.",
-            ),
-            (
-                tails,
-                f"{text.plural(len(tails), 'slice')} made of a tail: of full length, ending with the song, "
-                "and so sharing more than the overlap with the slice before.",
-            ),
-            (self.left_over, f"{self.left_over:.1f} s at the ends of songs are in no slice (--tail keep takes them)."),
-            (self.were_there, f"{text.plural(self.were_there, 'identical slice')} there already, left alone."),
-        ]
-        return [sentence for there, sentence in remarks if there]
-
-    @staticmethod
-    def _bits(jobs: list[Job]) -> str:
-        return text.listing(sorted({job.subtype.removeprefix("PCM_") for job in jobs if not job.is_exact}))
+        return f"{count} of {songs} {verb}{where}, {text.duration(self.outcome.seconds)} together."
 
 
-def _named(songs: list[Song]) -> str:
-    """A few names, or how many there are."""
-    return text.listing([song.name for song in songs], most=3)
+def _fields(job: Job, file: str, piece: Slice, written: Written | None) -> dict[str, Any]:
+    """A slice as plain values."""
+    return {
+        "file": file,
+        "song": job.song.name,
+        "start": piece.start / job.rate,
+        "start_sample": piece.start,
+        "seconds": piece.length / job.rate,
+        "samples": piece.length,
+        "sample_rate": job.rate,
+        "resampled": job.resampled,
+        "peak": None if written is None else written.peak,
+        "cut": {
+            "moved_ms": 1000 * piece.moved / job.rate,
+            "level": piece.level,
+            "every_channel_crosses": piece.crosses,
+        },
+        "tail": piece.is_tail,
+        "already_there": written is not None and written.was_there,
+    }
 
 
 def _level(value: float | None) -> str:
@@ -306,9 +263,3 @@ def _cut(cut: dict[str, Any]) -> str:
     """How far a cut was moved, and how loud it is there."""
     rough = "" if cut["every_channel_crosses"] else ", no crossing"
     return f"{cut['moved_ms']:+.1f} ms, {_level(cut['level'])}{rough}"
-
-
-def _progress(line: str) -> None:
-    """A line that the next one replaces; only for people."""
-    if sys.stderr.isatty():
-        click.echo(f"\r\x1b[K{line}", nl=False, err=True)

@@ -3,10 +3,10 @@
 The rules (S0 of the sources: no fades, no gain, shared audio instead of crossfades):
 
 - A slice has N samples, always. The first starts at sample 0; the k-th nominally at k hops, hop = N − overlap.
-- Each later start may move by the search window, in either direction, to the sample whose loudest channel is
-  quietest among the two samples around each sign change of the mid channel (the sum of the channels); in a window
-  without such a change, the quietest sample of all. Of equally quiet ones the nearest to the nominal start wins.
-  Starts are moved from the grid, not from each other, so that nothing drifts.
+- Each later start may move by the search window, in either direction, to where all channels cross zero together: of
+  the samples at which each channel is zero or has its neighbour on the other side, the one whose loudest channel is
+  quietest. A window without such a sample gives its quietest one, and the cut says so. Of equally quiet ones the
+  nearest to the nominal start wins. Starts are moved from the grid, not from each other, so that nothing drifts.
 - No start moves past the end of the slice before it: what the slices hold together has no gaps, even with no overlap.
 - What is left after the last whole slice is the tail. A tail worth keeping becomes a slice of N samples that ends with
   the song and so reaches back further than the overlap; its start is not moved, since its length would change.
@@ -73,7 +73,7 @@ class Cut:
     level: float
     """The loudest channel's absolute value there; full scale is 1."""
     crosses: bool
-    """Whether every channel crosses zero somewhere in the search window."""
+    """Whether every channel crosses zero right there, within a sample; if not, no place in the search window did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +122,14 @@ def grid(cutting: Cutting, rate: int, bar_seconds: float | None = None) -> Grid:
             raise UsageError(
                 "No whole bar fits.",
                 f"A bar lasts {bar_seconds:.2f} s, from one slice to the next it is {hop / rate:.2f} s.",
-                "Make --seconds longer or --overlap shorter.",
+                "Make the slices longer or the overlap shorter (--seconds, --overlap).",
             )
         exact = min(bars * bar, float(hop))
     if exact < 2 * window + 4:
         raise UsageError(
             "The search window is too wide.",
             f"Starts {exact / rate:.3f} s apart could meet when each moves by {cutting.window_ms:g} ms.",
-            "Make --window-ms smaller, --seconds longer or --overlap shorter.",
+            "Make the window smaller, the slices longer or the overlap shorter (--window-ms, --seconds, --overlap).",
         )
     return Grid(length, exact, window, round(cutting.min_tail * rate), cutting.tail == "keep")
 
@@ -172,24 +172,23 @@ def quietest_crossing(samples: NDArray[Any], offset: int, first: int, last: int,
     import numpy as np
 
     loudest = np.abs(samples).max(axis=1)
-    turns = _sign_changes(samples.sum(axis=1))
     here = np.arange(first, last + 1)
     inside = slice(first - offset, last + 1 - offset)
-    candidates = np.flatnonzero(turns[inside])
-    if not len(candidates):
+    candidates = np.flatnonzero(sign_changes(samples)[inside].all(axis=1))
+    crosses = len(candidates) > 0
+    if not crosses:
         candidates = np.arange(len(here))
     levels = loudest[inside][candidates]
     quietest = candidates[levels == levels.min()]
     position = int(here[quietest[np.abs(here[quietest] - nominal).argmin()]])
-    crosses = all(bool(_sign_changes(samples[:, channel]).any()) for channel in range(samples.shape[1]))
     return Cut(position, float(loudest[position - offset]), crosses)
 
 
-def _sign_changes(wave: NDArray[Any]) -> NDArray[Any]:
-    """True where a wave is zero or its neighbour lies on the other side of zero."""
+def sign_changes(samples: NDArray[Any]) -> NDArray[Any]:
+    """True where a channel of samples [n, channels] is zero or has a neighbour on the other side of zero."""
     import numpy as np
 
-    signs = np.sign(wave)
+    signs = np.sign(samples)
     changes = signs[1:] * signs[:-1] < 0
     found: NDArray[np.bool_] = signs == 0
     found[1:] |= changes
@@ -200,13 +199,13 @@ def _sign_changes(wave: NDArray[Any]) -> NDArray[Any]:
 def _check(cutting: Cutting) -> None:
     """Refuse numbers that mean nothing together."""
     for name, value in (
-        ("--seconds", cutting.seconds),
-        ("--overlap", cutting.overlap),
-        ("--window-ms", cutting.window_ms),
-        ("--min-tail", cutting.min_tail),
+        ("The length of slices", cutting.seconds),
+        ("The overlap", cutting.overlap),
+        ("The search window", cutting.window_ms),
+        ("The shortest tail", cutting.min_tail),
     ):
         if not math.isfinite(value) or value < 0:
-            raise UsageError(f"{name} {value:g} is no length of time.", "", "Give a number from 0.")
+            raise UsageError(f"{name}, {value:g}, is no length of time.", "", "Give a number from 0.")
     if not 0 < cutting.seconds <= MOST_SECONDS:
         raise UsageError(
             f"Slices of {cutting.seconds:g} s cannot be made.",
@@ -217,5 +216,5 @@ def _check(cutting: Cutting) -> None:
         raise UsageError(
             f"Slices of {cutting.seconds:g} s cannot share {cutting.overlap:g} s.",
             "Beyond half of a slice, the same sound would be stored and learned three times and more.",
-            f"Make --overlap {cutting.seconds / 2:g} or less.",
+            f"Make the overlap {cutting.seconds / 2:g} s or less.",
         )

@@ -1,7 +1,13 @@
 """Writing slices: the samples of the source as they are, and beside each slice what is known about its song.
 
 A song is decoded twice from start to end: once to find the cuts, once to write. That is exact for every format,
-which seeking in lossy files is not, and holds no more than the slices under way in memory.
+which seeking in lossy files is not, and holds no more than the slices under way in memory. Where another sample rate
+is wanted, the cuts are sought, and the samples counted, in the sound as it is after resampling.
+
+What a slice inherits: caption, BPM, key, time signature, language, genre, tag, repeats and the instrumental flag of
+its song, since they hold for any part of it. Lyrics only on request: the lines of a whole song are not what is sung in
+thirty seconds. Added are the name of the source, where in it the slice begins and how long it is, so that whoever
+splits songs for validation can keep the slices of one song together.
 """
 
 from __future__ import annotations
@@ -12,31 +18,20 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any
 
 from sidestep_tui.core import atomic
 from sidestep_tui.core.errors import DataError, DiskFullError
-from sidestep_tui.dataset import merge, probe, slicer
+from sidestep_tui.dataset import merge, probe, slicer, slices_sound
 from sidestep_tui.dataset.files import printable
 from sidestep_tui.dataset.manifest import Song
-from sidestep_tui.dataset.slicer import Cut, Cutting, Plan, Slice
+from sidestep_tui.dataset.slicer import Cut, Cutting, Grid, Plan, Slice
+from sidestep_tui.dataset.slices_sound import Format, Tick
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-Format = Literal["wav16", "wav24", "flac"]
-
-_BLOCK_FRAMES: Final = 1 << 16
-# Lossy codecs round their length to whole frames; less than this is no damage.
-_TOLERANCE_SECONDS: Final = 0.25
-# Encodings whose samples are whole numbers, the type that holds them unchanged, and their bits.
-_EXACT: Final = {"PCM_S8": ("int16", 8), "PCM_U8": ("int16", 8), "PCM_16": ("int16", 16), "PCM_24": ("int32", 24)}
-
-
-class DamagedSongError(DataError):
-    """A song that cannot be decoded to its end; the others can still be sliced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +44,18 @@ class Wish:
     """Takes the place of the songs' own."""
     format: Format | None = None
     """None: wav with the bits of the source; 24 where it has more, or none to speak of."""
+    rate: int | None = None
+    """Samples per second of the slices; None: those of each song."""
     keep_lyrics: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, for another process."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> Wish:
+        """The wish that `to_dict` wrote."""
+        return cls(**{**plain, "cutting": Cutting(**plain["cutting"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +64,24 @@ class Job:
 
     song: Song
     plan: Plan
+    grid: Grid
     rate: int
+    """Of the slices."""
     container: str
     subtype: str
     is_exact: bool
     """Whether the slices hold the very samples of the source."""
     on_bars: bool
+
+    @property
+    def resampled(self) -> bool:
+        """Whether the slices have another sample rate than the song."""
+        return self.rate != self.song.sample_rate
+
+    @property
+    def bits(self) -> int:
+        """Of each sample."""
+        return 16 if self.subtype == "PCM_16" else 24
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -81,31 +99,36 @@ class Written:
     peak: float
     """Largest absolute sample; full scale is 1."""
     clipped: int
-    """Samples of a float or lossy source that lay beyond full scale."""
+    """Samples of a float, lossy or resampled source that lay beyond full scale."""
     was_there: bool
     """An identical one was found, and left alone."""
 
 
-def prepare(song: Song, wish: Wish) -> Job:
-    """Decode `song` once and find its cuts; `DataError` for what cannot be read to its end."""
-    bar = None
-    bpm = wish.bpm or song.bpm
-    if wish.bars and bpm:
-        bar = slicer.bar_seconds(bpm, song.timesignature)
-    cuts = slicer.grid(wish.cutting, song.sample_rate, bar)
-    windows: dict[int, tuple[int, NDArray[Any]]] = {}
+def prepare(song: Song, wish: Wish, tick: Tick | None = None) -> Job:
+    """Decode `song` once and find its cuts; `DataError` for what cannot be read to its end, or not be stored."""
+    rate = wish.rate or song.sample_rate
+    cuts = grid_of(song, wish)
+    resampled = rate != song.sample_rate
+    container, subtype, is_exact = slices_sound.storage(_encoding(song), wish.format, resampled=resampled)
+    slices_sound.check_storage(song.audio.name, container, rate, song.channels)
+    search = _Search(cuts)
     frames = 0
-    for position, block in _blocks(song):
+    for position, block in slices_sound.blocks(song.audio, wish.rate, tick):
         frames = position + len(block)
-        _collect(windows, block, position, cuts)
+        search.take(block, position)
+    plan = slicer.plan(frames, cuts, search.find)
+    return Job(song, plan, cuts, rate, container, subtype, is_exact, bar_of(song, wish) is not None)
 
-    def find(index: int, first: int, last: int) -> Cut:
-        offset, samples = windows[index]
-        return slicer.quietest_crossing(_as_fraction(samples), offset, first, last, cuts.nominal(index))
 
-    plan = slicer.plan(frames, cuts, find)
-    container, subtype, is_exact = _storage(_encoding(song), wish.format)
-    return Job(song, plan, song.sample_rate, container, subtype, is_exact, bar is not None)
+def bar_of(song: Song, wish: Wish) -> float | None:
+    """How long a bar of the song lasts where bars are wanted and its tempo is known."""
+    bpm = wish.bpm or song.bpm
+    return slicer.bar_seconds(bpm, song.timesignature) if wish.bars and bpm else None
+
+
+def grid_of(song: Song, wish: Wish) -> Grid:
+    """The grid of a song's slices; `UsageError` where the numbers contradict each other or its bars."""
+    return slicer.grid(wish.cutting, wish.rate or song.sample_rate, bar_of(song, wish))
 
 
 def sidecar(job: Job, piece: Slice, *, keep_lyrics: bool) -> dict[str, Any]:
@@ -137,6 +160,9 @@ def sidecar(job: Job, piece: Slice, *, keep_lyrics: bool) -> dict[str, Any]:
     fields["source_start"] = piece.start / job.rate
     fields["source_start_sample"] = piece.start
     fields["samples"] = piece.length
+    if job.resampled:
+        # The two numbers of samples count at the slice's own rate.
+        fields["resampled_from"] = song.sample_rate
     return fields
 
 
@@ -158,12 +184,14 @@ def check_free(destination: Path, jobs: list[Job]) -> None:
     """Refuse before anything is written when a slice of that name is there already."""
     for job in jobs:
         for file in job.files:
-            for path in (destination / file, _sidecar_path(destination / file)):
+            for path in (destination / file, sidecar_path(destination / file)):
                 if path.exists() or path.is_symlink():
                     raise _in_the_way(path)
 
 
-def write(job: Job, destination: Path, *, keep_lyrics: bool, resume: bool) -> Iterator[Written]:
+def write(
+    job: Job, destination: Path, *, keep_lyrics: bool, resume: bool, tick: Tick | None = None
+) -> Iterator[Written]:
     """Decode the song once more and write its slices, each whole or not at all, in the order in which they end.
 
     With `resume`, an identical file is left alone. `DataError` names what is in the way.
@@ -171,7 +199,7 @@ def write(job: Job, destination: Path, *, keep_lyrics: bool, resume: bool) -> It
     waiting = list(zip(job.plan.slices, job.files, strict=True))
     active: list[_Pending] = []
     try:
-        for position, block in _blocks(job.song):
+        for position, block in slices_sound.blocks(job.song.audio, job.rate if job.resampled else None, tick):
             end = position + len(block)
             while waiting and waiting[0][0].start < end:
                 active.append(_Pending(job, *waiting.pop(0), channels=block.shape[1]))
@@ -181,7 +209,7 @@ def write(job: Job, destination: Path, *, keep_lyrics: bool, resume: bool) -> It
                     active.remove(pending)
                     yield pending.publish(destination, keep_lyrics=keep_lyrics, resume=resume)
         if active or waiting:
-            raise _damaged(job.song, "It became shorter while it was sliced.")
+            raise slices_sound.damaged(job.song.audio, "It became shorter while it was sliced.")
     finally:
         for pending in active:
             pending.close()
@@ -209,11 +237,11 @@ class _Pending:
         part = block[max(0, self.piece.start - position) : max(0, self.piece.end - position)]
         if not len(part):
             return
-        loudness = np.abs(_as_fraction(part))
+        loudness = np.abs(slices_sound.as_fraction(part))
         self.peak = max(self.peak, float(loudness.max()))
         if self.piece.level is None:
             self.piece = replace(self.piece, level=float(loudness[0].max()))
-        stored, clipped = _stored(part, 16 if self.job.subtype == "PCM_16" else 24)
+        stored, clipped = slices_sound.stored(part, self.job.bits)
         self.clipped += clipped
         with _interruptions_wait():
             self._sound.write(stored)
@@ -230,7 +258,7 @@ class _Pending:
         fields = sidecar(self.job, self.piece, keep_lyrics=keep_lyrics)
         words = json.dumps(fields, ensure_ascii=False, indent=2) + "\n"
         _stay_inside(path, destination)
-        _put(_sidecar_path(path), words.encode(), resume=resume)
+        _put(sidecar_path(path), words.encode(), resume=resume)
         was_there = not _put(path, self._bytes.getvalue(), resume=resume)
         return Written(self.file, self.piece, self.peak, self.clipped, was_there)
 
@@ -295,7 +323,8 @@ def _in_the_way(path: Path) -> DataError:
     )
 
 
-def _sidecar_path(path: Path) -> Path:
+def sidecar_path(path: Path) -> Path:
+    """The file with the words of a slice."""
     return path.with_suffix(".json")
 
 
@@ -303,90 +332,47 @@ def _encoding(song: Song) -> str:
     return probe.read_header(song.audio).encoding
 
 
-def _storage(encoding: str, wanted: Format | None) -> tuple[str, str, bool]:
-    """Container and encoding of the slices, and whether these can hold every sample of the source as it is."""
-    bits = _EXACT.get(encoding, ("", 0))[1]
-    has_16 = 0 < bits <= 16
-    if wanted == "flac":
-        return "FLAC", "PCM_16" if has_16 else "PCM_24", bits > 0
-    if wanted == "wav16" or (wanted is None and has_16):
-        return "WAV", "PCM_16", has_16
-    return "WAV", "PCM_24", bits > 0
+class _Search:
+    """The windows in which starts are sought, each kept until its start is certain: memory is flat for any length."""
 
+    def __init__(self, cuts: Grid) -> None:
+        self._cuts = cuts
+        self._windows: dict[int, tuple[int, NDArray[Any]]] = {}
+        self._latest = 1
+        self._found: list[Cut] = [Cut(0, 0.0, True)]
 
-def _blocks(song: Song) -> Iterator[tuple[int, NDArray[Any]]]:
-    """The samples of a song with their positions, in the type that holds them unchanged [n, channels]."""
-    # Deferred: soundfile and numpy take 340 ms to import (measured), and the terminal side imports this package.
-    import numpy as np
-    import soundfile
+    def take(self, block: NDArray[Any], position: int) -> None:
+        """Look at a block that begins at `position`."""
+        end = position + len(block)
+        self._collect(block, position, end)
+        # So long a song has a whole slice after this window, wherever it ends: only the start before it binds.
+        while end >= (nominal := self._cuts.nominal(len(self._found))) + self._cuts.window + self._cuts.length:
+            last = min(nominal + self._cuts.window, self._found[-1].sample + self._cuts.length)
+            index = len(self._found)
+            self._found.append(self.find(index, nominal - self._cuts.window, last))
+            del self._windows[index]
 
-    position = 0
-    try:
-        header = probe.read_header(song.audio)
-        with soundfile.SoundFile(str(song.audio)) as sound:
-            kind = _EXACT.get(sound.subtype, ("float64", 0))[0]
-            while len(block := sound.read(_BLOCK_FRAMES, dtype=kind, always_2d=True)):
-                if kind == "float64" and not np.isfinite(block).all():
-                    raise _damaged(song, "It holds samples that are not numbers.")
-                yield position, block
-                position += len(block)
-    except (soundfile.SoundFileError, RuntimeError, OSError) as error:
-        raise _damaged(song, probe.reason(error)) from error
-    except DamagedSongError:
-        raise
-    except DataError as error:
-        raise DamagedSongError(error.title, error.message, error.hint) from error
-    if not position or header.frames - position > _TOLERANCE_SECONDS * header.sample_rate:
-        raise _damaged(song, "The file is cut short.")
+    def find(self, index: int, first: int, last: int) -> Cut:
+        """See `slicer.FindCut`."""
+        if index < len(self._found):
+            return self._found[index]
+        offset, samples = self._windows[index]
+        wave = slices_sound.as_fraction(samples)
+        return slicer.quietest_crossing(wave, offset, first, last, self._cuts.nominal(index))
 
+    def _collect(self, block: NDArray[Any], position: int, end: int) -> None:
+        """Keep what the block holds of windows, and a sample on either side of each."""
+        import numpy as np
 
-def _damaged(song: Song, cause: str) -> DamagedSongError:
-    return DamagedSongError(
-        f"{song.audio.name} is damaged.", cause, "Copy it again from its source, or export it again."
-    )
-
-
-def _collect(
-    windows: dict[int, tuple[int, NDArray[Any]]], block: NDArray[Any], position: int, cuts: slicer.Grid
-) -> None:
-    """Keep what the block holds of the windows in which starts are searched, and a sample on either side."""
-    import numpy as np
-
-    index = max(windows, default=1)
-    while True:
-        nominal = cuts.nominal(index)
-        low, high = nominal - cuts.window - 1, nominal + cuts.window + 2
-        if low >= position + len(block):
-            return
-        part = block[max(0, low - position) : max(0, high - position)]
-        if len(part):
-            offset, before = windows.get(index, (low, part[:0]))
-            windows[index] = (offset, np.concatenate((before, part)))
-        index += 1
-
-
-def _as_fraction(samples: NDArray[Any]) -> NDArray[Any]:
-    """Samples of any type as floats of full scale 1, exactly."""
-    import numpy as np
-
-    if samples.dtype.kind == "f":
-        return samples
-    return samples.astype(np.float64) / (float(np.iinfo(samples.dtype).max) + 1)
-
-
-def _stored(samples: NDArray[Any], bits: int) -> tuple[NDArray[Any], int]:
-    """Samples as integers whose upper `bits` are what the file keeps; and how many of them had to be clipped.
-
-    Whole numbers that fit are passed on bit by bit; everything else is rounded to the nearest.
-    """
-    import numpy as np
-
-    if samples.dtype == np.int16:
-        return (samples if bits == 16 else samples.astype(np.int32) << 16), 0
-    if samples.dtype == np.int32 and bits == 24:
-        return samples, 0
-    limit = 1 << (bits - 1)
-    scaled = np.rint(_as_fraction(samples) * limit)
-    clipped = int(((scaled > limit) | (scaled < -limit)).sum())
-    whole = np.clip(scaled, -limit, limit - 1).astype(np.int32)
-    return (whole.astype(np.int16) if bits == 16 else whole << 8), clipped
+        index = self._latest
+        while True:
+            nominal = self._cuts.nominal(index)
+            low, high = nominal - self._cuts.window - 1, nominal + self._cuts.window + 2
+            if low >= end:
+                return
+            part = block[max(0, low - position) : max(0, high - position)]
+            if len(part):
+                offset, before = self._windows.get(index, (low, part[:0]))
+                self._windows[index] = (offset, np.concatenate((before, part)))
+                self._latest = index
+            index += 1

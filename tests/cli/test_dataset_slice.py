@@ -85,11 +85,24 @@ def test_a_destination_among_the_songs_is_refused(run_cli: Cli, album: Path, pla
     assert sorted(album.rglob("*")) == before
 
 
-def test_another_rate_is_refused_with_the_way_out(run_cli: Cli, album: Path) -> None:
-    outcome = run_cli("dataset", "slice", album, "out", *QUICK, "--rate", 44100)
-    assert outcome.code == 4
-    assert "3 songs are not at 44100 Hz" in outcome.err
-    assert "--rate source" in outcome.err
+def test_another_rate_is_resampled_and_said(run_cli: Cli, album: Path) -> None:
+    outcome = run_cli("dataset", "slice", album, "out", *QUICK, "--rate", 44100, "--json")
+    assert outcome.code == 0
+    for row in outcome.json["slices"]:
+        info = soundfile.info(Path("out") / row["file"])
+        assert (info.samplerate, info.frames, info.subtype) == (44100, 88200, "PCM_16")
+        assert row["resampled"] and row["samples"] == 88200
+    assert any("resampled to 44100 Hz and rounded to 16 bits" in note for note in outcome.json["notes"])
+
+
+def test_a_preview_draws_every_song_with_its_cuts_in_plain_signs(run_cli: Cli, album: Path) -> None:
+    outcome = run_cli("dataset", "slice", album, "out", *QUICK, "--dry-run", "--preview")
+    assert outcome.code == 0, outcome.err
+    lines = outcome.out.partition("SLICE ")[0].splitlines()
+    assert lines[0].startswith("long: 5 slices of 9 s")
+    assert "sung: 3 slices of 5 s" in lines
+    assert any(line.startswith("[1---") for line in lines)
+    assert all(len(line) <= 120 and line.isascii() for line in lines)
     assert not Path("out").exists()
 
 

@@ -90,7 +90,7 @@ def test_a_tail_is_kept_when_it_is_long_enough_or_wanted(cuts: Grid, frames: int
     st.integers(0, 40),
     st.integers(0, 40),
 )
-def test_the_cut_is_the_quietest_turn_of_the_mid_channel(
+def test_the_cut_is_the_quietest_common_crossing_or_the_quietest_sample(
     channels: int, seed: int, kind: str, first: int, width: int, nominal: int
 ) -> None:
     random = np.random.default_rng(seed)
@@ -105,20 +105,20 @@ def test_the_cut_is_the_quietest_turn_of_the_mid_channel(
     low, high, wish = offset + 1 + first, offset + 1 + first + width, offset + nominal
     cut = slicer.quietest_crossing(wave, offset, low, high, wish)
 
-    mid = wave.sum(axis=1)
-
-    def turns(at: int) -> bool:
-        here = mid[at - offset]
-        beside = (mid[at - offset - 1], mid[at - offset + 1])
+    def crosses(at: int, channel: int) -> bool:
+        here = wave[at - offset, channel]
+        beside = (wave[at - offset - 1, channel], wave[at - offset + 1, channel])
         return bool(here == 0 or any(here * other < 0 for other in beside))
 
-    allowed = [at for at in range(low, high + 1) if turns(at)] or list(range(low, high + 1))
+    common = [at for at in range(low, high + 1) if all(crosses(at, channel) for channel in range(channels))]
+    allowed = common or list(range(low, high + 1))
     loudest = {at: float(np.abs(wave[at - offset]).max()) for at in allowed}
     assert cut.sample in loudest
     assert cut.level == min(loudest.values())
     nearest = min(abs(at - wish) for at in allowed if loudest[at] == cut.level)
     assert abs(cut.sample - wish) == nearest
-    assert cut.crosses == (kind != "positive")
+    assert cut.crosses == bool(common)
+    assert not (cut.crosses and kind == "positive")
 
 
 def test_the_defaults_are_thirty_seconds_every_twenty_nine() -> None:

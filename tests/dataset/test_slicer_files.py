@@ -6,16 +6,20 @@ import errno
 import io
 import json
 import signal
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import soxr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sidestep_tui.core import atomic
 from sidestep_tui.core.errors import DataError, DiskFullError
-from sidestep_tui.dataset import manifest, slices
+from sidestep_tui.dataset import manifest, slicer, slices, slices_sound
 from sidestep_tui.dataset.slicer import Cutting
 from sidestep_tui.dataset.slices import Job, Wish, Written
 
@@ -403,7 +407,7 @@ def test_a_song_that_shrinks_between_the_passes_is_named(tmp_path: Path, make: M
     path = make()
     (job,) = prepared(tmp_path, Wish(QUICK))
     soundfile.write(path, music(3.0, 2), RATE)
-    with pytest.raises(slices.DamagedSongError, match="shorter while it was sliced"):
+    with pytest.raises(slices_sound.DamagedSongError, match="shorter while it was sliced"):
         list(slices.write(job, tmp_path / "out", keep_lyrics=False, resume=False))
 
 
@@ -412,7 +416,7 @@ def test_no_more_than_the_slices_under_way_are_held(
 ) -> None:
     make(seconds=60.0)
     (job,) = prepared(tmp_path, Wish(QUICK))
-    monkeypatch.setattr(slices, "_BLOCK_FRAMES", 1000)
+    monkeypatch.setattr(slices_sound, "BLOCK_FRAMES", 1000)
     starts = [piece.start for piece in job.plan.slices]
     position = 0
     for written in slices.write(job, tmp_path / "out", keep_lyrics=False, resume=False):
@@ -420,3 +424,143 @@ def test_no_more_than_the_slices_under_way_are_held(
         position = written.piece.end
         assert sum(start < position + 1000 for start in starts) <= starts.index(written.piece.start) + 2
     assert position
+
+
+# Any rate, any length, any number of channels
+
+
+def _crosses_at(samples: np.ndarray, at: int) -> bool:
+    """Whether every channel crosses zero between a sample and one beside it."""
+    return bool(slicer.sign_changes(samples)[at].all())
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rate=st.sampled_from([8000, 11025, 22050, 48000]),
+    wanted=st.sampled_from([None, 8000, 44100, 48000]),
+    frames=st.integers(1000, 30000),
+    channels=st.integers(1, 3),
+    storage=st.sampled_from(["wav16", "wav24", "flac", None]),
+    subtype=st.sampled_from(["PCM_16", "PCM_24", "FLOAT"]),
+    tail=st.sampled_from(["drop", "keep"]),
+    noise=st.booleans(),
+)
+def test_whatever_the_song_is_slices_are_exact_and_cut_where_all_channels_cross(
+    tmp_path_factory: pytest.TempPathFactory,
+    rate: int,
+    wanted: int | None,
+    frames: int,
+    channels: int,
+    storage: str | None,
+    subtype: str,
+    tail: str,
+    noise: bool,
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    (folder / "songs").mkdir()
+    wave = music(frames / rate, channels, rate) if noise else np.abs(music(frames / rate, channels, rate)) + 0.001
+    soundfile.write(folder / "songs" / "song.wav", wave, rate, subtype=subtype)
+    source = soundfile.read(folder / "songs" / "song.wav", always_2d=True)[0]
+    cutting = Cutting(seconds=0.25, overlap=0.05, window_ms=20, tail=tail, min_tail=0.1)  # type: ignore[arg-type]
+    wish = Wish(cutting, format=storage, rate=wanted)  # type: ignore[arg-type]
+    (job,) = prepared(folder, wish)
+    own_rate = wanted or rate
+    heard = source if own_rate == rate else soxr.resample(source, rate, own_rate, quality="VHQ")
+    pieces = cut(folder, wish)
+    length = round(0.25 * own_rate)
+    window = round(0.02 * own_rate)
+    if len(heard) < length:
+        assert [piece.piece.length for piece in pieces] == ([len(heard)] if tail == "keep" else [])
+        return
+    step = 2.0**-15 if job.bits == 16 else 2.0**-23
+    for piece in pieces:
+        own = soundfile.read(folder / "out" / piece.file, always_2d=True)[0]
+        assert own.shape == (length, channels)
+        assert soundfile.info(folder / "out" / piece.file).samplerate == own_rate
+        difference = own - heard[piece.piece.start : piece.piece.end]
+        if job.is_exact:
+            assert not difference.any()
+        else:
+            assert np.abs(difference).max() <= step / 2 + 1e-12
+        if piece.piece.start and not piece.piece.is_tail:
+            nominal = piece.piece.start - piece.piece.moved
+            assert abs(piece.piece.moved) <= window
+            assert piece.piece.crosses == _crosses_at(heard, piece.piece.start)
+            if not piece.piece.crosses:
+                allowed = range(max(nominal - window, 0), min(nominal + window, len(heard) - length) + 1)
+                assert not any(_crosses_at(heard, at) for at in allowed if at <= piece.piece.start)
+
+
+@pytest.mark.parametrize("wanted", [44100, 48000, 8001])
+def test_at_another_rate_slices_are_those_of_the_resampled_song(tmp_path: Path, make: Make, wanted: int) -> None:
+    source = soundfile.read(make(subtype="PCM_24"))[0]
+    (job,) = prepared(tmp_path, Wish(KEEP, rate=wanted))
+    assert (job.resampled, job.is_exact, job.rate) == (True, False, wanted)
+    pieces = cut(tmp_path, Wish(KEEP, rate=wanted))
+    whole = soxr.resample(source, RATE, wanted, quality="VHQ")
+    assert np.abs(joined(tmp_path / "out", pieces, "float64") - whole).max() <= 2.0**-24
+    said = json.loads((tmp_path / "out" / pieces[1].file).with_suffix(".json").read_text(encoding="utf-8"))
+    assert said["resampled_from"] == RATE
+    assert said["source_start"] == said["source_start_sample"] / wanted
+    assert said["samples"] == 2 * wanted
+
+
+def test_the_rate_of_the_song_is_copied_not_resampled(tmp_path: Path, make: Make) -> None:
+    make()
+    (job,) = prepared(tmp_path, Wish(KEEP, rate=RATE))
+    assert (job.resampled, job.is_exact) == (False, True)
+    pieces = cut(tmp_path, Wish(KEEP, rate=RATE))
+    assert "resampled_from" not in (tmp_path / "out" / pieces[0].file).with_suffix(".json").read_text(encoding="utf-8")
+
+
+def test_what_resampling_lifts_over_full_scale_is_clipped_and_counted(tmp_path: Path) -> None:
+    (tmp_path / "songs").mkdir()
+    square = np.where(np.arange(3 * RATE) // 40 % 2, 0.999, -0.999)  # overshoots between its samples
+    soundfile.write(tmp_path / "songs" / "square.wav", square, RATE, subtype="PCM_16")
+    (first, *_) = cut(tmp_path, Wish(QUICK, rate=44100))
+    assert first.peak > 1
+    assert first.clipped > 0
+    own = soundfile.read(tmp_path / "out" / first.file, dtype="int16")[0]
+    assert (own.max(), own.min()) == (32767, -32768)
+
+
+@pytest.mark.parametrize("rate", [1, 3999, 800_000])
+def test_rates_that_no_sound_has_are_not_resampled(tmp_path: Path, rate: int) -> None:
+    (tmp_path / "songs").mkdir()
+    soundfile.write(tmp_path / "songs" / "odd.wav", music(1.0, 1), rate)
+    with pytest.raises(DataError, match="sample rate of"):
+        prepared(tmp_path, Wish(QUICK, rate=44100))
+
+
+def test_more_channels_than_flac_has_are_refused_with_a_way_out(tmp_path: Path, make: Make) -> None:
+    make(channels=9)
+    with pytest.raises(DataError, match="cannot be stored as flac"):
+        prepared(tmp_path, Wish(QUICK, format="flac"))
+    assert cut(tmp_path, Wish(QUICK))
+
+
+def _peak_memory(tmp_path: Path, wish: Wish, seconds: float) -> int:
+    """The most that slicing a song of so many seconds holds at once."""
+    folder = tmp_path / f"{seconds:.0f}_{wish.rate}"
+    (folder / "songs").mkdir(parents=True)
+    soundfile.write(folder / "songs" / "song.wav", music(seconds, 2), RATE)
+    tracemalloc.start()
+    try:
+        pieces = cut(folder, wish)
+        assert len(pieces) > seconds / 2
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("rate", [None, 11025])
+def test_memory_is_flat_with_the_length_of_the_song(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: int | None
+) -> None:
+    monkeypatch.setattr(slices_sound, "BLOCK_FRAMES", 2048)
+    wide = Wish(Cutting(seconds=1.0, overlap=0.25, window_ms=300, min_tail=1.0), rate=rate)
+    _peak_memory(tmp_path, wide, 5)  # what is imported and cached once
+    short, long = (_peak_memory(tmp_path, wide, seconds) for seconds in (20, 160))
+    # The list of slices itself grows, by some hundred bytes each.
+    assert long < short + 400_000
+    assert long < 160 * RATE * 2 * 2 / 2
