@@ -27,7 +27,6 @@ FIX_CODES: Final = (
 )
 """What can be repaired, in the order in which it is done."""
 
-_MOST_LAYERS: Final = 8
 _RUN: Final = re.compile(r"[^\x00-\x7f]{2,}")
 _TYPOGRAPHY: Final = frozenset("‘’‚“”„‹›«»–—…•™ ")
 _LIKELY: Final = re.compile(r"[\u0080-\u017f\u0370-\u04ff]")
@@ -131,17 +130,8 @@ def canonical_spelling(code: str, value: str) -> str:
 
 
 def remove_stamps(text: str) -> str:
-    """Lyrics without time stamps and LRC headers, as the model reads them; text without stamps stays as it is.
-
-    Stamps nested in stamps, layer upon layer, are nobody's lyrics: such text stays as it is too, instead of costing
-    a pass for each layer.
-    """
-    plain = text
-    for _ in range(_MOST_LAYERS):
-        if not lyrics.has_timestamps(plain):
-            return plain
-        plain = lyrics.clean(plain)
-    return text
+    """Lyrics without time stamps and LRC headers, as the model reads them; text without stamps stays as it is."""
+    return lyrics.clean(text) if lyrics.has_timestamps(text) else text
 
 
 def repair_mojibake(text: str) -> str:

@@ -5,10 +5,10 @@ its position is its precedence. Per field the first layout that says something u
 
 1. `name.caption.txt`, `name.lyrics.txt`, `name.lrc`: one file for one field, what a person edits by hand
 2. `name_prompt.txt`, `name_lyrics.txt`
-3. `name.txt`: `key: value` lines, or a plain caption or plain lyrics
+3. `name.txt`: `<TAGGED>` fields, `key: value` lines, or a plain caption or plain lyrics
 4. `name.json`: an object with any of the fields
 5. `../annotations/name.json`, for songs in a folder called `audio`
-6. CSV tables in the song's folder and those above it, nearest first, then by name
+6. CSV tables and dataset JSONs in the song's folder and those above it, nearest first, then by name
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from sidestep_tui.core import text as wording
-from sidestep_tui.dataset import sidecars
+from sidestep_tui.dataset import sidecars, tagged
+from sidestep_tui.dataset.dataset_json import read_dataset_json
 from sidestep_tui.dataset.files import Folder, Tree, UnreadableTextError, name_key, read_text
 from sidestep_tui.dataset.probe import AUDIO_SUFFIXES
-from sidestep_tui.dataset.tables import Table, read_table
+from sidestep_tui.dataset.tables import SongNames, Table, keys_of, read_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,29 +42,55 @@ class Library:
     """A walked folder with its tables read, ready to be asked about songs."""
 
     tree: Tree
-    tables: list[Table]
-    warnings: list[str]
-    stems: dict[str, set[str]]
+    tables: list[Table] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    stems: dict[str, set[str]] = field(default_factory=dict)
     """Keys of the song stems in each folder, so that a sidecar is never given to two songs."""
+    _tables_by_key: dict[str, list[int]] = field(default_factory=dict)
 
     @classmethod
     def open(cls, tree: Tree) -> Library:
         """Read all tables of `tree`."""
-        tables: list[Table] = []
-        warnings: list[str] = []
-        stems: dict[str, set[str]] = {}
+        library = cls(tree)
+        songs = []
         for folder in tree.folders:
-            for name in sorted(folder.files):
+            for name in folder.files:
                 stem, suffix = _split(name)
                 if suffix in AUDIO_SUFFIXES:
-                    stems.setdefault(folder.relative, set()).add(name_key(stem))
-                elif suffix in (".csv", ".tsv"):
-                    try:
-                        tables.append(read_table(folder, name))
-                    except UnreadableTextError as error:
-                        warnings.append(f"{folder.where(name)} {error}; it was not used.")
-        tables.sort(key=lambda table: (-table.folder.count("/") - bool(table.folder), table.origin))
-        return cls(tree, tables, warnings, stems)
+                    songs.append(folder.where(name))
+                    library.stems.setdefault(folder.relative, set()).add(name_key(stem))
+        library._read_tables(SongNames.of(tree.root.as_posix(), songs))
+        return library
+
+    def _read_tables(self, songs: SongNames) -> None:
+        for folder in self.tree.folders:
+            for name in sorted(folder.files):
+                stem, suffix = _split(name)
+                table: Table | None = None
+                try:
+                    if suffix in (".csv", ".tsv"):
+                        table = read_table(folder, name, songs)
+                    elif suffix == ".json" and not self._is_sidecar(folder, stem):
+                        table = read_dataset_json(folder, name, songs)
+                except UnreadableTextError as error:
+                    self.warnings.append(f"{folder.where(name)} {error}; it was not used.")
+                if table is not None:
+                    self.tables.append(table)
+        self.tables.sort(key=lambda table: (-table.folder.count("/") - bool(table.folder), table.origin))
+        for number, table in enumerate(self.tables):
+            for key in table.keys:
+                self._tables_by_key.setdefault(key, []).append(number)
+
+    def _is_sidecar(self, folder: Folder, stem: str) -> bool:
+        """Whether a JSON file belongs to one song."""
+        path = PurePosixPath(folder.relative)
+        home = (path.parent / "audio").as_posix() if path.name == "annotations" else folder.relative
+        return any(name_key(stem) in self.stems.get(place, ()) for place in {folder.relative, home})
+
+    def tables_for(self, song: str) -> list[Table]:
+        """The tables that may mean a song, given its posix path from the root, best first."""
+        numbers = {number for key in keys_of(song) for number in self._tables_by_key.get(key, ())}
+        return [self.tables[number] for number in sorted(numbers)]
 
     def describe(self, folder: Folder, name: str) -> list[Found]:
         """All that the layouts know about the song `name` in `folder`, best first."""
@@ -75,10 +102,15 @@ class Library:
         sentences = []
         for table in self.tables:
             unused = table.unused()
+            if table.outside:
+                names = _listing(table.outside)
+                rows = wording.plural(len(table.outside), table.noun)
+                verb = "names a file" if len(table.outside) == 1 else "name files"
+                sentences.append(f"{table.origin}: {rows} {verb} outside of the folder; not used ({names}).")
             if unused:
-                rows = wording.plural(len(unused), "row")
+                rows = wording.plural(len(unused), table.noun)
                 verb = "matches" if len(unused) == 1 else "match"
-                sentences.append(f"{table.origin}: {rows} {verb} no song beside it ({wording.listing(unused)}).")
+                sentences.append(f"{table.origin}: {rows} {verb} no song beside it ({_listing(unused)}).")
         return sentences
 
 
@@ -140,7 +172,9 @@ def _text(place: Place) -> Iterator[Found]:
     if found is None:
         return
     origin, text = found
-    if sidecars.is_key_value(text):
+    if tagged.is_tagged(text):
+        yield Found(origin, tagged.parse(text))
+    elif sidecars.is_key_value(text):
         yield Found(origin, sidecars.parse_key_value(text))
     else:
         yield Found(origin, plain=text)
@@ -171,7 +205,7 @@ def _json_in(place: Place, folder: Folder) -> Iterator[Found]:
 
 
 def _tables(place: Place) -> Iterator[Found]:
-    for table in place.library.tables:
+    for table in place.library.tables_for(place.song):
         for row in table.rows_for(place.song):
             yield Found(table.origin, row.fields)
 
@@ -185,6 +219,11 @@ LAYOUTS: Final[tuple[Callable[[Place], Iterator[Found]], ...]] = (
     _tables,
 )
 """All layouts, in the order in which they win."""
+
+
+def _listing(names: list[str]) -> str:
+    """A few file names, each short enough for a sentence."""
+    return wording.listing([name[:80] for name in names])
 
 
 def _split(name: str) -> tuple[str, str]:

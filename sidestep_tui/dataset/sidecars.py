@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, Literal
 
 from sidestep_tui.dataset import lyrics, values
@@ -40,7 +40,8 @@ def squeeze(name: str) -> str:
     return re.sub(r"[\s_\-]+", "", name).casefold()
 
 
-_FIELD_OF: Final = {squeeze(alias): name for name, aliases in ALIASES.items() for alias in aliases}
+_SQUEEZED: Final = {name: tuple(squeeze(alias) for alias in aliases) for name, aliases in ALIASES.items()}
+_FIELD_OF: Final = {alias: name for name, aliases in _SQUEEZED.items() for alias in aliases}
 _KEY_LINE: Final = re.compile(r"\s*([A-Za-z][A-Za-z _\-]{0,30}?)\s*:(?:[ \t]+(.*)|)")
 
 
@@ -49,12 +50,24 @@ def field_of(name: str) -> str | None:
     return _FIELD_OF.get(squeeze(name))
 
 
+def is_key(name: str) -> bool:
+    """Whether a name in front of a value is one that tools write, be it of use to us or not."""
+    squeezed = squeeze(name)
+    return squeezed in _FIELD_OF or squeezed in _IGNORED
+
+
+def is_read(name: str) -> bool:
+    """Whether `canonical` looks at a key or column of that name."""
+    squeezed = squeeze(name)
+    return squeezed in _FIELD_OF or squeezed in _SLICED or squeezed == "source"
+
+
 def canonical(raw: Mapping[str, object]) -> Fields:
     """Fields by our names. Of two spellings of one field the better one that says something wins."""
     by_key = {squeeze(name): value for name, value in raw.items()}
     fields: Fields = {}
-    for name, aliases in ALIASES.items():
-        spoken = (by_key[squeeze(alias)] for alias in aliases if squeeze(alias) in by_key)
+    for name, aliases in _SQUEEZED.items():
+        spoken = (by_key[alias] for alias in aliases if alias in by_key)
         value = next((value for value in spoken if not values.is_blank(value)), None)
         if value is not None:
             fields[name] = value
@@ -70,13 +83,18 @@ def canonical(raw: Mapping[str, object]) -> Fields:
     return fields
 
 
-def parse_json(text: str) -> Fields:
-    """The fields of a JSON sidecar; `UnreadableTextError` where it is no JSON object."""
+def load_json(text: str) -> object:
+    """A JSON text as plain values; `UnreadableTextError` where it is none."""
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         where = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
         raise UnreadableTextError(f"is not valid JSON{where}") from error
+
+
+def parse_json(text: str) -> Fields:
+    """The fields of a JSON sidecar; `UnreadableTextError` where it is no JSON object."""
+    value = load_json(text)
     if not isinstance(value, dict):
         raise UnreadableTextError("does not hold a JSON object with fields such as caption and bpm")
     return canonical(value)
@@ -86,28 +104,45 @@ def is_key_value(text: str) -> bool:
     """Whether a text sidecar is made of `key: value` lines: its first line names a field that we know."""
     first = next((line for line in text.split("\n") if line.strip()), "")
     match = _KEY_LINE.fullmatch(first)
-    return match is not None and (field_of(match.group(1)) is not None or squeeze(match.group(1)) in _IGNORED)
+    return match is not None and is_key(match.group(1))
+
+
+def key_value_spans(text: str) -> dict[str, tuple[int, int]]:
+    """Where the value of each `key: value` line stands, by squeezed key; continued values reach to their last line.
+
+    `lyrics:` comes last and takes everything after it. A line that is no `key: value` with a key that tools write
+    continues the value before it. Where a slice was cut is such a key only in the text of a slice.
+    """
+    keys = [(match, squeeze(match.group(1))) if match else (None, "") for match in _key_lines(text)]
+    is_slice = any(key in _SLICED for _, key in keys)
+    spans: dict[str, tuple[int, int]] = {}
+    current, at = "", 0
+    for line, (match, key) in zip(text.split("\n"), keys, strict=True):
+        if match and (is_key(key) or (is_slice and is_read(key))):
+            current = key
+            start = at + (match.start(2) if match.group(2) is not None else len(line))
+            spans[key] = (start, at + len(line))
+            if field_of(key) == "lyrics":
+                spans[key] = (start, len(text))
+                break
+        elif current and line.strip():
+            spans[current] = (spans[current][0], at + len(line))
+        at += len(line) + 1
+    return spans
+
+
+def _key_lines(text: str) -> Iterator[re.Match[str] | None]:
+    for line in text.split("\n"):
+        yield _KEY_LINE.fullmatch(line)
 
 
 def parse_key_value(text: str) -> Fields:
-    """The fields of a `key: value` sidecar. `lyrics:` comes last and takes everything after it.
-
-    A line that is no `key: value` with a key that tools write continues the value before it.
-    """
+    """The fields of a `key: value` sidecar; all but the lyrics on one line."""
     raw: dict[str, str] = {}
-    current: str | None = None
-    lines = text.split("\n")
-    for index, line in enumerate(lines):
-        match = _KEY_LINE.fullmatch(line)
-        key = squeeze(match.group(1)) if match else ""
-        if match and field_of(key) == "lyrics":
-            raw[key] = "\n".join([match.group(2) or "", *lines[index + 1 :]])
-            break
-        if match and (field_of(key) is not None or key in _IGNORED):
-            current = key
-            raw[key] = match.group(2) or ""
-        elif current is not None and line.strip():
-            raw[current] = f"{raw[current]} {line.strip()}".strip()
+    for key, (start, end) in key_value_spans(text).items():
+        value = text[start:end]
+        parts = [part.strip() for part in value.split("\n")]
+        raw[key] = value if field_of(key) == "lyrics" else " ".join(filter(None, parts))
     return canonical(raw)
 
 
