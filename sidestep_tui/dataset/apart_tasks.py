@@ -44,13 +44,34 @@ def _read(given: Parameters, report: Report) -> Any:
     return [asdict(item) for item in readings]
 
 
+def _peaks(given: Parameters, report: Report) -> Any:
+    from sidestep_tui.dataset import slicing_apart
+
+    return slicing_apart.peaks(given, report)
+
+
+def _slice_plan(given: Parameters, report: Report) -> Any:
+    from sidestep_tui.dataset import slicing_apart
+
+    return slicing_apart.plan(given, report)
+
+
+def _slice(given: Parameters, report: Report) -> Any:
+    from sidestep_tui.dataset import slicing_apart
+
+    return slicing_apart.slice_songs(given, report)
+
+
 def _headers(report: Report) -> Callable[[int, int], None]:
     return lambda done, total: report("headers", done, total)
 
 
 TASKS: Final[dict[str, Callable[[Parameters, Report], Any]]] = {
+    "peaks": _peaks,
     "read": _read,
     "scan": _scan,
+    "slice": _slice,
+    "slice_plan": _slice_plan,
 }
 """What can be done apart. Each task imports what it needs itself, so that the others start sooner."""
 

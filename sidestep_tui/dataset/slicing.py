@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ from sidestep_tui.dataset.manifest import Manifest, Song
 from sidestep_tui.dataset.merge import FILE_NAME
 from sidestep_tui.dataset.slicer import Slice
 from sidestep_tui.dataset.slices import Job, Wish, Written
+from sidestep_tui.dataset.slices_sound import Tick
 
 # What flac leaves of music; a disk that turns out too small all the same is noticed while writing.
 _FLAC_SHARE: Final = 0.6
@@ -166,28 +167,27 @@ Report = Callable[[int, int], None]
 """Called with the blocks of sound that were looked at, and how many there are in all, about."""
 
 
-class _Blocks:
-    """Counts the blocks of all songs, for progress."""
+def ticks(songs: Iterable[Song], report: Report | None) -> Tick:
+    """What to call for each block of sound, so that `report` hears how far all these songs are."""
+    total = sum(slices_sound.block_count(song.duration, song.sample_rate) for song in songs)
+    done = 0
 
-    def __init__(self, songs: tuple[Song, ...] | list[Song], report: Report | None) -> None:
-        self._total = sum(slices_sound.block_count(song.duration, song.sample_rate) for song in songs)
-        self._report = report
-        self._done = 0
+    def tick() -> None:
+        nonlocal done
+        done = min(done + 1, total)
+        if report is not None:
+            report(done, total)
 
-    def tick(self) -> None:
-        """One more."""
-        self._done = min(self._done + 1, self._total)
-        if self._report is not None:
-            self._report(self._done, self._total)
+    return tick
 
 
 def prepare(found: Manifest, wish: Wish, report: Report | None = None) -> Outcome:
     """Find all cuts before anything is written; songs without any are named. `DataError` where none has any."""
     outcome = Outcome(wish, skipped=[(item.path.as_posix(), item.reason) for item in found.skipped])
-    blocks = _Blocks(found.songs, report)
+    tick = ticks(found.songs, report)
     for song in found.songs:
         try:
-            job = slices.prepare(song, wish, blocks.tick)
+            job = slices.prepare(song, wish, tick)
         except (DataError, UsageError) as error:  # the latter: its bars are too long
             outcome.skipped.append((song.name, " ".join(filter(None, (error.title, error.message)))))
             continue
@@ -211,11 +211,11 @@ def write(
 ) -> Iterator[tuple[Job, Written]]:
     """Write all slices; a song that broke since it was looked at is named like the others."""
     jobs = list(outcome.jobs.values())
-    blocks = _Blocks([job.song for job in jobs], report)
+    tick = ticks([job.song for job in jobs], report)
     for job in jobs:
         try:
             for written in slices.write(
-                job, destination, keep_lyrics=outcome.wish.keep_lyrics, resume=resume, tick=blocks.tick
+                job, destination, keep_lyrics=outcome.wish.keep_lyrics, resume=resume, tick=tick
             ):
                 outcome.add(job, written.file, written.piece, written)
                 yield job, written
