@@ -21,6 +21,7 @@ from sidestep_tui.dataset import doctor as doctors
 from sidestep_tui.dataset.doctor import Progress, Report
 from sidestep_tui.dataset.doctor_findings import Finding
 from sidestep_tui.dataset.fixes import FIX_CODES, Edit, Written
+from sidestep_tui.launch import models
 
 WARNINGS: Final = 1
 """Exit code where the worst finding is a warning."""
@@ -38,6 +39,9 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 @click.option("--quick", is_flag=True, help="Read headers and text only, not the sound itself.")
 @click.option("--txt-role", type=click.Choice(["auto", "caption", "lyrics"]), default="auto", show_default=True)
 @click.option("--language", default="unknown", show_default=True, help="For lyrics that do not name their own.")
+@click.option(
+    "--model", metavar="DIR", default="", help="Count tokens with this checkpoint's tokenizer; estimated without."
+)
 @options.json_option
 def doctor(
     directory: Path,
@@ -47,17 +51,26 @@ def doctor(
     quick: bool,
     txt_role: Any,
     language: str,
+    model: str,
     as_json: bool,
 ) -> int:
     """Find what would spoil training with DIR: in the sound, the captions, the lyrics and their metadata.
 
-    Audio is never changed. Without --fix nothing is written; what --fix would change is listed.
+    Audio is never changed. Without --fix nothing is written; what --fix would change is listed. A folder without a
+    single usable song has a report too.
 
     Exit code: 0 when nothing or only advice is found, 1 for warnings, 4 for errors.
     """
+    tokenizer = models.tokenizer_dir(model) if model else ""
     with _progress() as say, quiet.native_stderr():
         report = doctors.examine(
-            directory, txt_role=txt_role, language=language, tag=tag.strip(), quick=quick, progress=say
+            directory,
+            txt_role=txt_role,
+            language=language,
+            tag=tag.strip(),
+            tokenizer=tokenizer,
+            quick=quick,
+            progress=say,
         )
     written: list[Written] = []
     planned = doctors.planned(report).edits
@@ -127,8 +140,10 @@ def _show(report: Report) -> None:
         for _, same in groupby(of_severity, key=lambda item: item.code):
             _show_kind(list(same), width)
         render.data("")
-    songs = f"{text.plural(len(report.manifest.songs), 'song')}, {text.duration(report.manifest.seconds)}"
+    songs = f"{text.plural(len(report.files), 'song')}, {text.duration(report.seconds)}"
     counts = [text.plural(count, *_PLURALS[name]) for name, count in report.counts().items() if count]
+    if any("(estimated)" in item.sentence for item in found):
+        render.data("Tokens are estimated; --model DIR counts them.")
     render.data(f"{songs}: {text.listing(counts) if counts else 'nothing to complain about'}.")
 
 

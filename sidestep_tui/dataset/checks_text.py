@@ -6,27 +6,35 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from sidestep_tui.core import text as wording
-from sidestep_tui.dataset import captions, fixes, lyrics, sidecars, values
+from sidestep_tui.dataset import captions, fixes, lyrics, prompts, sidecars, values
+from sidestep_tui.dataset.captions import TagPosition
 from sidestep_tui.dataset.doctor_findings import Finding, Fix
 from sidestep_tui.dataset.fixes_slots import has_word
 from sidestep_tui.dataset.layouts import Found
 from sidestep_tui.dataset.manifest import Manifest, Song
 from sidestep_tui.dataset.merge import FILE_NAME, NO_LYRICS
+from sidestep_tui.dataset.prompts import LYRIC_TOKENS, PROMPT_TOKENS, Tokens
 
 CAPTION_TOKENS: Final = 190
 """Of the prompt's 256 tokens the rest is instruction and metadata (ACESTEP_FACTS.md §3.3)."""
-LYRICS_TOKENS: Final = 2048 - 16
+_LYRICS_FRAME: Final = 16
+_LONGEST: Final = 240.0
+"""Seconds of a song that are trained on by default; the prompt states as many, and longer ones take no more tokens."""
 _MOSTLY: Final = 0.6
+_LEAST_ELEMENTS: Final = 2
+_MANY_SONGS: Final = 50
+_MUCH_AUDIO: Final = 3600.0
 _LEAST_SONGS: Final = 3
 
 _CHECKED: Final[dict[str, tuple[str, Callable[[object], object]]]] = {
     "bpm": ("bad_bpm", values.bpm),
     "keyscale": ("bad_key", values.keyscale),
     "timesignature": ("bad_time_signature", values.timesignature),
-    "language": ("bad_value", values.language),
+    "language": ("bad_language", values.language),
     "instrumental": ("bad_value", values.flag),
     "repeats": ("bad_value", values.repeats),
 }
@@ -53,15 +61,30 @@ class Described:
     sources: tuple[Found, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How the model comes to read a description: the tag put into captions, and who counts tokens."""
+
+    tag: str = ""
+    tag_position: TagPosition = "prepend"
+    tokens: Tokens | None = None
+    """None estimates."""
+
+
+def reader(tag: str, tag_position: TagPosition, tokenizer: str) -> Reader:
+    """A reader with the tokenizer of a directory, or none; `ModelError` where it cannot be read."""
+    return Reader(tag, tag_position, Tokens(Path(tokenizer)) if tokenizer else None)
+
+
 def about_tokens(text: str) -> int:
     """About how many tokens a text takes: six letters, one digit, sign or letter of another script each."""
     return sum(-(-len(piece) // 6) for piece in _PIECE.findall(text))
 
 
-def song_findings(described: Described, tag: str) -> Iterator[Finding]:
+def song_findings(described: Described, model: Reader) -> Iterator[Finding]:
     """What concerns one song alone."""
     yield from _missing(described.song)
-    yield from _lengths(described.song, tag)
+    yield from _estimated(described.song, model) if model.tokens is None else _counted(described.song, model)
     for source in described.sources:
         for name, raw in _fields(source, described.song).items():
             yield from _value(described, source.origin, name, raw)
@@ -91,13 +114,36 @@ def _missing(song: Song) -> Iterator[Finding]:
         yield Finding("missing_key", song.name, "has no key.")
 
 
-def _lengths(song: Song, tag: str) -> Iterator[Finding]:
-    count = about_tokens(captions.tagged(song.caption, song.tag or tag, "prepend"))
+def _estimated(song: Song, model: Reader) -> Iterator[Finding]:
+    count = about_tokens(captions.tagged(song.caption, song.tag or model.tag, model.tag_position))
     if count > CAPTION_TOKENS:
-        yield Finding("long_caption", song.name, f"has a caption of about {count} tokens; {CAPTION_TOKENS} fit.")
+        sentence = f"has a caption of about {count} tokens; about {CAPTION_TOKENS} fit (estimated)."
+        yield Finding("long_caption", song.name, sentence)
     count = about_tokens(song.lyrics)
-    if count > LYRICS_TOKENS:
-        yield Finding("long_lyrics", song.name, f"has lyrics of about {count:,} tokens; {LYRICS_TOKENS:,} fit.")
+    if count > LYRIC_TOKENS - _LYRICS_FRAME:
+        sentence = f"has lyrics of about {count:,} tokens; {LYRIC_TOKENS:,} fit (estimated)."
+        yield Finding("long_lyrics", song.name, sentence)
+
+
+def _counted(song: Song, model: Reader) -> Iterator[Finding]:
+    """With the model's own tokenizer, on the very texts that are encoded."""
+    tokens, seconds = model.tokens, min(song.duration, _LONGEST)
+    assert tokens is not None
+    prompt = captions.prompt(song, tag=model.tag, tag_position=model.tag_position, seconds=seconds)
+    texts = prompts.texts_for(song, tokens, tag=model.tag, tag_position=model.tag_position, seconds=seconds)
+    if prompt != texts.prompt:
+        sentence = (
+            f"has a prompt of {tokens.count(prompt)} tokens; {PROMPT_TOKENS} fit,"
+            f" so the last {wording.plural(texts.caption_cut, 'character')} of its caption are not read."
+        )
+        yield Finding("long_caption", song.name, sentence)
+    if tokens.count(texts.prompt) > PROMPT_TOKENS:
+        sentence = f"has a tag so long that BPM and key fall off the prompt's {PROMPT_TOKENS} tokens."
+        yield Finding("long_caption", song.name, sentence)
+    if texts.lyric_tokens_cut:
+        count = LYRIC_TOKENS + texts.lyric_tokens_cut
+        sentence = f"has lyrics of {count:,} tokens; the last {texts.lyric_tokens_cut:,} are not read."
+        yield Finding("long_lyrics", song.name, sentence)
 
 
 def _value(described: Described, origin: str, name: str, raw: object) -> Iterator[Finding]:
@@ -135,11 +181,15 @@ def _value(described: Described, origin: str, name: str, raw: object) -> Iterato
             yield Finding("lrc_stamps", song, f"has time stamps in its lyrics ({origin}).", stamps)
 
 
-def folder_findings(songs: Sequence[Described], manifest: Manifest, tag: str) -> Iterator[Finding]:
-    """What shows only when songs are compared."""
+def folder_findings(
+    songs: Sequence[Described], manifest: Manifest, tag: str, *, tag_is_added: bool = False
+) -> Iterator[Finding]:
+    """What shows only when songs are compared; `tag_is_added` where training puts the tag into every caption."""
     own = [item for item in songs if item.song.origins.get("caption") != FILE_NAME]
     yield from _same_captions(own)
-    yield from _tags(own, tag)
+    for finding in _tags(own, tag):
+        if not (tag_is_added and tag and finding.code == "tag_missing"):
+            yield finding
     yield from _style(own)
     yield from _sidecar_trouble(manifest, songs)
     yield from _amount(manifest)
@@ -212,19 +262,42 @@ def _looks_made_up(word: str) -> bool:
 
 
 def _style(songs: Sequence[Described]) -> Iterator[Finding]:
-    """Captions that lack what most captions of the folder have; only where most name both BPM and key."""
+    """The psytrance guide's plan: a common beginning, BPM and key, elements of the song, words on quality at the end.
+
+    Where most captions name both BPM and key, those that lack what most have are named; elsewhere the plan is
+    mentioned once.
+    """
     texts = [item.song.caption for item in songs]
-    complete = sum(bool(_BPM_WORD.search(text) and _KEY_WORD.search(text)) for text in texts)
-    if len(texts) < _LEAST_SONGS or complete < _MOSTLY * len(texts):
+    if not texts:
         return
-    wants_quality = sum(map(_ends_in_quality, texts)) >= _MOSTLY * len(texts)
+    complete = sum(bool(_BPM_WORD.search(text) and _KEY_WORD.search(text)) for text in texts)
+    with_elements = sum(_elements(text) >= _LEAST_ELEMENTS for text in texts)
+    with_quality = sum(map(_ends_in_quality, texts))
+    most = _MOSTLY * len(texts)
+    if len(texts) < _LEAST_SONGS or complete < most:
+        alike = Counter(text.split(",")[0].strip().casefold() for text in texts).most_common(1)[0][1]
+        sentence = (
+            f"Of {wording.plural(len(texts), 'caption')} {alike if alike > 1 else 0} begin alike, {complete} name BPM"
+            f" and key, {with_elements} list elements, {with_quality} end in words on quality."
+        )
+        if min(alike, complete, with_elements, with_quality) < len(texts):
+            yield Finding("caption_plan", "", sentence)
+        return
     for item in songs:
         caption = item.song.caption
         lacks = [name for name, found in (("BPM", _BPM_WORD), ("key", _KEY_WORD)) if not found.search(caption)]
-        if wants_quality and not _ends_in_quality(caption):
+        if with_elements >= most and _elements(caption) < _LEAST_ELEMENTS:
+            lacks.append("elements of the song")
+        if with_quality >= most and not _ends_in_quality(caption):
             lacks.append("words on quality at the end")
         if lacks:
             yield Finding("caption_style", item.song.name, f"has a caption without {wording.listing(lacks)}.")
+
+
+def _elements(caption: str) -> int:
+    """How many things a caption lists between its beginning and its end, BPM, key and quality aside."""
+    said = caption.split(",")[1:]
+    return sum(not any(known.search(piece) for known in (_BPM_WORD, _KEY_WORD, _QUALITY)) for piece in said)
 
 
 def _ends_in_quality(caption: str) -> bool:
@@ -241,17 +314,29 @@ def _sidecar_trouble(manifest: Manifest, songs: Sequence[Described]) -> Iterator
 
 
 def _amount(manifest: Manifest) -> Iterator[Finding]:
+    """Too few songs and too little audio, by the words of each guide: they contradict each other, so none forbids."""
     count = len(manifest.songs)
-    if count < 5:
-        yield Finding("few_songs", "", f"{wording.plural(count, 'song')}: guides advise at least 5 to 10 good ones.")
-    elif count < 50:
-        sentence = f"{count} songs: some guides are content with 5 to 13 good ones, one asks for 50 or more."
-        yield Finding("few_songs", "", sentence)
-    if manifest.seconds < 3600:
-        sentence = (
-            f"{wording.duration(manifest.seconds)} of audio: one guide asks for an hour, others for 10 good songs."
+    if not count:
+        left_out = len(manifest.skipped)
+        files = f"{wording.plural(left_out, 'file')} left out" if left_out else "there is no audio file"
+        yield Finding("no_songs", "", f"No song can be used: {files}.")
+        return
+    if count < _MANY_SONGS:
+        yield Finding(
+            "few_songs",
+            "",
+            f"{wording.plural(count, 'song')}. 5 to 10 good ones beat 50 mixed ones (Turbo Trainer guide); ACE-Step's"
+            " own tutorial takes 13; the ace-lora-trainer guide has epochs for 1 to 50 and more; the Custom Models"
+            " guide wants at least 50, better 200, never fewer than 20.",
         )
-        yield Finding("little_audio", "", sentence)
+    if manifest.seconds < _MUCH_AUDIO:
+        yield Finding(
+            "little_audio",
+            "",
+            f"{wording.duration(manifest.seconds)} of audio. 5 to 10 songs of 2 to 4 minutes do (Turbo Trainer guide);"
+            " the psytrance guide's steps mean about 3 hours in slices of 30 s; the Custom Models guide wants at"
+            " least 1 hour, better 5.",
+        )
 
 
 def _quoted(raw: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
@@ -22,7 +23,7 @@ class Kind:
 _COPY: Final = "Copy or export it again from its source."
 _PLAIN: Final = "Correct it by hand in the file that is named."
 
-KINDS: Final[dict[str, Kind]] = {
+_SOUND_KINDS: Final[dict[str, Kind]] = {
     "unreadable": Kind("error", "unreadable audio", "The song is left out of training.", _COPY),
     "truncated": Kind("error", "truncated audio", "A copy was cut short; the song is left out or ends early.", _COPY),
     "empty": Kind("error", "empty audio", "There is nothing to learn from; the song is left out.", _COPY),
@@ -59,15 +60,29 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "dc_offset": Kind("warning", "DC offset", "A constant offset costs headroom and clicks at cuts.", "Filter it out."),
     "very_short": Kind(
-        "warning", "very short audio", "Under 10 s there is hardly any music.", "Join it, or remove it."
+        "warning",
+        "very short audio",
+        "Under 10 s there is hardly any music: the ace-lora-trainer guide discards it.",
+        "Join it, or remove it.",
     ),
     "short": Kind(
-        "advice", "short audio", "Under 30 s may give too little context.", "Prefer 30 s slices or whole songs."
+        "advice",
+        "short audio",
+        "Under 30 s may give too little context (Turbo Trainer guide); the psytrance guide cuts to exactly 30.0 s.",
+        "Prefer 30 s slices or whole songs.",
     ),
-    "long": Kind("advice", "long audio", "What lies beyond 240 s is usually cut off.", "Slice it, or raise the limit."),
+    "long": Kind(
+        "advice",
+        "long audio",
+        "What lies beyond 240 s is usually cut off; guides want 2 to 4 minutes, or 30 to 240 s.",
+        "Slice it, or raise the limit.",
+    ),
     "very_long": Kind("warning", "very long audio", "The model knows lengths up to 600 s.", "Slice it."),
     "mixed_rates": Kind(
-        "advice", "mixed sample rates", "All is resampled to 48 kHz; low rates lack treble.", "Export at one rate."
+        "advice",
+        "mixed sample rates",
+        "All is resampled to 48 kHz; the Custom Models guide advises against mixing.",
+        "Export all at one rate from the source, 44.1 or 48 kHz.",
     ),
     "duplicate": Kind(
         "warning", "identical files", "The song counts several times.", "Keep one; `repeats` weights it."
@@ -75,6 +90,15 @@ KINDS: Final[dict[str, Kind]] = {
     "near_duplicate": Kind(
         "warning", "nearly identical audio", "The same music counts several times.", "Keep the best version."
     ),
+    "low_rate": Kind(
+        "advice",
+        "low sample rate",
+        "Treble is missing, and resampling to 48 kHz does not bring it back.",
+        "Export it again from the source at 44.1 or 48 kHz.",
+    ),
+}
+
+_WORD_KINDS: Final[dict[str, Kind]] = {
     "sidecar": Kind("warning", "trouble with sidecars", "What they say is partly not used.", _PLAIN),
     "missing_caption": Kind(
         "warning", "no caption", "The file name stands in for it, which teaches nothing.", "Write a caption."
@@ -88,8 +112,18 @@ KINDS: Final[dict[str, Kind]] = {
     "vocals_without_lyrics": Kind(
         "warning", "vocals without lyrics", "Voices are learned with no words.", "Add lyrics, or say instrumental."
     ),
-    "missing_bpm": Kind("advice", "no BPM", "The prompt reads N/A; tempo cannot be steered as well.", "Add the BPM."),
-    "missing_key": Kind("advice", "no key", "The prompt reads N/A; key cannot be steered as well.", "Add the key."),
+    "missing_bpm": Kind(
+        "advice",
+        "no BPM",
+        "The prompt reads N/A; tempo cannot be steered as well.",
+        "Add it; the songs screen can measure it.",
+    ),
+    "missing_key": Kind(
+        "advice",
+        "no key",
+        "The prompt reads N/A; key cannot be steered as well.",
+        "Add it; the songs screen can measure it.",
+    ),
     "missing_language": Kind(
         "warning", "lyrics without language", "The model reads them as `unknown`.", "Add a code, such as en."
     ),
@@ -97,6 +131,9 @@ KINDS: Final[dict[str, Kind]] = {
     "bad_key": Kind("warning", "unusable key", "It is not used; `E minor` or `F# major` would be.", _PLAIN),
     "bad_time_signature": Kind(
         "warning", "unusable time signature", "It is not used; 2, 3, 4 and 6 are known.", _PLAIN
+    ),
+    "bad_language": Kind(
+        "warning", "unknown language", "It is not used; the model knows codes such as en, ja and de.", _PLAIN
     ),
     "bad_value": Kind("warning", "unusable value", "It is not used.", _PLAIN),
     "bpm_spelling": Kind(
@@ -111,7 +148,7 @@ KINDS: Final[dict[str, Kind]] = {
     "long_caption": Kind(
         "warning",
         "caption too long",
-        "BPM and key fall off the end of the prompt's 256 tokens.",
+        "The prompt has 256 tokens with BPM and key at its end: other trainers lose those, here the caption is cut.",
         "Shorten the caption.",
     ),
     "long_lyrics": Kind(
@@ -137,16 +174,39 @@ KINDS: Final[dict[str, Kind]] = {
     "caption_style": Kind(
         "advice", "caption style", "Most captions here name BPM and key; even style helps.", "Complete the caption."
     ),
+    "caption_plan": Kind(
+        "advice",
+        "plan of the captions",
+        "One guide (psytrance) plans each caption: common beginning, BPM and key, elements, quality; others do not.",
+        "Write all captions to one plan, whichever it is.",
+    ),
     "few_songs": Kind(
-        "advice", "number of songs", "Guides differ; few songs are learned by heart sooner.", "Listen early and often."
+        "advice",
+        "number of songs",
+        "Few songs are learned by heart sooner.",
+        "Good and consistent songs count more than many: listen early and often.",
     ),
     "little_audio": Kind(
         "advice",
         "amount of audio",
-        "Guides differ; quality counts more than length.",
+        "Little audio is learned by heart sooner.",
         "Add good songs if you have them.",
     ),
 }
+
+KINDS: Final[dict[str, Kind]] = {
+    "no_songs": Kind(
+        "error",
+        "no usable song",
+        "There is nothing to train on.",
+        "Put wav, flac, ogg, mp3 or opus files there, in subfolders too.",
+    ),
+    **_SOUND_KINDS,
+    **_WORD_KINDS,
+}
+"""All there are, in the order in which those of one severity are told."""
+SOUND: Final = frozenset(_SOUND_KINDS)
+"""What headers and listening find; the rest is about words and can be looked at again without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,3 +266,16 @@ class Finding:
             "fix": asdict(self.fix) if self.fix else None,
             "not_fixable": self.not_fixable or None,
         }
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Finding:
+        """The finding that `to_dict` wrote."""
+        code, severity = plain["code"], plain["severity"]
+        return cls(
+            code=code,
+            song=plain["song"] or "",
+            sentence=plain["sentence"],
+            fix=Fix(**plain["fix"]) if plain["fix"] else None,
+            not_fixable=plain["not_fixable"] or "",
+            grave=None if severity == KINDS[code].severity else severity,
+        )
