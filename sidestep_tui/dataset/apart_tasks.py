@@ -62,11 +62,36 @@ def _slice(given: Parameters, report: Report) -> Any:
     return slicing_apart.slice_songs(given, report)
 
 
+def _doctor(given: Parameters, report: Report) -> Any:
+    """A `doctor.Report` as a dictionary, and what its fixes would write (`doctor.preview`)."""
+    from sidestep_tui.dataset import doctor
+
+    found = doctor.examine(given["root"], **given["options"], progress=report)
+    return {"report": found.to_dict(), "preview": doctor.preview(doctor.planned(found))}
+
+
+def _doctor_fix(given: Parameters, report: Report) -> Any:
+    """Carry out some fixes of a report, as far as their files are those that were shown; what is left, what was
+    written."""
+    from sidestep_tui.dataset import doctor
+    from sidestep_tui.dataset.doctor_findings import Fix
+
+    chosen = [Fix(**item) for item in given["fixes"]]
+    left, written = doctor.fix(doctor.Report.from_dict(given["report"]), chosen=chosen, agreed=given["agreed"])
+    return {
+        "report": left.to_dict(),
+        "preview": doctor.preview(doctor.planned(left)),
+        "written": [{"path": item.edit.origin, "backup": item.backup, "problem": item.problem} for item in written],
+    }
+
+
 def _headers(report: Report) -> Callable[[int, int], None]:
     return lambda done, total: report("headers", done, total)
 
 
 TASKS: Final[dict[str, Callable[[Parameters, Report], Any]]] = {
+    "doctor": _doctor,
+    "doctor_fix": _doctor_fix,
     "peaks": _peaks,
     "read": _read,
     "scan": _scan,
