@@ -22,8 +22,8 @@ OWN_FILE: Final = "sidestep-dataset.json"
 """What the product notes about a folder (see `own_file`); it describes no song."""
 
 # A directory with these files is a run of ours; its samples are not songs to learn from.
-_RUN_MARKS: Final = frozenset({"run.toml", "events.jsonl"})
-_IGNORED_FOLDERS: Final = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
+RUN_MARKS: Final = frozenset({"run.toml", "events.jsonl"})
+IGNORED_FOLDERS: Final = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
 
 
 LeftOutCode = Literal["bad_name", "denied", "not_a_file", "link_broken", "link_folder", "link_outside"]
@@ -124,7 +124,7 @@ def walk(root: Path) -> Tree:
                 ) from error
             tree.warnings.append(f"{printable(relative)}: the folder cannot be opened ({error.strerror or error}).")
             continue
-        if relative and {entry.name for entry in entries} >= _RUN_MARKS:
+        if relative and {entry.name for entry in entries} >= RUN_MARKS:
             continue
         seen += len(entries)
         if seen > MOST_ENTRIES:
@@ -141,7 +141,7 @@ def walk(root: Path) -> Tree:
 def _visit(entries: list[os.DirEntry[str]], folder: Folder, tree: Tree, boundary: str) -> Iterator[os.DirEntry[str]]:
     """Put the files among `entries` into `folder` and yield the directories to go on with."""
     for entry in entries:
-        if entry.name.startswith(".") or entry.name in _IGNORED_FOLDERS or entry.name == OWN_FILE:
+        if entry.name.startswith(".") or entry.name in IGNORED_FOLDERS or entry.name == OWN_FILE:
             continue
         path = Path(entry.path)
         if printable(entry.name) != entry.name:

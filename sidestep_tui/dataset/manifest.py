@@ -13,7 +13,7 @@ from typing import Any, Final
 from sidestep_tui.core import paths
 from sidestep_tui.core import text as wording
 from sidestep_tui.core.errors import DataError
-from sidestep_tui.dataset import probe
+from sidestep_tui.dataset import archives, probe
 from sidestep_tui.dataset.files import Folder, Tree, printable, walk
 from sidestep_tui.dataset.layouts import Found, Library
 from sidestep_tui.dataset.merge import FILE_NAME, SETTING, FolderRole, Merged, decide_roles, merge
@@ -160,7 +160,7 @@ def scan(
     folder = dataset_folder(root)
     tree = walk(folder)
     candidates = [(home, name) for home in tree.folders for name in sorted(home.files) if _suffix(name) in _SUFFIXES]
-    skipped = _left_out(tree)
+    skipped = [*_left_out(tree), *_not_unpacked(tree)]
     if not candidates and not may_be_empty:
         raise _no_songs(tree, skipped)
     readable: list[tuple[Folder, str, probe.AudioHeader]] = []
@@ -281,6 +281,13 @@ def _left_out(tree: Tree) -> list[Skipped]:
     return skipped
 
 
+def _not_unpacked(tree: Tree) -> list[Skipped]:
+    """What stayed behind when the folder was made from a ZIP."""
+    left_out = archives.left_out_of(tree.root)
+    tree.warnings += [item.sentence for item in left_out if not _sounds(item.name)]
+    return [Skipped(Path(item.name), f"{item.reason}.", item.code) for item in left_out if _sounds(item.name)]
+
+
 def _reason(error: DataError, name: str) -> str:
     """What is wrong, without the name that the error begins with."""
     return " ".join(filter(None, (error.title.removeprefix(name).lstrip(), error.message)))
@@ -291,17 +298,24 @@ def _sounds(name: str) -> bool:
 
 
 def dataset_folder(path: Path | str) -> Path:
-    """The absolute path of an existing folder (`~` expanded); `DataError` for anything else."""
+    """The absolute path of an existing folder (`~` expanded), or of what a ZIP holds, unpacked in the cache.
+
+    `DataError` for anything else.
+    """
     shown = printable(str(path))
     try:
         root = paths.expand(path).absolute()
         if root.is_dir():
             return root
+        if archives.is_zip(root):
+            return archives.unpacked(root)
         exists = root.exists()
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(f"The dataset folder {shown!r} cannot be opened.", f"{error}.", "Check the path.") from error
     if exists:
-        raise DataError(f"{shown} is a file, not a folder.", hint="Give the folder that holds the songs.")
+        raise DataError(
+            f"{shown} is a file, not a folder.", hint="Give the folder that holds the songs, or a ZIP of it."
+        )
     raise DataError(
         f"There is no folder {shown}.", hint="Check the spelling; a path without a leading / starts in this directory."
     )
