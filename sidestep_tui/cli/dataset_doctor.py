@@ -15,8 +15,9 @@ from typing import Any, Final
 import click
 
 from sidestep_tui.cli import options, quiet, render
-from sidestep_tui.core import text
+from sidestep_tui.core import paths, text
 from sidestep_tui.core.errors import ExitCode
+from sidestep_tui.dataset import archives
 from sidestep_tui.dataset import doctor as doctors
 from sidestep_tui.dataset.doctor import Progress, Report
 from sidestep_tui.dataset.doctor_findings import Finding
@@ -61,6 +62,8 @@ def doctor(
 
     Exit code: 0 when nothing or only advice is found, 1 for warnings, 4 for errors.
     """
+    if wants_fix or fix_only:
+        archives.refuse_edits(paths.expand(directory))
     tokenizer = models.tokenizer_dir(model) if model else ""
     with _progress() as say, quiet.native_stderr():
         report = doctors.examine(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sidestep_tui.core.errors import DataError
-from sidestep_tui.dataset import checks_audio, checks_text, fixes, listening, manifest
+from sidestep_tui.dataset import archives, checks_audio, checks_text, fixes, listening, manifest
 from sidestep_tui.dataset.captions import TagPosition
 from sidestep_tui.dataset.checks_text import Described, Reader
 from sidestep_tui.dataset.doctor_findings import KINDS, SEVERITIES, SOUND, Finding, Fix, Severity
@@ -147,6 +147,7 @@ def fix(
     `agreed` are the digests of `preview` by path: where given, only files whose edit is still the one that was shown
     are written.
     """
+    archives.refuse_edits(report.manifest.root)
     plan = planned(report, only, chosen=chosen)
     written = [_write(edit, agreed) for edit in plan.edits]
     if not written:

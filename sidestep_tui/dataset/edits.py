@@ -11,7 +11,7 @@ from typing import Final
 
 from sidestep_tui.core import text as wording
 from sidestep_tui.core.errors import DataError
-from sidestep_tui.dataset import edit_values, own_file, sidecar_writer, values
+from sidestep_tui.dataset import archives, edit_values, own_file, sidecar_writer, values
 from sidestep_tui.dataset.captions import TagPosition
 from sidestep_tui.dataset.edit_plan import FieldChange, FileChange, SavePlan, SaveReport
 from sidestep_tui.dataset.edit_values import FIELDS
@@ -172,6 +172,7 @@ class EditSession:
 
         What cannot be saved is reported and stays pending; the rest is written all the same.
         """
+        archives.refuse_edits(self.root)
         draft = self._worked_out()
         report, written, failed = sidecar_writer.write(draft)
         before = dict(self._pending)
