@@ -13,6 +13,7 @@ from typing import Any
 
 from sidestep_tui.core import text
 from sidestep_tui.protocol.events import Event
+from sidestep_tui.protocol.heldout import HeldOut
 from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.protocol.state import RunState
 
@@ -59,6 +60,8 @@ class PlainViewer:
         if state.best is not None:
             where += f", best {text.number(state.best.loss)} in epoch {state.best.epoch}"
         self._line({"t": state.last_t}, where)
+        if (held := HeldOut.of(state.evals)) is not None:
+            self._write(f"{_INDENT}held out: loss {held.sentence}")
         for info in state.checkpoints[-3:]:
             self._write(f"{_INDENT}checkpoint {info.path} ({info.reason})")
         if state.error is not None:
@@ -160,6 +163,11 @@ class PlainViewer:
             words.append(f"{text.duration(eta)} left")
         self._line(event, "  ".join(words))
 
+    def _eval(self, event: Event, _: str) -> None:
+        held = HeldOut.of(self.state.evals)
+        if held is not None and event.get("loss") is not None:
+            self._line(event, f"held out: loss {held.sentence}, {text.plural(held.songs, 'song')}")
+
     def _checkpoint(self, event: Event, _: str) -> None:
         facts = [str(event.get("reason", ""))]
         if isinstance(event.get("bytes"), int):
@@ -231,6 +239,7 @@ _LINES: dict[str, Callable[[PlainViewer, Event, str], Any]] = {
     "session_started": PlainViewer._session,
     "phase": PlainViewer._phase,
     "step": PlainViewer._step,
+    "eval": PlainViewer._eval,
     "checkpoint": PlainViewer._checkpoint,
     "best": PlainViewer._best,
     "log": PlainViewer._log,

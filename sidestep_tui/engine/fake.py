@@ -122,6 +122,8 @@ class FakeEngine:
         return None
 
     def _train(self) -> Orders:
+        if self.step == 0:
+            self._measure()
         self.reporter.phase("training", self.step, self.plan.steps)
         epoch_began = time.monotonic()
         while self.step < self.plan.steps:
@@ -193,6 +195,11 @@ class FakeEngine:
         if smoothed is not None and (self.best is None or smoothed < self.best["loss"]):
             self.best = {"step": self.step, "epoch": epoch, "loss": smoothed}
             self.reporter.best(**self.best)
+        self._measure()
+
+    def _measure(self) -> None:
+        if self.plan.held_out:
+            self.reporter.eval(**self.curves.held_out_fields(self.step))
 
     def _save(self, reason: Any) -> None:
         target = self.run.checkpoint_path(self.step)

@@ -25,6 +25,8 @@ class FakePlan:
     steps_per_epoch: int = 40
     save_every: int = 100
     songs: int = 8
+    held_out: int = 0
+    """Songs that are only measured, at the start and after every epoch."""
     gpus: int = 1
     seed: int = 7
     nan_at: int | None = None
@@ -123,6 +125,27 @@ class Curves:
             return None
         recent = range(epoch - _SMOOTHED_OVER + 1, epoch + 1)
         return round(math.fsum(self.epoch_loss(item) for item in recent) / _SMOOTHED_OVER, 6)
+
+    def held_out_loss(self, step: int) -> float:
+        """Falls with the loss, and rises again from the middle on; hardly noisy."""
+        progress = step / self.plan.steps
+        level = 0.78 + 0.3 * math.exp(-step / (0.12 * self.plan.steps + 1)) + 0.5 * max(0.0, progress - 0.4) ** 2
+        return round(level + 0.002 * self._noise(step, 7), 6)
+
+    def held_out_fields(self, step: int) -> dict[str, Any]:
+        """Everything that an eval event says."""
+        loss = self.held_out_loss(step)
+        names = [f"song_{number:02d}" for number in range(1, self.plan.held_out + 1)]
+        return {
+            "step": step,
+            "epoch": self.epoch_of(step) if step else 0,
+            "loss": loss,
+            "baseline": self.held_out_loss(0),
+            "songs": self.plan.held_out,
+            "by_song": dict.fromkeys(names, loss),
+            "by_level": {"0.250": loss, "0.750": loss},
+            "seconds": round(0.2 * self.plan.held_out, 3),
+        }
 
     def gpus(self, tick: int) -> list[Gpu]:
         """The gauges at the `tick`-th look."""

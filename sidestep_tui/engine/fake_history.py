@@ -108,6 +108,8 @@ class _Story:
                 self.gauges()
 
     def train(self, first: int, last: int) -> None:
+        if first == 1:
+            self.measure(0)
         self.say("phase", 0.5, name="training", done=first - 1, total=self.plan.steps)
         for step in range(first, last + 1):
             fields = self.curves.step_fields(step)
@@ -126,6 +128,11 @@ class _Story:
         if smoothed is not None and smoothed < self.best:
             self.best = smoothed
             self.say("best", step=step, epoch=epoch, loss=smoothed)
+        self.measure(step)
+
+    def measure(self, step: int) -> None:
+        if self.plan.held_out:
+            self.say("eval", 0.3, **self.curves.held_out_fields(step))
 
     def checkpoint(self, step: int, reason: str) -> None:
         self.say(

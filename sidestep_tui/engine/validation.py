@@ -140,7 +140,6 @@ class Validator:
             seconds=time.perf_counter() - began,
         )
 
-    @torch.no_grad()
     def _losses(self, trainer: Trainer, index: int, name: str) -> list[float]:
         """The loss of one song at each level."""
         device = trainer.material.device
@@ -162,7 +161,8 @@ class Validator:
                 dropped=torch.zeros(count, dtype=torch.bool, device=device),
                 condition=condition.expand(count, -1, -1),
             )
-            losses.append(trainer.losses(batch))
+            with torch.no_grad():
+                losses.append(trainer.losses(batch))
         values: list[float] = torch.cat(losses).tolist()
         return values
 

@@ -53,6 +53,7 @@ class PhaseEvent(_Event):
         "encoding_audio",
         "encoding_text",
         "encoding_conditions",
+        "validating",
         "training",
         "saving",
         "exporting",

@@ -106,6 +106,16 @@ def test_a_return_to_training_is_not_told_again() -> None:
     assert len(story.matching("training")) == 1
 
 
+def test_held_out_songs_are_told_with_a_verdict() -> None:
+    story = Story()
+    for step, loss in ((0, 0.9), (100, 0.8)):
+        story.tell("eval", step=step, loss=loss, baseline=0.9, songs=3)
+    story.tell("eval", step=200, probe=1)
+    first, second = story.matching("held out")
+    assert first.endswith("held out: loss 0.9, 3 songs")
+    assert second.endswith("held out: loss 0.8, learning (start 0.9), 3 songs")
+
+
 def test_unknown_events_and_odd_fields_are_no_trouble() -> None:
     story = Story()
     story.tell("from_the_future", anything=[1, 2])

@@ -212,3 +212,20 @@ def test_bars_have_constant_width_and_survive_nonsense() -> None:
     assert {len("".join(braille.bar(f, 12))) for f in (-1, 0, 0.01, 0.5, 0.99, 1, 7, NAN, INF)} == {12}
     assert braille.bar(0.5, 4) == ("━━", "──")
     assert braille.bar(0.4, 4) == ("━╸", "──")
+
+
+@pytest.mark.parametrize("ascii_only", [False, True])
+def test_single_measurements_lie_on_the_curve_at_their_height_and_widen_the_axis(ascii_only: bool) -> None:
+    glyph = plot.POINTS[ascii_only]
+    plain = plot.draw(_figure([1.0] * 40, ascii_only=ascii_only), 60, 12)
+    figure = _figure([1.0] * 40, ascii_only=ascii_only, points=[(1, 3.0), (40, 2.0), (99, 2.5), (20, NAN)])
+    drawn = plot.draw(figure, 60, 12)
+    rows = _text(drawn.rows)
+    high, low = (next(y for y, row in enumerate(rows) if row.rstrip().rfind(glyph) == x) for x in _columns(rows, glyph))
+    assert high < low
+    assert sum(row.count(glyph) for row in rows[:-2]) == 2
+    assert [len(row) for row in rows[:-1]] == [len(row) for row in _text(plain.rows)[:-1]]
+
+
+def _columns(rows: Sequence[str], glyph: str) -> list[int]:
+    return sorted(row.index(glyph) for row in rows[:-2] if glyph in row)

@@ -44,6 +44,12 @@ def test_dashboard(snap_compare: Any, make_run: MakeRun, scenario: str, size: tu
     assert snap_compare(app_on(run.path), terminal_size=size, run_before=read)
 
 
+@by_size
+def test_dashboard_with_held_out_songs(snap_compare: Any, make_run: MakeRun, size: tuple[int, int]) -> None:
+    run = make_run("finished", steps=2000, steps_per_epoch=100, held_out=2)
+    assert snap_compare(app_on(run.path), terminal_size=size, run_before=read)
+
+
 def test_dashboard_of_a_resumed_run_on_two_gpus(snap_compare: Any, make_run: MakeRun) -> None:
     run = make_run("resumed", steps=2000, gpus=2)
     assert snap_compare(app_on(run.path), terminal_size=(180, 50), run_before=read)

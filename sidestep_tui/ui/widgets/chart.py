@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from textual import events
 
 from sidestep_tui.core import text
+from sidestep_tui.protocol.heldout import HeldOut
 from sidestep_tui.protocol.series import Series
 from sidestep_tui.protocol.state import RunState
 from sidestep_tui.ui.widgets import braille, plot
@@ -24,11 +25,13 @@ class Metric:
     key: str
     title: str
     smooth: bool = True
+    held_out: bool = False
+    """Whether held-out songs are measured in the same terms, so that both fit one chart."""
 
 
 METRICS = (
-    Metric("loss", "loss"),
-    Metric("epoch_loss", "epoch loss", smooth=False),
+    Metric("loss", "loss", held_out=True),
+    Metric("epoch_loss", "epoch loss", smooth=False, held_out=True),
     Metric("lr", "learning rate", smooth=False),
     Metric("grad_norm", "gradient norm"),
     Metric("samples_per_s", "samples per second"),
@@ -158,6 +161,9 @@ class ChartPanel(Rows, can_focus=True):
             return
         series = self._series
         first, last = series.first_x, series.last_x
+        held = HeldOut.of(state.evals) if self.metric.held_out else None
+        if held is not None and first is not None:
+            first = min(first, held.points[0][0])
         start, end = plot.bounds(
             self.window_name,
             first if first is not None else 0,
@@ -175,15 +181,16 @@ class ChartPanel(Rows, can_focus=True):
             log=self.log_scale,
             growing=self._live,
             marks=[(mark.kind, mark.step) for mark in state.marks],
+            points=held.points if held is not None else (),
             cursor=self.cursor,
             ascii_only=self.ascii_only,
             empty="no steps yet" if self.metric.key != "epoch_loss" else "no epoch is done yet",
         )
         self._drawing = plot.draw(figure, size.width, size.height)
         self.put(self._drawing.rows)
-        self._label(series)
+        self._label(series, held)
 
-    def _label(self, series: Series) -> None:
+    def _label(self, series: Series, held: HeldOut | None) -> None:
         """Say in the border what is shown, and what the cursor reads."""
         parts = [self.metric.title, self.window_name]
         if self.metric.smooth:
@@ -194,6 +201,8 @@ class ChartPanel(Rows, can_focus=True):
         if self.border_title != title:
             self.border_title = title
         reading = self._reading(series)
+        if not reading and held is not None:
+            reading = f"{plot.POINTS[self.ascii_only]} held out {held.sentence}"
         if self.border_subtitle != reading:
             self.border_subtitle = reading
 

@@ -6,6 +6,7 @@ changes one column and not the whole picture: that is what keeps an update cheap
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ _SNAP = 8
 
 MARKS = {"checkpoint": "◆", "best": "★", "resume": "↻", "pause": "‖"}
 ASCII_MARKS = {"checkpoint": "c", "best": "*", "resume": "r", "pause": "p"}
+POINTS = ("○", "o")
+"""The glyph of a single measurement, and the one for ASCII."""
 _PRIORITY = ("best", "resume", "checkpoint", "pause")
 
 
@@ -111,6 +114,8 @@ class Figure:
     log: bool = False
     growing: bool = True
     marks: Sequence[tuple[str, float]] = field(default_factory=tuple)
+    points: Sequence[tuple[float, float]] = ()
+    """Single measurements over the curve, as step and value."""
     cursor: float | None = None
     ascii_only: bool = False
     empty: str = ""
@@ -134,9 +139,15 @@ def draw(figure: Figure, width: int, height: int) -> Drawing:
     raw = figure.raw.window(axis.start, axis.end, columns * 2)
     smooth = figure.smooth.window(axis.start, axis.end, columns * 2) if figure.smooth else None
     measured = tuple(raw[2 * i] is not None or raw[2 * i + 1] is not None for i in range(columns))
-    scale = braille.scale_for((v for bucket in raw if bucket for v in bucket[:2]), log=figure.log)
+    shown = [(column, y) for x, y in figure.points if (column := axis.column(x)) is not None and math.isfinite(y)]
+    values = itertools.chain((v for bucket in raw if bucket for v in bucket[:2]), (y for _, y in shown))
+    scale = braille.scale_for(values, log=figure.log)
     cursor = axis.column(figure.cursor) if figure.cursor is not None else None
     spans = _curve(raw, smooth, scale, columns, plot_height, cursor=cursor, ascii_only=figure.ascii_only)
+    for column, y in shown:
+        if column != cursor and (share := scale.fraction(y)) is not None:
+            cell = min(max(plot_height - 1 - math.floor(share * plot_height), 0), plot_height - 1)
+            spans[cell] = _with_point(spans[cell], column, POINTS[figure.ascii_only])
     labels = _labels(scale, plot_height) if any(measured) else {}
     rows: list[Row] = []
     for y, line in enumerate(spans):
@@ -168,6 +179,18 @@ def _curve(
     line = braille.Canvas(columns, height)
     line.trace(smooth, scale, bold=True)
     return braille.compose(cloud, line, cursor=cursor, ascii_only=ascii_only)
+
+
+def _with_point(spans: list[braille.Span], column: int, glyph: str) -> list[braille.Span]:
+    """A row with one cell replaced."""
+    out: list[braille.Span] = []
+    for words, style in spans:
+        if 0 <= column < len(words):
+            out += [(words[:column], style), (glyph, "accent"), (words[column + 1 :], style)]
+        else:
+            out.append((words, style))
+        column -= len(words)
+    return [span for span in out if span[0]]
 
 
 def _labels(scale: braille.Scale, height: int) -> dict[int, str]:
