@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final, Literal
 
-from sidestep_tui.dataset import sidecars, tables
+from sidestep_tui.dataset import sidecars, tables, tagged
 from sidestep_tui.dataset.files import UnreadableTextError, decode_text, name_key
 
 Form = Literal["plain", "json", "cell"]
-_KEY_LINE: Final = re.compile(r"\s*([A-Za-z][A-Za-z _\-]{0,30}?)\s*:(?:[ \t]+(.*)|)")
-_IGNORED: Final = frozenset({"duration", "filename", "labeled", "id", "audiopath"})
 _MARKS: Final = ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"), (b"\xef\xbb\xbf", "utf-8"), (b"", "utf-8"))
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _TEXT_KEY: Final = ""
@@ -70,13 +68,29 @@ class Slots:
         return "\0".join([*kept, self.text[at:]])
 
 
-def decode(data: bytes) -> tuple[str, Callable[[str], bytes]]:
-    """Text with plain newlines, and the way back; `NotFixableError` where that would not give the same bytes."""
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A key of a JSON object, and where it and its value stand."""
+
+    key: str
+    key_start: int
+    start: int
+    end: int
+    value: object
+
+
+def decode_exactly(data: bytes) -> tuple[bytes, str, str]:
+    """The mark at the beginning, the encoding and the text of a file, line ends as they are."""
     mark, encoding = next(known for known in _MARKS if data.startswith(known[0]))
     try:
-        raw = data[len(mark) :].decode(encoding)
+        return mark, encoding, data[len(mark) :].decode(encoding)
     except UnicodeDecodeError as error:
         raise NotFixableError("is not valid text") from error
+
+
+def decode(data: bytes) -> tuple[str, Callable[[str], bytes]]:
+    """Text with plain newlines, and the way back; `NotFixableError` where that would not give the same bytes."""
+    mark, encoding, raw = decode_exactly(data)
     newline = "\r\n" if "\r\n" in raw else "\n"
 
     def encode(text: str) -> bytes:
@@ -121,6 +135,9 @@ def _sidecar(text: str, path: PurePosixPath, song: str) -> dict[str, Slot]:
     if path.suffix.lower() == ".json":
         return _by_field(_json_values(text), lambda: sidecars.parse_json(text))
     is_own = name_key(path.stem) == name_key(PurePosixPath(song).stem)
+    if is_own and path.suffix.lower() == ".txt" and tagged.is_tagged(text):
+        found = {key: Slot(start, end, text[start:end]) for key, (start, end) in tagged.spans(text).items()}
+        return _by_field(found, lambda: tagged.parse(text))
     if is_own and path.suffix.lower() == ".txt" and sidecars.is_key_value(text):
         return _by_field(_key_values(text), lambda: sidecars.parse_key_value(text))
     return {_TEXT_KEY: Slot(0, len(text), text)}
@@ -139,23 +156,54 @@ def _by_field(found: Mapping[str, Slot | None], parse: Callable[[], sidecars.Fie
     return fields
 
 
-def _json_values(text: str) -> dict[str, Slot | None]:
-    """The top-level strings of a JSON object, by squeezed key; None for other values."""
+def json_members(text: str, at: int = 0) -> list[Member]:
+    """The members of the JSON object at a place, in their order."""
     decoder = json.JSONDecoder()
-    found: dict[str, Slot | None] = {}
-    at = _after_space(text, 0) + 1
+    members: list[Member] = []
+    at = _after_space(text, at)
+    if text[at : at + 1] != "{":
+        raise NotFixableError("does not hold a JSON object")
+    at += 1
     try:
         while text[at := _after_space(text, at)] != "}":
+            key_start = at
             key, at = decoder.raw_decode(text, at)
             start = _after_space(text, _after_space(text, at) + 1)
             value, at = decoder.raw_decode(text, start)
-            ascii_only = text[start:at].isascii() and "\\u" in text
-            is_text = isinstance(value, str)
-            found[sidecars.squeeze(key)] = Slot(start, at, value, "json", is_escaped=ascii_only) if is_text else None
+            members.append(Member(key, key_start, start, at, value))
             at = _after_space(text, at)
             at += text[at] == ","
     except (ValueError, IndexError, RecursionError) as error:
         raise NotFixableError("is not plain JSON") from error
+    return members
+
+
+def json_items(text: str, at: int) -> list[tuple[int, int]]:
+    """Where the items of the JSON list at a place begin and end."""
+    decoder = json.JSONDecoder()
+    items: list[tuple[int, int]] = []
+    at = _after_space(text, at) + 1
+    try:
+        while text[at := _after_space(text, at)] != "]":
+            _, end = decoder.raw_decode(text, at)
+            items.append((at, end))
+            at = _after_space(text, end)
+            at += text[at] == ","
+    except (ValueError, IndexError, RecursionError) as error:
+        raise NotFixableError("is not plain JSON") from error
+    return items
+
+
+def _json_values(text: str) -> dict[str, Slot | None]:
+    """The top-level strings of a JSON object, by squeezed key; None for other values."""
+    found: dict[str, Slot | None] = {}
+    for member in json_members(text):
+        ascii_only = text[member.start : member.end].isascii() and "\\u" in text
+        found[sidecars.squeeze(member.key)] = (
+            Slot(member.start, member.end, member.value, "json", is_escaped=ascii_only)
+            if isinstance(member.value, str)
+            else None
+        )
     return found
 
 
@@ -166,21 +214,6 @@ def _after_space(text: str, at: int) -> int:
 
 def _key_values(text: str) -> dict[str, Slot | None]:
     """The values of `key: value` lines by squeezed key; continued values reach to their last line."""
-    spans: dict[str, tuple[int, int]] = {}
-    current, at = "", 0
-    for line in text.split("\n"):
-        match = _KEY_LINE.fullmatch(line)
-        key = sidecars.squeeze(match.group(1)) if match else ""
-        if match and (sidecars.field_of(key) is not None or key in _IGNORED):
-            current = key
-            start = at + (match.start(2) if match.group(2) is not None else len(line))
-            spans[key] = (start, at + len(line))
-            if sidecars.field_of(key) == "lyrics":
-                spans[key] = (start, len(text))
-                break
-        elif current and line.strip():
-            spans[current] = (spans[current][0], at + len(line))
-        at += len(line) + 1
     return {
         key: Slot(
             start,
@@ -188,7 +221,7 @@ def _key_values(text: str) -> dict[str, Slot | None]:
             text[start:end],
             is_single_line=sidecars.field_of(key) != "lyrics" and "\n" not in text[start:end],
         )
-        for key, (start, end) in spans.items()
+        for key, (start, end) in sidecars.key_value_spans(text).items()
     }
 
 
@@ -196,7 +229,7 @@ def _table(text: str, path: PurePosixPath, songs: set[str]) -> Iterator[tuple[tu
     """The cells of the rows that mean `songs`."""
     folder = path.parent.as_posix()
     table = tables.Table(path.as_posix(), "" if folder == "." else folder, tables.parse(text))
-    header, records = _records(text, table)
+    header, records = table_cells(text, table)
     numbers = {id(row): number for number, row in enumerate(table.rows)}
     for song in sorted(songs):
         for row in table.rows_for(song):
@@ -209,7 +242,7 @@ def _table(text: str, path: PurePosixPath, songs: set[str]) -> Iterator[tuple[tu
             break  # the first row that means the song; later ones only fill gaps
 
 
-def _records(text: str, table: tables.Table) -> tuple[list[Slot], list[list[Slot]]]:
+def table_cells(text: str, table: tables.Table) -> tuple[list[Slot], list[list[Slot]]]:
     """Header and rows as cells with their places, read just as `tables.parse` reads them."""
     for delimiter in (",", ";", "\t", "|"):
         rows = [row for row in _cells(text, delimiter) if any(cell.value for cell in row)]
