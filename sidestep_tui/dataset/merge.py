@@ -82,7 +82,7 @@ def merge(
     """
     merged = Merged(language=language)
     chosen: dict[str, object] = {}
-    for source in [_with_role(item, found, wanted, fallback) for item in found]:
+    for source in [with_role(item, found, wanted, fallback) for item in found]:
         for name, raw in source.fields.items():
             _take(name, raw, source.origin, chosen, merged)
     for name, value in chosen.items():
@@ -102,7 +102,7 @@ def words_of(song: str) -> str:
     return " ".join(re.sub(r"[_\-.+]+", " ", values.clean_text(stem)).split()) or "untitled"
 
 
-def _with_role(item: Found, found: list[Found], wanted: sidecars.TxtSetting, fallback: sidecars.TxtRole) -> Found:
+def with_role(item: Found, found: list[Found], wanted: sidecars.TxtSetting, fallback: sidecars.TxtRole) -> Found:
     """`item` with its plain text, if any, under the field that it holds."""
     if not item.plain:
         return item
