@@ -147,7 +147,7 @@ def fix(
     `agreed` are the digests of `preview` by path: where given, only files whose edit is still the one that was shown
     are written.
     """
-    archives.refuse_edits(report.manifest.root)
+    archives.refuse_edits(report.root)
     plan = planned(report, only, chosen=chosen)
     written = [_write(edit, agreed) for edit in plan.edits]
     if not written:
