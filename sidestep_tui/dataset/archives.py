@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import re
+import shlex
 import shutil
 import stat
 import struct
@@ -123,7 +124,7 @@ def refuse_edits(root: Path) -> None:
     """`DataError`, with the way to an editable folder, where `root` is a ZIP or comes from one."""
     archive = root if is_zip(root) else is_unpacked(root)
     if archive is not None:
-        shown = paths.shorten(archive)
+        shown = shlex.quote(str(archive))
         raise DataError(
             f"{archive.name} is a ZIP, which is never changed.",
             "Its songs are read from a copy in the cache; edits there would be lost.",

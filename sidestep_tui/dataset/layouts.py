@@ -46,6 +46,8 @@ class Library:
     warnings: list[str] = field(default_factory=list)
     stems: dict[str, set[str]] = field(default_factory=dict)
     """Keys of the song stems in each folder, so that a sidecar is never given to two songs."""
+    spellings: dict[str, set[str]] = field(default_factory=dict)
+    """The same as they are spelled: songs may differ in letter case alone."""
     _tables_by_key: dict[str, list[int]] = field(default_factory=dict)
 
     @classmethod
@@ -59,6 +61,7 @@ class Library:
                 if suffix in AUDIO_SUFFIXES:
                     songs.append(folder.where(name))
                     library.stems.setdefault(folder.relative, set()).add(name_key(stem))
+                    library.spellings.setdefault(folder.relative, set()).add(stem)
         library._read_tables(SongNames.of(tree.root.as_posix(), songs))
         return library
 
@@ -136,6 +139,9 @@ class Place:
         home = folder or self.folder
         path = home.find(self.stem + ending)
         if path is None:
+            return None
+        spelled = path.name[: -len(ending)]
+        if spelled != self.stem and spelled in self.library.spellings.get(self.folder.relative, ()):
             return None
         own_stem = name_key(_split(path.name)[0])
         if own_stem != name_key(self.stem) and own_stem in self.library.stems.get(self.folder.relative, ()):

@@ -72,12 +72,14 @@ class Table:
     noun: str = "row"
     outside: list[str] = field(default_factory=list)
     """File names that lead out of the dataset."""
+    _paths: dict[int, str] = field(default_factory=dict)
     _by_path: dict[str, list[int]] = field(default_factory=dict)
     _by_stem: dict[str, list[int]] = field(default_factory=dict)
     _used: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         for index, path in self._places():
+            self._paths[index] = path
             key = name_key(path)
             self._by_path.setdefault(key, []).append(index)
             self._by_stem.setdefault(_stem(key), []).append(index)
@@ -99,7 +101,8 @@ class Table:
             wanted.append(f"{self.folder}/{name}" if self.folder else name)
         for path in wanted:
             key = name_key(path)
-            found = self._by_path.get(key) or self._by_stem.get(_stem(key), [])
+            alike = self._by_path.get(key, [])
+            found = [index for index in alike if self._paths[index] == path] or alike or self._by_stem.get(_stem(key))
             if found:
                 self._used.update(found)
                 return [self.rows[index] for index in found]
