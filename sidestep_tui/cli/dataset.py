@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from sidestep_tui.cli import options, quiet, render
+from sidestep_tui.cli.dataset_convert import convert, unpack
 from sidestep_tui.cli.dataset_doctor import doctor
 from sidestep_tui.cli.dataset_read import read_songs
 from sidestep_tui.cli.dataset_slice import slice_songs
@@ -29,6 +30,12 @@ dataset.add_command(read_songs)
 
 
 dataset.add_command(slice_songs)
+
+
+dataset.add_command(convert)
+
+
+dataset.add_command(unpack)
 
 
 @dataset.command()
