@@ -35,6 +35,10 @@ class Song(Protocol):
     def repeats(self) -> int:
         """Its own repeats; those of the settings come on top."""
 
+    @property
+    def takes(self) -> Sequence[Song]:
+        """Its altered copies."""
+
     def latents(self) -> torch.Tensor:
         """[T, C]."""
 
@@ -47,6 +51,7 @@ class Example:
     """One crop in its place: `index` counts the examples of an epoch."""
 
     song: int
+    """Place in the store, of the song or of the altered copy that is heard instead."""
     name: str
     start: int
     frames: int
@@ -87,14 +92,23 @@ class SongStore:
     """The encoded songs, kept in RAM if they fit. Reading each once also finds damaged ones before training."""
 
     def __init__(self, songs: Sequence[Song], preload: Literal["auto", "ram", "disk"], available_ram: int) -> None:
-        self._songs = songs
+        copies = [copy for song in songs for copy in song.takes]
+        self._songs = [*songs, *copies]
+        """The songs, then all their altered copies."""
+        self.takes: list[tuple[int, ...]] = []
+        """Of each song, the places where it and its altered copies are."""
+        first = len(songs)
+        for place, song in enumerate(songs):
+            self.takes.append((place, *range(first, first + len(song.takes))))
+            first += len(song.takes)
         self._kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self.repeats = [song.repeats for song in songs]
         self.shapes: list[tuple[int, int]] = []
+        """Frames and tokens by place."""
         self.kept_bytes = 0
-        """RAM that the songs take."""
+        """RAM that songs and copies take."""
         budget = {"auto": available_ram // 4, "ram": None, "disk": 0}[preload]
-        for index in range(len(songs)):
+        for index in range(len(self._songs)):
             latents, condition = self._read(index)
             self.shapes.append((latents.shape[0], condition.shape[0]))
             if budget is None or self.kept_bytes + latents.nbytes + condition.nbytes <= budget:
@@ -111,11 +125,11 @@ class SongStore:
         return bool(self._kept)
 
     def names(self) -> list[str]:
-        """Names of the songs in order."""
+        """Names by place."""
         return [song.name for song in self._songs]
 
     def get(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Latents [T, C] and condition [L, D] of a song."""
+        """Latents [T, C] and condition [L, D] of a song or copy, by its place."""
         return self._kept[index] if index in self._kept else self._read(index)
 
     def _read(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -175,12 +189,21 @@ class Sampler:
         ]
 
     def _example(self, song: int, epoch: int, index: int) -> Example:
+        song = self._take(song, epoch, index)
         frames, tokens = self._store.shapes[song]
         even = frames // PATCH * PATCH
         length = min(self._crop, even) if self._crop else even
         source = generator(self._seed, "crop", epoch, index)
         start = int(torch.randint(frames - length + 1, (1,), generator=source))
         return Example(song, self._names[song], start, length, tokens, epoch, index)
+
+    def _take(self, song: int, epoch: int, index: int) -> int:
+        """The song itself or one of its copies, each as likely; without copies nothing is drawn."""
+        takes = self._store.takes[song]
+        if len(takes) == 1:
+            return song
+        source = generator(self._seed, "take", epoch, index)
+        return takes[int(torch.randint(len(takes), (1,), generator=source))]
 
     def micro_batches(self, examples: Sequence[Example]) -> Iterator[list[Example]]:
         """Split the examples of a step into groups of equal shape, at most `batch_size` each."""

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -98,6 +98,23 @@ class Cache:
             atomic.write_text(memo, hasher.hexdigest(), durable=False)
         return hasher.hexdigest()
 
+    def remember(self, song: Path, facts: dict[str, Any]) -> None:
+        """Note what decided the entries of a song file, so that a later plan can say what changed since."""
+        if self.remembered(song) != facts:
+            with self._writing():
+                atomic.write_json(self._note(song), facts, durable=False, indent=None)
+
+    def remembered(self, song: Path) -> dict[str, Any]:
+        """The facts of the last time that this file was encoded; empty if it never was."""
+        try:
+            facts = json.loads(self._note(song).read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return facts if isinstance(facts, dict) else {}
+
+    def _note(self, song: Path) -> Path:
+        return self.root / "songs" / f"{digest(str(song.resolve()))}.json"
+
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """A directory that cannot be written is no fault of a song; a full disk says so itself."""
@@ -150,6 +167,8 @@ class EncodedSong:
     """The song's own repeats; those of the settings come on top."""
     prompt: str
     lyrics: str
+    takes: tuple[EncodedSong, ...] = ()
+    """Its altered copies: a visit hears the song or one of them."""
 
     def latents(self) -> torch.Tensor:
         """Float32 [frames, 64]."""

@@ -172,7 +172,7 @@ class TrainingRun:
         self.trainer = training.build(transformer, material, self.settings, seed=self.seed)
         where = "RAM" if store.in_ram else "files"
         self.reporter.log(
-            f"{text.plural(len(store.shapes), 'song')} in {where}; training "
+            f"{text.plural(len(store.repeats), 'song')} in {where}; training "
             f"{text.count(sum(p.numel() for p in self.trainer.parameters.values()))} adapter weights "
             f"in {text.plural(len(adapters.adapted_layers(transformer)), 'layer')}."
         )

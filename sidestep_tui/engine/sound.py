@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from pathlib import Path
 from typing import Final, Literal
 
 import torch
 import torchaudio.functional
 
 from sidestep_tui.dataset.alterations import Alteration
-from sidestep_tui.engine import vocoder
+from sidestep_tui.engine import vae, vocoder
 from sidestep_tui.engine.variants import SAMPLE_RATE
 
 Loudness = Literal["none", "peak", "lufs"]
@@ -36,6 +37,21 @@ _STEP: Final = SAMPLE_RATE // 10
 _STEPS_PER_BLOCK: Final = 4
 _SILENCE: Final = 10 ** (-90 / 20)
 """Peaks below are dither at most; a gain would only make noise of it."""
+
+
+def load(
+    path: Path, max_seconds: float, wanted: Loudness = "none", alteration: Alteration | None = None
+) -> tuple[torch.Tensor, str]:
+    """What the VAE hears of a song or an altered copy, at most `max_seconds`; and why its loudness stayed, if it did.
+
+    DataError for a file that cannot be used. A song without alteration at its own loudness is `vae.load_audio`.
+    """
+    read = vae.load_audio if wanted == "none" else vae.read_audio
+    samples = read(path, max_seconds * (alteration.tempo if alteration else 1))
+    if alteration is not None:
+        samples = altered(samples, alteration)[:, : int(max_seconds * SAMPLE_RATE)]
+    samples, problem = made_equal(samples, wanted)
+    return (samples if alteration is None else within_full_scale(samples)), problem
 
 
 def loudness(samples: torch.Tensor) -> float:

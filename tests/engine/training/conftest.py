@@ -31,6 +31,7 @@ class FakeSong:
     tokens: int
     fill: float | None = None
     repeats: int = 1
+    takes: tuple[FakeSong, ...] = ()
 
     def latents(self) -> torch.Tensor:
         source = torch.Generator().manual_seed(self.frames * 1000 + self.tokens)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
 from functools import partial
@@ -190,3 +191,74 @@ def test_steps_left_counts_from_anywhere(songs, new_settings):
     assert made.steps_left(1, 2, 4) == 2 + 6
     assert made.steps_left(3, 4, 4) == 1
     assert made.steps_left(4, 0, 4) == 0
+
+
+# Altered copies
+
+
+@pytest.fixture
+def with_copies(songs, new_song):
+    """The same songs, the first two with altered copies of other lengths."""
+    songs[0] = dataclasses.replace(songs[0], takes=(new_song("a1", 110, 10), new_song("a2", 130, 9)), repeats=40)
+    songs[1] = dataclasses.replace(songs[1], takes=(new_song("b1", 100, 8),))
+    return songs
+
+
+def test_songs_without_copies_draw_as_ever(songs, new_settings):
+    """Written down: a run that was begun before there were copies goes on with the same crops."""
+    settings = new_settings(data={"repeats": 2}, train={"batch_size": 2, "accumulation": 2})
+    made = sampler(songs, settings, seed=7)
+    heard = [(example.name, example.start) for step in whole_epoch(made, 1) for example in step]
+    assert heard == [
+        *(("e", 6), ("b", 3), ("c", 24), ("a", 37), ("d", 1)),
+        *(("d", 1), ("c", 25), ("b", 35), ("a", 13), ("e", 3)),
+    ]
+
+
+def test_a_visit_hears_the_song_or_one_of_its_copies(with_copies, new_settings):
+    made = sampler(with_copies, new_settings())
+    heard = Counter(example.name for epoch in range(10) for step in whole_epoch(made, epoch) for example in step)
+    assert made.examples_per_epoch == 44
+    assert heard["a"] + heard["a1"] + heard["a2"] == 400
+    assert min(heard["a"], heard["a1"], heard["a2"]) > 100
+    assert heard["b"] + heard["b1"] == heard["c"] == heard["d"] == 10
+    assert heard["b"]
+    assert heard["b1"]
+
+
+def test_a_crop_of_a_copy_is_cut_from_the_copy(with_copies, new_settings):
+    store = SongStore(with_copies, "ram", 0)
+    settings = new_settings(data={"crop_seconds": 0.0})
+    made = Sampler(store, settings.data, settings.train, seed=1)
+    collator = Collator(store, settings.train, seed=1, mu=-0.4, sigma=1.0)
+    examples = {example.name: example for step in whole_epoch(made) for example in step}
+    for copy in with_copies[0].takes:
+        example = examples[copy.name]
+        assert (example.frames, example.tokens) == (copy.frames, copy.tokens)
+        batch = collator.collate([example], CPU)
+        assert torch.equal(batch.x0[0], copy.latents())
+        assert torch.equal(batch.condition[0], copy.condition())
+
+
+def test_copies_are_drawn_the_same_wherever_the_epoch_was_entered(with_copies, new_settings):
+    settings = new_settings()
+    whole = [example for step in whole_epoch(sampler(with_copies, settings), 3) for example in step]
+    entered = sampler(with_copies, settings).examples(3, 20)
+    assert entered == whole[20 : 20 + len(entered)]
+    assert whole != [example for step in whole_epoch(sampler(with_copies, settings, seed=2), 3) for example in step]
+
+
+def test_copies_change_neither_order_nor_other_songs_draws(with_copies, new_settings):
+    settings = new_settings()
+    plain = [dataclasses.replace(song, takes=()) for song in with_copies]
+    one = [example for step in whole_epoch(sampler(plain, settings)) for example in step]
+    other = [example for step in whole_epoch(sampler(with_copies, settings)) for example in step]
+    assert [example.name for example in one] == [example.name[:1] for example in other]
+    assert [example for example in one if example.name in "cde"] == [ex for ex in other if ex.name in "cde"]
+
+
+def test_copies_count_in_ram(with_copies):
+    plain = [dataclasses.replace(song, takes=()) for song in with_copies]
+    copies = [copy for song in with_copies for copy in song.takes]
+    sizes = [SongStore(some, "ram", 0).kept_bytes for some in (with_copies, plain, copies)]
+    assert sizes[0] == sizes[1] + sizes[2]

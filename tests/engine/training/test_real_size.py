@@ -23,6 +23,7 @@ class Song:
 
     name = "two seconds"
     repeats = 1
+    takes = ()
 
     def latents(self) -> torch.Tensor:
         return torch.randn((51, 64), generator=torch.Generator().manual_seed(1))
