@@ -11,12 +11,13 @@ from typing import Final
 
 from sidestep_tui.core import text as wording
 from sidestep_tui.core.errors import DataError
-from sidestep_tui.dataset import archives, edit_values, own_file, sidecar_writer, values
+from sidestep_tui.dataset import archives, edit_files, edit_values, own_file, sidecar_writer, values
 from sidestep_tui.dataset.captions import TagPosition
-from sidestep_tui.dataset.edit_plan import FieldChange, FileChange, SavePlan, SaveReport
+from sidestep_tui.dataset.edit_plan import FieldChange, SavePlan, SaveReport
 from sidestep_tui.dataset.edit_values import FIELDS
 from sidestep_tui.dataset.manifest import Manifest, Song
 from sidestep_tui.dataset.merge import SETTING
+from sidestep_tui.dataset.rereading import Rereader, Scene
 from sidestep_tui.dataset.sidecars import TxtSetting
 
 __all__ = ["FIELDS", "REVIEWED", "EditSession", "FieldChange", "SavePlan", "SaveReport"]
@@ -34,7 +35,7 @@ class _Step:
     sentence: str
     before: _Pending
     after: _Pending
-    files: list[FileChange] = field(default_factory=list)
+    files: list[edit_files.Swap] = field(default_factory=list)
 
 
 class EditSession:
@@ -165,7 +166,9 @@ class EditSession:
 
     def plan(self) -> SavePlan:
         """The files that saving would write, what cannot be saved, and why; nothing is written."""
-        return self._worked_out().plan
+        if not self._pending:
+            return SavePlan()
+        return sidecar_writer.Planner(self._scene(), self._wanted()).plan()
 
     def save(self) -> SaveReport:
         """Write all pending edits into sidecars, with a backup of each file that is replaced.
@@ -173,18 +176,19 @@ class EditSession:
         What cannot be saved is reported and stays pending; the rest is written all the same.
         """
         archives.refuse_edits(self.root)
-        draft = self._worked_out()
-        report, written, failed = sidecar_writer.write(draft)
+        plan = self.plan()
+        written, swaps, failed = edit_files.write(plan.files)
         before = dict(self._pending)
-        unsaved = {(item.song, item.field) for item in draft.plan.problems} | failed
+        unsaved = {(item.song, item.field) for item in plan.problems}
+        unsaved |= {(item.song, item.field) for file in plan.files if file.origin in failed for item in file.changes}
         self._pending = {key: value for key, value in self._pending.items() if key in unsaved}
-        if written:
-            files = wording.plural(len(written), "file")
-            self._done.append(_Step(f"saving of {files}", before, dict(self._pending), written))
+        self._read_again()
+        if swaps:
+            files = wording.plural(len(swaps), "file")
+            self._done.append(_Step(f"saving of {files}", before, dict(self._pending), swaps))
             self._undone.clear()
-            self._read_again()
-        self._project(self._base)
-        return report
+        problems = dict.fromkeys([*(item.reason for item in plan.problems), *failed.values()])
+        return SaveReport(tuple(written), tuple(problems), plan.notes)
 
     def _edit(self, sentence: str, wanted: Mapping[_Key, str]) -> None:
         """Make some values pending, with all they imply, as one step."""
@@ -226,15 +230,16 @@ class EditSession:
             return ""
         step = source.pop()
         problems: list[str] = []
-        if step.files:
-            step.files, problems = sidecar_writer.swap(self.root, step.files)
-            self._read_again()
         self._pending = dict(side(step))
         other.append(step)
-        self._project(self._base)
+        if step.files:
+            step.files, problems = edit_files.take_back(step.files)
+            self._read_again()
+        else:
+            self._project(self._base)
         return " ".join([f"{verb}: {step.sentence}.", *problems])
 
-    def _worked_out(self) -> sidecar_writer.Draft:
+    def _wanted(self) -> sidecar_writer.Wanted:
         edits: dict[str, dict[str, str]] = {}
         marks: dict[str, str] = {}
         for (name, item), value in self._pending.items():
@@ -242,16 +247,22 @@ class EditSession:
                 marks[name] = value
             else:
                 edits.setdefault(name, {})[item] = value
-        wanted = sidecar_writer.Wanted(edits, marks, {(item.song, item.field): item for item in self.changes()})
-        return sidecar_writer.draft(self._scene(), wanted)
+        return sidecar_writer.Wanted(edits, marks, {(item.song, item.field): item for item in self.changes()})
 
-    def _scene(self) -> sidecar_writer.Scene:
-        return sidecar_writer.Scene(self.root, self._base, self._language, self._txt_role, self._shown_role, self._own)
+    def _scene(self) -> Scene:
+        return Scene(self.root, self._base, self._language, self._txt_role, self._shown_role)
 
     def _read_again(self) -> None:
-        """Take over what the files say after they were written."""
-        self._base = sidecar_writer.read_again(self._scene())
+        """Take over what the files say after they were written; edits that they have come to hold are no longer due."""
+        merged = Rereader(self._scene()).read().merged
+        self._base = {
+            name: edit_values.with_words(song, merged[name]) if name in merged else song
+            for name, song in self._base.items()
+        }
         self._own = own_file.read(self.root)
+        for (name, item), value in list(self._pending.items()):
+            self._put(name, item, value)
+        self._project(self._base)
 
     def _names(self, names: Iterable[str]) -> list[str]:
         return [self.song(name).name for name in dict.fromkeys([names] if isinstance(names, str) else names)]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sidestep_tui.core.errors import DataError
-from sidestep_tui.dataset import rewriting
+from sidestep_tui.dataset import archives, rewriting
 from sidestep_tui.dataset.files import OWN_FILE, UnreadableTextError, read_text
 from sidestep_tui.dataset.sidecars import TxtRole
 
@@ -133,6 +133,7 @@ def save_role(root: Path, role: TxtRole | None) -> str:
 
     `DataError` where the file cannot be written.
     """
+    archives.refuse_edits(root)
     before = read(root)
     if before.txt_role == role and not before.problem:
         return ""
