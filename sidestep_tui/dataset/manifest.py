@@ -13,8 +13,8 @@ from typing import Any, Final
 from sidestep_tui.core import paths
 from sidestep_tui.core import text as wording
 from sidestep_tui.core.errors import DataError
-from sidestep_tui.dataset import archives, probe
-from sidestep_tui.dataset.files import Folder, Tree, printable, walk
+from sidestep_tui.dataset import archives, own_file, probe
+from sidestep_tui.dataset.files import OWN_FILE, Folder, Tree, printable, walk
 from sidestep_tui.dataset.layouts import Found, Library
 from sidestep_tui.dataset.merge import FILE_NAME, SETTING, FolderRole, Merged, decide_roles, merge
 from sidestep_tui.dataset.sidecars import TxtSetting
@@ -156,9 +156,16 @@ def scan(
     Files that cannot be used are named in `skipped` and `warnings`; `DataError` when no song is left, unless
     `may_be_empty` (for whoever has more to say about a folder without songs than that). Nothing outside
     `root` is read. The cost is one directory listing per folder and one audio header per song.
+
+    `txt_role` on `auto` is what a person has noted for the folder; if nobody has, the files are asked.
     """
     folder = dataset_folder(root)
     tree = walk(folder)
+    noted = own_file.read(folder)
+    if noted.problem:
+        tree.warnings.append(f"{OWN_FILE} {noted.problem}; the review marks and the role of name.txt are not known.")
+    if txt_role == "auto":
+        txt_role = noted.txt_role or "auto"
     candidates = [(home, name) for home in tree.folders for name in sorted(home.files) if _suffix(name) in _SUFFIXES]
     skipped = [*_left_out(tree), *_not_unpacked(tree)]
     if not candidates and not may_be_empty:
