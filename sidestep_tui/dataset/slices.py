@@ -295,13 +295,13 @@ def _put(path: Path, data: bytes, *, resume: bool) -> bool:
         raise DiskFullError(
             error.title,
             f"{printable(str(path))} could not be written; the slices before it are whole.",
-            "Free some space, then slice again with --resume.",
+            "Free some space, then slice again and go on with what is there (--resume).",
         ) from error
     except OSError as error:
         raise DataError(
             f"{printable(str(path))} could not be written.",
             f"{error.strerror or error}.",
-            "Check that you may write there; then slice again with --resume.",
+            "Check that you may write there; then slice again and go on with what is there (--resume).",
         ) from error
     return True
 
@@ -319,7 +319,7 @@ def _in_the_way(path: Path) -> DataError:
     return DataError(
         f"{printable(str(path))} is there already.",
         "Existing files are never overwritten.",
-        "Slice into another folder; or use --resume to go on with the same slicing, which leaves identical files be.",
+        "Slice into another folder, or go on with the very same slicing, which leaves identical files be (--resume).",
     )
 
 

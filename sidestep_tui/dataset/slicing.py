@@ -196,7 +196,9 @@ def prepare(found: Manifest, wish: Wish, report: Report | None = None) -> Outcom
             outcome.left_over += job.plan.left_over / job.rate
         else:
             length = f"{job.plan.left_over / job.rate:.1f} s"
-            outcome.skipped.append((song.name, f"is shorter than a slice ({length}); --tail keep takes it whole."))
+            outcome.skipped.append(
+                (song.name, f"is shorter than a slice ({length}); keeping tails (--tail keep) takes it whole.")
+            )
     if not outcome.jobs:
         raise DataError(
             "There is nothing to slice.",

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from sidestep_tui.ui.widgets.braille import Bucket, Canvas, Scale, Span, glyph
 
 _QUIETEST = 0.02
+# Share of the cells that may be rules.
+_DENSE = 0.2
 _RULER_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 3600, 7200)
 
 
@@ -41,13 +43,13 @@ def outline(
     low: Sequence[float],
     high: Sequence[float],
     seconds: float,
-    pieces: Sequence[Piece],
+    pieces: Sequence[Piece] | None,
     window: Window,
     height: int,
     *,
     ascii_only: bool = False,
 ) -> list[list[Span]]:
-    """The waveform of `height` rows, with its cuts; `low` and `high` span all `seconds` of the song.
+    """The waveform of `height` rows, with its cuts (None: not known); `low` and `high` span all `seconds`.
 
     It is scaled to its loudest sample: what counts here is where sound and silence are.
     """
@@ -57,12 +59,16 @@ def outline(
     canvas.trace(buckets, Scale(-loudest, loudest), connect=False)
     styles = _styles(pieces, window)
     rule = "|" if ascii_only else "│"
+    dense = styles.count("cursor") > window.width * _DENSE
     rows: list[list[Span]] = []
-    for cells in canvas.rows:
+    for y, cells in enumerate(canvas.rows):
         spans: list[Span] = []
         for x, mask in enumerate(cells):
             style = styles[x]
-            sign = rule if style == "cursor" else glyph(mask, ascii_only=ascii_only)
+            # Where cuts are many, their rules would hide the outline: then they only tick its first row.
+            ruled = style == "cursor" and (not dense or y == 0)
+            style = "line" if style == "cursor" and not ruled else style
+            sign = rule if ruled else glyph(mask, ascii_only=ascii_only)
             if spans and spans[-1][1] == style:
                 spans[-1] = (spans[-1][0] + sign, style)
             else:
@@ -85,23 +91,29 @@ def _bucket(low: Sequence[float], high: Sequence[float], seconds: float, window:
     return lowest, highest, highest
 
 
-def _styles(pieces: Sequence[Piece], window: Window) -> list[str]:
+def _styles(pieces: Sequence[Piece] | None, window: Window) -> list[str]:
     """How each cell of the outline looks."""
     width = window.width
+    if pieces is None:
+        return ["line"] * width
     held = [0] * width
     for piece in pieces:
         for x in range(max(window.column(piece.start), 0), min(max(window.column(piece.end), 0), width)):
             held[x] += 1
-    styles = ["faint" if pieces and not times else "line" if times <= 1 else "accent" for times in held]
+    styles = ["faint" if not times else "line" if times <= 1 else "accent" for times in held]
     for piece in pieces:
         if piece.start > 0 and 0 <= (x := window.column(piece.start)) < width:
             styles[x] = "cursor"
     return styles
 
 
-def brackets(pieces: Sequence[Piece], seconds: float, window: Window, *, ascii_only: bool = False) -> list[list[Span]]:
+def brackets(
+    pieces: Sequence[Piece] | None, seconds: float, window: Window, *, ascii_only: bool = False
+) -> list[list[Span]]:
     """Two rows in which every slice is a bracket with its number, and what is left over is named."""
     rows = [[" "] * window.width for _ in range(2)]
+    if pieces is None:
+        return [[], []]
     for number, piece in enumerate(pieces, 1):
         label = f"{number} tail" if piece.is_tail else str(number)
         _bracket(rows[(number - 1) % 2], window, piece.start, piece.end, label, ascii_only=ascii_only)
