@@ -11,7 +11,9 @@ import click
 from sidestep_tui.cli import options, quiet, render
 from sidestep_tui.cli.dataset_convert import convert, unpack
 from sidestep_tui.cli.dataset_doctor import doctor
+from sidestep_tui.cli.dataset_edit import edit
 from sidestep_tui.cli.dataset_read import read_songs
+from sidestep_tui.cli.dataset_set import set_fields
 from sidestep_tui.cli.dataset_slice import slice_songs
 from sidestep_tui.core import text
 from sidestep_tui.dataset import manifest as manifests
@@ -26,7 +28,13 @@ def dataset() -> None:
 dataset.add_command(doctor)
 
 
+dataset.add_command(edit)
+
+
 dataset.add_command(read_songs)
+
+
+dataset.add_command(set_fields)
 
 
 dataset.add_command(slice_songs)

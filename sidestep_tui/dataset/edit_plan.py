@@ -87,6 +87,6 @@ class SaveReport:
 
 def _lines(data: bytes) -> list[str]:
     try:
-        return decode_text(data).split("\n")
+        return decode_text(data).removesuffix("\n").split("\n") if data else []
     except UnreadableTextError:
         return ["(not text)"]
