@@ -15,6 +15,7 @@ import shlex
 import shutil
 import stat
 import struct
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -38,6 +39,7 @@ _MOST_GROWTH: Final = 100
 _SMALL: Final = 1 << 30
 """A ZIP may grow by this factor when it is unpacked, or to this size."""
 _SPARE: Final = 256 << 20
+_DAY: Final = 24 * 3600
 _BLOCK: Final = 1 << 20
 _COPY_AGAIN: Final = "Copy or make the ZIP again."
 _DAMAGE: Final = (
@@ -77,6 +79,7 @@ def unpacked(archive: Path) -> Path:
         if not target.is_dir():
             with _writing(archive, target):
                 base.mkdir(parents=True, exist_ok=True, mode=0o700)
+                _sweep(base)
                 with atomic.publish_dir(target) as scratch:
                     left_out += _extract(source, entries, scratch)
                     _mark(scratch, archive, left_out)
@@ -134,6 +137,14 @@ def refuse_edits(root: Path) -> None:
 
 def _base() -> Path:
     return paths.cache_place() / "unpacked"
+
+
+def _sweep(base: Path) -> None:
+    """Remove what a killed process left half unpacked a day ago or longer."""
+    for path in base.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _DAY:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _home(root: Path) -> Path | None:
