@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -43,6 +44,8 @@ class Cache:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.made: Counter[str] = Counter()
+        """Entries written, by kind."""
 
     def path(self, kind: Kind, key: str) -> Path:
         """Where an entry is, or would be."""
@@ -73,6 +76,7 @@ class Cache:
         metadata = {**notes, "key": key, "crc32": f"{checksum:08x}"}
         with self._writing():
             atomic.write_bytes(self.path(kind, key), save({_TENSOR: value}, metadata=metadata))
+        self.made[kind] += 1
 
     def read(self, kind: Kind, key: str) -> torch.Tensor:
         """The tensor of an entry."""
@@ -193,3 +197,5 @@ class EncodedDataset:
     skipped: list[tuple[str, str]] = field(default_factory=list)
     """Songs that could not be used, and why."""
     stopped: bool = False
+    made: dict[str, int] = field(default_factory=dict)
+    """Entries that were not there and had to be encoded: latents, text, conditions."""

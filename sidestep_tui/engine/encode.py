@@ -171,6 +171,7 @@ class _Job:
             fingerprint=digest("dataset", *map(_trait, self._all())),
             skipped=self.skipped,
             stopped=self.stopped,
+            made={kind: self.cache.made[kind] for kind in ("latents", "text", "conditions")},
         )
 
     def _all(self) -> list[Piece]:

@@ -70,10 +70,10 @@ class Failure:
 
 def describe(error: BaseException, run_dir: Path) -> Failure:
     """Put `error` into words. Only a bug leaves a traceback, in a file of its own."""
-    known = _known(error)
-    if known is not None:
-        reason = "failed" if isinstance(known, DiskFullError) else _REASONS.get(known.exit_code, "failed")
-        return Failure(reason, known)
+    explained = known(error)
+    if explained is not None:
+        reason = "failed" if isinstance(explained, DiskFullError) else _REASONS.get(explained.exit_code, "failed")
+        return Failure(reason, explained)
     path: Path | None = None
     try:
         file = run_dir / f"engine-traceback-{time.strftime('%Y%m%d-%H%M%S')}.txt"
@@ -91,7 +91,7 @@ def describe(error: BaseException, run_dir: Path) -> Failure:
     return Failure("failed", bug, path)
 
 
-def _known(error: BaseException) -> SidestepError | None:
+def known(error: BaseException) -> SidestepError | None:
     """The error as one that people can act on, or None if it is a bug."""
     if isinstance(error, SidestepError):
         return error

@@ -9,7 +9,7 @@ from sidestep_tui.protocol.events import Event
 from sidestep_tui.protocol.liveness import explain_death
 from sidestep_tui.protocol.rundir import RunDir
 
-_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 
 
 class EngineBug(SidestepError):
@@ -36,7 +36,7 @@ _KINDS: dict[int, type[SidestepError]] = {
 
 def early_death(run_dir: RunDir, returncode: int, event: Event | None = None) -> SidestepError:
     """The error for an engine that ended before it started its session; `event` is its own `error`, if it wrote one."""
-    kind = OutOfMemoryError if returncode in _KILLED else _KINDS.get(returncode, EngineBug)
+    kind = OutOfMemoryError if returncode in KILLED else _KINDS.get(returncode, EngineBug)
     if event is not None and event.get("title"):
         return kind(str(event["title"]), str(event.get("msg", "")), str(event.get("hint", "")))
     death = explain_death(run_dir, returncode)
