@@ -13,7 +13,7 @@ import json
 import os
 import posixpath
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
@@ -22,7 +22,7 @@ from sidestep_tui.core import atomic, paths
 from sidestep_tui.core import text as wording
 from sidestep_tui.core.errors import DataError, DiskFullError
 from sidestep_tui.dataset import tables, values
-from sidestep_tui.dataset.files import LARGEST_TABLE, LARGEST_TEXT
+from sidestep_tui.dataset.files import LARGEST_TABLE, LARGEST_TEXT, name_key
 from sidestep_tui.dataset.manifest import Manifest, Song
 from sidestep_tui.dataset.merge import FILE_NAME, NO_LYRICS
 
@@ -130,7 +130,20 @@ def _texts(found: Manifest, layout: Layout) -> dict[str, str]:
             )
         for ending, text in write(song):
             texts[f"{stem}{ending}"] = _within(text, f"{stem}{ending}", LARGEST_TEXT)
+    if layout == "split":
+        _refuse_borrowed(texts, {name_key(stem): song for stem, song in owners.items()})
     return texts
+
+
+def _refuse_borrowed(texts: Iterable[str], owners: Mapping[str, Song]) -> None:
+    """`a.caption.txt` of the song `a` would be read as the text of a song `a.caption`."""
+    for name in texts:
+        if name.endswith((".caption.txt", ".lyrics.txt")) and (other := owners.get(name_key(name[:-4]))):
+            raise DataError(
+                f"{name} would be taken for the text of {other.audio.name}.",
+                "A song is called like the sidecar of another.",
+                "Choose another layout, or rename one of them.",
+            )
 
 
 def _key_values(song: Song) -> Iterator[tuple[str, str]]:
