@@ -15,6 +15,7 @@ from sidestep_tui.cli.dataset_edit import edit
 from sidestep_tui.cli.dataset_read import read_songs
 from sidestep_tui.cli.dataset_set import set_fields
 from sidestep_tui.cli.dataset_slice import slice_songs
+from sidestep_tui.cli.dataset_tensors import tensors_of_others
 from sidestep_tui.core import text
 from sidestep_tui.dataset import manifest as manifests
 from sidestep_tui.dataset.manifest import Manifest, Song
@@ -38,6 +39,9 @@ dataset.add_command(set_fields)
 
 
 dataset.add_command(slice_songs)
+
+
+dataset.add_command(tensors_of_others)
 
 
 dataset.add_command(convert)

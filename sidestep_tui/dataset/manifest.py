@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -207,6 +208,7 @@ def fingerprint(manifest: Manifest) -> str:
 
 
 _SUFFIXES: Final = probe.AUDIO_SUFFIXES
+_TENSOR_SUFFIXES: Final = frozenset({".pt", ".pth"})
 
 
 def _suffix(name: str) -> str:
@@ -330,6 +332,12 @@ def dataset_folder(path: Path | str) -> Path:
 
 def _no_songs(tree: Tree, skipped: list[Skipped]) -> DataError:
     shown = printable(str(tree.root))
+    if any(_suffix(name) in _TENSOR_SUFFIXES for home in tree.folders for name in home.files):
+        return DataError(
+            f"{shown} holds tensors of another trainer, and no songs.",
+            "They were made under other conditions than the model is used under.",
+            f"`sidestep-tui dataset tensors {shlex.quote(shown)}` says what they are worth and finds their songs.",
+        )
     if skipped:
         reasons = [item.sentence for item in skipped]
         return DataError(f"No readable songs in {shown}.", wording.listing(reasons, most=3), _FORMATS)
