@@ -81,6 +81,7 @@ def _wanted(data: DataSettings) -> ReadingSettings:
         max_duration=data.max_duration,
         duration_text=data.duration_text,
         repeats=data.repeats,
+        genre_ratio=data.genre_ratio,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +39,7 @@ class ReadingSettings:
     max_duration: float = 240.0
     duration_text: DurationText = "song"
     repeats: int = 1
+    genre_ratio: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def read(
 
     `DataError` for a name that is no song's.
     """
-    songs = chosen(manifest, names)
+    songs = chosen(replace(manifest, songs=prompts.as_read(manifest.songs, settings.genre_ratio)), names)
     readings = []
     for done, song in enumerate(songs):
         if progress is not None:

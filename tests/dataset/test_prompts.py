@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sidestep_tui.dataset import prompts
-from sidestep_tui.dataset.manifest import Song
+from sidestep_tui.dataset import prompts, reading
+from sidestep_tui.dataset.manifest import Manifest, Song
+from sidestep_tui.dataset.reading import ReadingSettings
 
 SONGS = [Song(f"song {n}", Path(f"{n}.wav"), caption=f"caption {n}", genre="dub techno") for n in range(20)]
 BARE = [Song(f"bare {n}", Path(f"b{n}.wav"), caption=f"caption {n}", genre=" ") for n in range(7)]
@@ -50,3 +51,12 @@ def test_the_caption_says_that_it_came_from_the_genre() -> None:
     song = Song("a", Path("a.wav"), caption="soft", genre="ambient ", origins={"caption": "a.txt", "genre": "a.json"})
     (read,) = prompts.as_read([song], 100)
     assert (read.caption, read.origins["caption"]) == ("ambient", "a.json")
+
+
+def test_what_is_shown_of_some_songs_is_what_all_songs_decide() -> None:
+    folder = Manifest(Path("/x"), tuple(SONGS))
+    chosen = set(by_genre(SONGS, 50))
+    for song in SONGS[:6]:
+        (shown,) = reading.read(folder, ReadingSettings(genre_ratio=50), None, [song.name])
+        words = "dub techno" if song.name in chosen else song.caption
+        assert f"# Caption\n{words}\n" in shown.prompt
