@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
 
 import click
 
@@ -12,6 +12,7 @@ from sidestep_tui.cli import options, quiet, render
 from sidestep_tui.cli.dataset_convert import convert, unpack
 from sidestep_tui.cli.dataset_doctor import doctor
 from sidestep_tui.cli.dataset_edit import edit
+from sidestep_tui.cli.dataset_encode import encode_songs
 from sidestep_tui.cli.dataset_read import read_songs
 from sidestep_tui.cli.dataset_set import set_fields
 from sidestep_tui.cli.dataset_slice import slice_songs
@@ -19,6 +20,13 @@ from sidestep_tui.cli.dataset_tensors import tensors_of_others
 from sidestep_tui.core import text
 from sidestep_tui.dataset import manifest as manifests
 from sidestep_tui.dataset.manifest import Manifest, Song
+from sidestep_tui.dataset.merge import FILE_NAME, NO_LYRICS, SETTING
+
+_ROLES: Final = {
+    "caption": " Plain name.txt files hold captions (--txt-role lyrics reads them as lyrics).",
+    "lyrics": " Plain name.txt files hold lyrics (--txt-role caption reads them as captions).",
+    "mixed": " Plain name.txt files hold captions or lyrics, decided file by file (--txt-role decides for all).",
+}
 
 
 @click.group()
@@ -30,6 +38,9 @@ dataset.add_command(doctor)
 
 
 dataset.add_command(edit)
+
+
+dataset.add_command(encode_songs)
 
 
 dataset.add_command(read_songs)
@@ -56,7 +67,11 @@ dataset.add_command(unpack)
 @click.option("--language", default="unknown", show_default=True, help="For lyrics that do not name their own.")
 @options.json_option
 def scan(directory: Path, txt_role: Any, language: str, as_json: bool) -> None:
-    """List the songs of DIR with caption, lyrics, tempo and key, and where each was found."""
+    """List the songs of DIR, or of a ZIP, with caption, lyrics, tempo and key, and where each was found.
+
+    DIR may use any layout, or several: sidecars (.txt, .caption.txt, .lyrics.txt, .lrc, .json, _prompt.txt,
+    _lyrics.txt), annotations beside audio, CSV tables, the dataset JSON of other trainers.
+    """
     with quiet.native_stderr():
         found = manifests.scan(directory, txt_role, language)
     if as_json:
@@ -69,17 +84,25 @@ def scan(directory: Path, txt_role: Any, language: str, as_json: bool) -> None:
             str(song.bpm or "–"),
             song.keyscale or "–",
             _lyrics(song),
+            _short(_sources(song), 32),
             _short(song.caption),
         ]
         for song in found.songs
     ]
-    for line in render.table(rows, ("SONG", "LENGTH", "BPM", "KEY", "LYRICS", "CAPTION"), right=(1, 2)):
+    for line in render.table(rows, ("SONG", "LENGTH", "BPM", "KEY", "LYRICS", "FROM", "CAPTION"), right=(1, 2)):
         render.data(line)
     for skipped in found.skipped:
         render.say(f"{click.style('Skipped:', fg='yellow')} {skipped.path}: {skipped.reason}")
     for warning in found.warnings:
         render.say(f"{click.style('Warning:', fg='yellow')} {warning}")
-    render.say(f"{text.plural(len(found.songs), 'song')}, {text.duration(found.seconds)}.")
+    role = _ROLES.get(found.txt_role, "")
+    render.say(f"{text.plural(len(found.songs), 'song')}, {text.duration(found.seconds)}.{role}")
+
+
+def _sources(song: Song) -> str:
+    """The files that describe a song, or that only its name does."""
+    files = [origin for origin in song.origins.values() if origin not in (FILE_NAME, SETTING, NO_LYRICS)]
+    return ", ".join(dict.fromkeys(PurePosixPath(origin).name for origin in files)) or FILE_NAME
 
 
 def _lyrics(song: Song) -> str:
@@ -100,6 +123,6 @@ def _fields(found: Manifest) -> dict[str, Any]:
         "seconds": found.seconds,
         "txt_role": found.txt_role,
         "songs": [{**asdict(song), "audio": str(song.audio)} for song in found.songs],
-        "skipped": [{"path": str(item.path), "reason": item.reason} for item in found.skipped],
+        "skipped": [{"path": item.path.as_posix(), "reason": item.reason, "code": item.code} for item in found.skipped],
         "warnings": list(found.warnings),
     }
