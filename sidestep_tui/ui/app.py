@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from textual.widget import Widget
 
     from sidestep_tui.schema.draft import Draft
+    from sidestep_tui.ui.screens.songs import SongsScreen
     from sidestep_tui.ui.screens.wizard import WizardScreen
+    from sidestep_tui.ui.songs_place import SongsPlace
 
 Start = Literal["auto", "wizard", "runs"]
 
@@ -67,6 +69,7 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
         Binding("f2", "runs", "Runs", id="app.runs", show=False, tooltip="Runs and drafts"),
         Binding("f3", "wizard", "Wizard", id="app.wizard", show=False, tooltip="Go on with the draft, or a new one"),
         Binding("f4", "dashboard", "Dashboard", id="app.dashboard", show=False, tooltip="The current run"),
+        Binding("f10", "songs", "Songs", id="app.songs", show=False, tooltip="Look at the songs and edit their words"),
         Binding("ctrl+l", "redraw", "Redraw", id="app.redraw", show=False, tooltip="Paint the whole screen again"),
         Binding(
             "ctrl+z", "suspend_process", "Suspend", id="app.suspend", show=False, tooltip="To the shell; fg returns"
@@ -79,11 +82,12 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
         *,
         start: Start = "auto",
         run: Path | None = None,
+        songs: SongsPlace | None = None,
         readonly: bool = False,
         facts: env.TerminalFacts | None = None,
     ) -> None:
         # The first place is the app's first screen: switching to it from a blank one costs 50 ms and a second styling.
-        place, self.current_run = _first_place(start, run)
+        place, self.current_run = ("songs", None) if songs is not None else _first_place(start, run)
         self.DEFAULT_MODE = place  # type: ignore[misc]
         super().__init__()
         self.facts = facts or env.terminal_facts()
@@ -97,6 +101,10 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
         self._configure()
         self.add_mode("runs", self._runs_screen)
         self.add_mode("wizard", self._wizard_screen)
+        self._songs: SongsScreen | None = None
+        self._songs_from = ""
+        if songs is not None:
+            self.add_mode("songs", lambda: self._songs_screen(songs))
         if (shown := self.current_run) is not None:
             self.add_mode("dashboard", lambda: self._dashboard_screen(shown))
 
@@ -158,6 +166,37 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
         self.remove_mode("dashboard")
         self.current_run = None
 
+    @work(group="songs", exclusive=True)
+    async def open_songs(self, place: SongsPlace) -> None:
+        """Show the songs of a folder; edits of another folder that are not written are asked about first."""
+        if self._songs is not None:
+            self.switch_mode("songs")
+            if self._songs.place == place or not await self._songs.may_leave():
+                return
+            self._forget_songs()
+        self._songs_from = self.current_mode
+        self.add_mode("songs", lambda: self._songs_screen(place))
+        self.switch_mode("songs")
+
+    def leave_songs(self) -> None:
+        """Go back to where the songs were opened from; out, if that was the command line."""
+        if self._songs_from:
+            self._forget_songs()
+        else:
+            self.exit(return_code=int(ExitCode.DONE))
+
+    def _forget_songs(self) -> None:
+        if self.current_mode == "songs":
+            self.switch_mode(self._songs_from or "runs")
+        self.remove_mode("songs")
+        self._songs = None
+
+    def _songs_screen(self, place: SongsPlace) -> Screen[Any]:
+        from sidestep_tui.ui.screens.songs import SongsScreen
+
+        self._songs = SongsScreen(place)
+        return self._songs
+
     def new_run(self, draft: Draft | None = None) -> None:
         """Show the wizard: on `draft`, or where it was left."""
         if draft is None:
@@ -191,6 +230,9 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
         """Grey what cannot be done now."""
         if action == "dashboard" and self.current_run is None:
             return False
+        if action == "songs" and self._songs is None:
+            wizard = self._mounted_wizard()
+            return wizard is not None and wizard.songs_place() is not None
         return super().check_action(action, parameters)
 
     def action_help(self) -> None:
@@ -224,6 +266,13 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
         if self.current_run is not None:
             self.switch_mode("dashboard")
 
+    def action_songs(self) -> None:
+        """Go to the songs: those being edited, or those of the wizard's draft."""
+        if self._songs is not None:
+            self.switch_mode("songs")
+        elif (wizard := self._mounted_wizard()) is not None:
+            wizard.open_songs()
+
     def action_redraw(self) -> None:
         """Paint everything again."""
         self.forget_display()
@@ -240,6 +289,10 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
     async def _quit(self) -> None:
         from sidestep_tui.ui.dialogs.confirm import Choose
 
+        if self._songs is not None and self._songs.changes:
+            self.switch_mode("songs")
+            if not await self._songs.may_leave():
+                return
         live = _live_runs()
         if not live:
             self.exit(return_code=int(ExitCode.DONE))
@@ -322,13 +375,20 @@ def _let_go_of_terminal() -> None:
     os.close(nowhere)
 
 
-def run(*, start: Start = "auto", run: Path | None = None, readonly: bool = False, mouse: bool = True) -> int:
+def run(
+    *,
+    start: Start = "auto",
+    run: Path | None = None,
+    songs: SongsPlace | None = None,
+    readonly: bool = False,
+    mouse: bool = True,
+) -> int:
     """Run the interface until it is left; returns the process's exit code."""
     facts = env.terminal_facts()
     if not facts.usable:
         print(facts.problem, facts.hint, file=sys.stderr)
         return int(ExitCode.USAGE)
-    app = SidestepApp(start=start, run=run, readonly=readonly, facts=facts)
+    app = SidestepApp(start=start, run=run, songs=songs, readonly=readonly, facts=facts)
     app.run(mouse=mouse and app.config.mouse)
     if sys.platform != "win32" and app.return_code == 128 + signal.SIGHUP:
         _let_go_of_terminal()

@@ -24,3 +24,5 @@ class SongsPlace:
     duration_text: DurationText = "song"
     model: Path | None = None
     """The checkpoint whose tokenizer counts; None counts nothing."""
+    repeats: int = 1
+    """How often each song is visited in an epoch, on top of what it says itself."""

@@ -23,6 +23,7 @@ from sidestep_tui.schema.settings import Settings
 from sidestep_tui.ui.app import SidestepApp
 from sidestep_tui.ui.screens import wizard_review
 from sidestep_tui.ui.screens.wizard import fresh_draft
+from sidestep_tui.ui.songs_place import SongsPlace
 from tests.ui.places import write_checkpoint, write_songs
 
 GIB = 1024**3
@@ -102,7 +103,9 @@ def ready_draft(places: Path) -> Callable[..., Draft]:
     return make
 
 
-def make_app(start: str = "wizard", *, ascii_only: bool = False, run: Path | None = None) -> SidestepApp:
+def make_app(
+    start: str = "wizard", *, ascii_only: bool = False, run: Path | None = None, songs: SongsPlace | None = None
+) -> SidestepApp:
     """The app on a terminal whose facts never change."""
     facts = TerminalFacts(
         term="xterm-256color",
@@ -115,7 +118,7 @@ def make_app(start: str = "wizard", *, ascii_only: bool = False, run: Path | Non
         problem="",
         hint="",
     )
-    return SidestepApp(start=start, facts=facts, run=run)  # type: ignore[arg-type]
+    return SidestepApp(start=start, facts=facts, run=run, songs=songs)  # type: ignore[arg-type]
 
 
 async def settle(pilot: Pilot[Any]) -> None:

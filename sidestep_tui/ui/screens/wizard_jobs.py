@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textual import on, work
+from textual.events import ScreenResume
 from textual.message import Message
 from textual.timer import Timer
 from textual.worker import Worker, get_current_worker
 
-from sidestep_tui.core import crashes, ids
+from sidestep_tui.core import crashes, ids, paths
 from sidestep_tui.core.errors import SidestepError
 from sidestep_tui.ui.base import SidestepScreen
 from sidestep_tui.ui.dialogs.confirm import Tell
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
     from sidestep_tui.launch.preflight import Check
     from sidestep_tui.schema.layers import Resolved
     from sidestep_tui.schema.settings import Settings
+    from sidestep_tui.ui.app import SidestepApp
     from sidestep_tui.ui.forms.session import FormSession
     from sidestep_tui.ui.screens.wizard_page import Page
+    from sidestep_tui.ui.songs_place import SongsPlace
 
 _ASK_DELAY = 0.3
 
@@ -106,6 +109,7 @@ class _Superseded(Exception):
 class WizardJobs(SidestepScreen):
     """The part of the wizard that waits for the machine."""
 
+    app: SidestepApp
     _asked: dict[str, object]
     _ask_timers: dict[str, Timer]
 
@@ -246,6 +250,42 @@ class WizardJobs(SidestepScreen):
         self.session.scan_progress = None
         self.session.manifest, self.session.data_problem = message.manifest, message.problem
         self.session.changed()
+
+    def songs_place(self) -> SongsPlace | None:
+        """The folder of the draft with the settings that decide what is read of it; None while there is none."""
+        from sidestep_tui.ui.songs_place import SongsPlace
+
+        settings = self.session.settings
+        data = settings.data
+        if not data.path or self.session.data_problem is not None:
+            return None
+        return SongsPlace(
+            root=paths.expand(data.path).absolute(),
+            txt_role=data.txt_role,
+            language=data.language,
+            tag=data.tag,
+            tag_position=data.tag_position,
+            crop_seconds=data.crop_seconds,
+            max_duration=data.max_duration,
+            duration_text=data.duration_text,
+            model=self.session.model.path if self.session.model is not None else None,
+            repeats=data.repeats,
+        )
+
+    def open_songs(self) -> None:
+        """Show the songs of the draft; when one comes back, the folder is looked at again."""
+        place = self.songs_place()
+        if place is not None:
+            self._looks_stale = True
+            self.app.open_songs(place)
+
+    _looks_stale = False
+
+    @on(ScreenResume)
+    def _come_back(self) -> None:
+        if self._looks_stale:
+            self._looks_stale = False
+            self._scan(self.session.settings)
 
     # Preflight and start
 

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from sidestep_tui.launch.models import FoundModel
 
 
+_SONGS_HELP = (
+    "Songs\nEvery song with what is said about it and what is missing: edit captions, lyrics, tempo and key, see what"
+    " the model reads, find faults, cut slices. Nothing is written before you say so."
+)
+
+
 class ModelPage(Page):
     """The checkpoint, and those found on this machine."""
 
@@ -83,7 +89,32 @@ class DatasetPage(Page):
 
     def extras(self) -> Iterable[Widget]:
         yield Note(self._summary, id="data-summary", classes="gap")
+        row = ActionRow(self._songs_label, self._open_songs, help_text=_SONGS_HELP, id="open-songs")
+        row.display = self.session.manifest is not None
+        yield row
         yield RowList("used before", id="recent-datasets")
+
+    def update(self) -> None:
+        """The door to the songs is there once there are songs."""
+        row = self.query_one("#open-songs", ActionRow)
+        if not row.has_focus:
+            row.display = self.session.manifest is not None
+        super().update()
+
+    def _songs_label(self, focused: bool, width: int) -> Content:
+        return Content.assemble(
+            (f"{self.glyphs.focus} " if focused else "  ", "$primary"),
+            (f"{self.glyphs.arrow} ", "$primary"),
+            ("look at the songs", "bold" if focused else ""),
+            ("   edit words, find faults, slice  (f10)", "$muted"),
+        )
+
+    def _open_songs(self) -> None:
+        from sidestep_tui.ui.screens.wizard_jobs import WizardJobs
+
+        screen = self.screen
+        if isinstance(screen, WizardJobs):
+            screen.open_songs()
 
     def _summary(self, width: int) -> Content:
         glyphs = self.glyphs

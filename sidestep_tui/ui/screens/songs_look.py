@@ -1,0 +1,149 @@
+"""The songs screen's keys that look closer: what the model reads, what is heard, what was left out, the file itself."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from textual import on
+from textual.app import SuspendNotSupported
+
+from sidestep_tui.core import paths
+from sidestep_tui.core.errors import DataError
+from sidestep_tui.dataset.manifest import Song
+from sidestep_tui.ui.screens import songs_pages
+from sidestep_tui.ui.screens.songs_facts import Measured
+from sidestep_tui.ui.screens.songs_jobs import JobFailed, SongRead, SongsMeasured, reading_settings
+from sidestep_tui.ui.screens.songs_writes import SongsWrites
+
+if TYPE_CHECKING:
+    from sidestep_tui.ui.app import SidestepApp
+    from sidestep_tui.ui.dialogs.paper import Paper
+
+LISTENING: Final = "listening"
+
+
+class SongsLook(SongsWrites):
+    """The part of the songs screen that looks closer."""
+
+    app: SidestepApp
+    _paper: tuple[str, Paper] | None = None
+
+    @on(JobFailed)
+    def _job_failed(self, message: JobFailed) -> None:
+        self.busy = ""
+        self.words_changed()
+        self.app.tell(message.problem)
+
+    # Tempo and key as heard
+
+    def action_measure(self) -> None:
+        """Hear tempo and key of the marked songs, or of the one under the bar; nothing is changed."""
+        names = set(self.listing.not_measured(self.targets()))
+        songs = [song for song in self.listing.songs if song.name in names]
+        if not songs or self.manifest is None:
+            self.say("these have been listened to: + takes over", "muted")
+            return
+        self.busy = f"{LISTENING} 0 of {len(songs)}"
+        self.measure(self.manifest, songs)
+        self.words_changed()
+
+    @on(SongsMeasured)
+    def _songs_measured(self, message: SongsMeasured) -> None:
+        for name, heard in message.heard.items():
+            self.listing.measured[name] = Measured.from_dict(heard)
+        if message.is_last:
+            self.busy = ""
+            self.say("listened; + takes BPM and key over")
+        self.words_changed()
+
+    def stop_listening(self) -> bool:
+        """Stop measuring, if that goes on; what has been heard stays."""
+        if not self.busy.startswith(LISTENING):
+            return False
+        self.workers.cancel_group(self, "measure")
+        self.busy = ""
+        return True
+
+    # What the model reads
+
+    def action_reads(self) -> None:
+        """What the model reads of the song, with pending edits; counted as soon as a tokenizer has."""
+        from sidestep_tui.dataset import reading
+        from sidestep_tui.ui.dialogs.paper import Paper
+
+        song, manifest = self.listing.current, self.manifest
+        if song is None or manifest is None:
+            return
+        settings = reading_settings(self.place)
+        (plain,) = reading.read(replace(manifest, songs=(song,)), settings, None)
+        waiting = "counting tokens" if self.place.model else "choose a checkpoint to count tokens"
+        page = songs_pages.reading_page(asdict(plain), self.glyphs, waiting=waiting)
+        paper = Paper(f"What the model reads of {song.name}", page)
+        self._paper = (song.name, paper)
+        self.app.push_screen(paper, self._paper_closed)
+        if self.place.model is not None:
+            self.read_song(manifest, song, self.place)
+
+    def _paper_closed(self, _: bool | None) -> None:
+        self._paper = None
+
+    @on(SongRead)
+    def _song_read(self, message: SongRead) -> None:
+        if self._paper is None or self._paper[0] != message.name:
+            return
+        if message.reading is not None:
+            self._paper[1].show(songs_pages.reading_page(message.reading, self.glyphs))
+        elif message.problem is not None:
+            self.app.tell(message.problem)
+
+    # Files
+
+    def action_warnings(self) -> None:
+        """What was left out of the scan and what could not be used."""
+        from sidestep_tui.ui.dialogs.paper import Paper
+
+        if self.manifest is not None:
+            self.app.push_screen(Paper("Left out and remarked", songs_pages.warnings_page(self.manifest, self.glyphs)))
+
+    def action_copy(self) -> None:
+        """Put the song's path on the terminal's clipboard."""
+        song = self.listing.current
+        if song is not None:
+            self.app.copy_to_clipboard(str(song.audio))
+            self.say(f"copied {paths.shorten(song.audio)}", "muted")
+
+    def action_open(self) -> None:
+        """The song's sidecar in the person's own editor; afterwards the folder is looked at again."""
+        song = self.listing.current
+        if song is None:
+            return
+        file = sidecar_of(song, self.place.root)
+        editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "")
+        if file is None or not editor:
+            self.say("no sidecar describes this song yet" if file is None else "set EDITOR to open files", "warn")
+            return
+        try:
+            with self.app.suspend():
+                subprocess.run([*editor, str(file)], check=False)
+        except SuspendNotSupported:
+            self.say("this terminal cannot give way to an editor", "warn")
+            return
+        except OSError as error:
+            self.app.tell(DataError(f"{editor[0]} could not be started.", str(error), "Set EDITOR to your editor."))
+        self.app.action_redraw()
+        self.look()
+
+
+def sidecar_of(song: Song, root: Path) -> Path | None:
+    """A file of this song's own that describes it, the one with the caption if there are several."""
+    stem = song.audio.name.rpartition(".")[0]
+    for field in ("caption", "lyrics", *song.origins):
+        file = root / song.origins.get(field, "")
+        if file.is_file() and file.name.startswith(stem):
+            return file
+    return None
