@@ -18,6 +18,7 @@ from sidestep_tui.dataset.manifest import Song
 from sidestep_tui.engine import sound
 from sidestep_tui.engine.cache import Cache, digest
 from sidestep_tui.engine.variants import Checkpoint
+from sidestep_tui.schema import plan_maths
 from sidestep_tui.schema.data import DataSettings
 
 # Raise when an entry of the same name would come out otherwise: other resampling, templates, or model code.
@@ -58,7 +59,7 @@ class Pieces:
         self, songs: tuple[Song, ...], ckpt: Checkpoint, data: DataSettings, dtype: torch.dtype, cache: Cache
     ) -> None:
         self.songs = prompts.as_read(songs, data.genre_ratio)
-        self.per_song = 1 + (data.variants if data.pitch or data.stretch or data.noise else 0)
+        self.per_song = plan_maths.pieces_per_song(data)
         self._ckpt, self._data, self._dtype, self._cache = ckpt, data, dtype, cache
 
     @property

@@ -229,7 +229,7 @@ def _disks(settings: Settings, model: FoundModel | None, manifest: Manifest | No
     songs = manifest.songs if manifest else ()
     trained = split.training_count(songs, settings.data.validation)
     needed = run_bytes(settings, model.shape if model else hardware.shape_of(settings), trained)
-    of_cache = len(songs) * CACHE_BYTES_PER_SONG
+    of_cache = len(songs) * plan_maths.pieces_per_song(settings.data) * CACHE_BYTES_PER_SONG
     output = paths.existing_ancestor(paths.expand(settings.output.path))
     cache = paths.existing_ancestor(paths.expand(settings.data.cache) if settings.data.cache else paths.cache_place())
     if not (cache.is_dir() and os.access(cache, os.W_OK | os.X_OK)):

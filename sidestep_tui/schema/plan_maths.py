@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from sidestep_tui.schema.adapter import AdapterSettings
+from sidestep_tui.schema.data import DataSettings
 from sidestep_tui.schema.settings import Settings
 
 # Usual epochs by number of songs: (up to this many songs, few, usual, many). The usual column is the ace-lora-trainer
@@ -23,6 +24,11 @@ _FP32 = 4
 def scale(adapter: AdapterSettings) -> float:
     """What the adapter's change is multiplied by: alpha / rank, with rsLoRA alpha / √rank."""
     return adapter.alpha / (math.sqrt(adapter.rank) if adapter.rslora else adapter.rank)
+
+
+def pieces_per_song(data: DataSettings) -> int:
+    """What is encoded of each song: itself and its altered copies, of which there are none where nothing is altered."""
+    return 1 + (data.variants if data.pitch or data.stretch or data.noise else 0)
 
 
 def steps_per_epoch(settings: Settings, songs: int) -> int:

@@ -253,6 +253,28 @@ def _tag(settings: Settings, facts: Facts) -> Iterator[Advice]:
         )
 
 
+def _copies_like_the_song(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    data = settings.data
+    if data.variants and not (data.pitch or data.stretch or data.noise):
+        yield Advice(
+            "error",
+            "data.variants",
+            "Nothing would be altered in the altered copies: pitch, tempo and noise are all left alone.",
+            **_fix("Make no copies", data__variants=0),
+        )
+
+
+def _short_prompts(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    share = settings.data.genre_ratio
+    if share:
+        yield Advice(
+            "advice",
+            "data.genre_ratio",
+            f"{share} % of the songs would lose their captions to their genre; the makers of the model advise 0.",
+            **_fix("Use every caption", data__genre_ratio=0),
+        )
+
+
 def _epochs_for_songs(settings: Settings, facts: Facts) -> Iterator[Advice]:
     if not facts.songs or settings.train.max_steps:
         return
@@ -352,6 +374,7 @@ RULES: tuple[Callable[[Settings, Facts], Iterable[Advice]], ...] = (
     _nothing_to_train,
     _batches_of_whole_songs,
     _tag,
+    _copies_like_the_song,
     _optimizer_and_machine,
     _best_never_looked_for,
     _patience_never_ends,
@@ -363,6 +386,7 @@ RULES: tuple[Callable[[Settings, Facts], Iterable[Advice]], ...] = (
     _crowded_gpu,
     _no_guidance,
     _gamma_inert,
+    _short_prompts,
     _projections_unused,
     _disk,
     _never_saved_by_schedule,

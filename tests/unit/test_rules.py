@@ -45,6 +45,14 @@ CASES: list[tuple[dict[str, Any], Facts, str, str, str]] = [
     ({"train__batch_size": 4, "data__crop_seconds": 0.0}, Facts(), "train.batch_size", "error", "one at a time"),
     ({"data__tag_position": "replace"}, Facts(), "data.tag", "error", "there is no tag"),
     ({"data__tag_position": "replace", "data__tag": "zx"}, Facts(), "data.tag_position", "advice", "replaces"),
+    (
+        {"data__variants": 2, "data__pitch": 0, "data__stretch": 0.0},
+        Facts(),
+        "data.variants",
+        "error",
+        "Nothing would be altered",
+    ),
+    ({"data__genre_ratio": 30}, Facts(), "data.genre_ratio", "advice", "30 % of the songs"),
     ({"train__snr_gamma": 3.0}, Facts(), "train.snr_gamma", "advice", "no effect"),
     ({"train__max_steps": 150}, Facts(), "optim.warmup_steps", "warning", "100 of 150 steps, 67 % of the run"),
     ({"train__max_steps": 50}, Facts(), "optim.warmup_steps", "warning", "inside its warm-up"),
@@ -192,3 +200,19 @@ def test_usual_epochs_are_the_guides_table(songs: int, usual: int) -> None:
     few, middle, many = plan_maths.epochs_for(songs)
     assert middle == usual
     assert few < usual < many
+
+
+def test_alterations_without_copies_need_no_word() -> None:
+    changed = {"data__pitch": 4, "data__stretch": 0.0, "data__noise": 30.0}
+    assert rules.check(_settings(**changed)) == rules.check(_settings())
+    assert not _find(
+        rules.check(_settings(data__variants=1, data__pitch=0, data__stretch=0.0, data__noise=40.0)), "data.variants"
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "pieces"),
+    [({}, 1), ({"data__variants": 3}, 4), ({"data__variants": 3, "data__pitch": 0, "data__stretch": 0.0}, 1)],
+)
+def test_each_copy_is_one_more_piece_to_encode(values: dict[str, Any], pieces: int) -> None:
+    assert plan_maths.pieces_per_song(_settings(**values).data) == pieces
