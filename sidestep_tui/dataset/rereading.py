@@ -71,15 +71,20 @@ class Rereader:
             return self._described(self.tree, self._wanted)
         with tempfile.TemporaryDirectory(prefix="sidestep-") as scratch:
             copies: dict[Path, Path] = {}
-            for number, (path, data) in enumerate(changed.items()):
-                home = Path(scratch) / str(number)
-                home.mkdir()
-                copies[path] = home
-                (home / path.name).write_bytes(data)
+            homes: dict[Path, Path] = {}
+            for path, data in changed.items():
+                if path.parent not in homes:
+                    homes[path.parent] = Path(scratch) / str(len(homes))
+                    homes[path.parent].mkdir()
+                copies[path] = homes[path.parent]
+                (copies[path] / path.name).write_bytes(data)
             return self._described(self._overlaid(copies, changed, Path(scratch)), self._wanted)
 
     def _overlaid(self, copies: Mapping[Path, Path], changed: Mapping[Path, bytes], scratch: Path) -> Tree:
         tree = Tree(self.tree.root)
+        created: dict[Path, list[Path]] = {}
+        for path in copies:
+            created.setdefault(path.parent, []).append(path)
         for folder in self.tree.folders:
             copy = Folder(folder.path, folder.relative)
             home = self._real_root / folder.relative
@@ -93,8 +98,8 @@ class Rereader:
                     place = Path(tempfile.mkdtemp(dir=scratch)) / name
                     place.write_bytes(changed[real])
                     copy.add(place)
-            for path in copies:
-                if path.parent == home and path.name not in folder.files:
+            for path in created.get(home, ()):
+                if path.name not in folder.files:
                     copy.add(copies[path] / path.name)
             tree.folders.append(copy)
         return tree

@@ -59,19 +59,41 @@ def remove(path: Path, data: bytes) -> None:
 
 
 def back_up(path: Path, data: bytes) -> str:
-    """Write `data` to `name.bak`, or `name.bak2` and so on; an existing backup is never touched."""
+    """Keep `data`, which `path` holds, as `name.bak`, or `name.bak2` and so on; an existing backup is never touched.
+
+    Where the file system can, the backup is the old file itself: that costs nothing and is on the disk already.
+    """
     for number in count(1):
         backup = path.with_name(f"{path.name}.bak{number if number > 1 else ''}")
+        if os.path.lexists(backup):
+            continue
         try:
-            handle = backup.open("xb")
+            if not _linked(path, backup):
+                _copied(data, backup)
         except FileExistsError:
             continue
-        with handle:
-            handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
         return backup.name
     raise AssertionError("count() never ends")
+
+
+def _linked(path: Path, backup: Path) -> bool:
+    """Give the old file the backup's name too; not where it has other names, through which it could still change."""
+    if path.stat().st_nlink > 1:
+        return False
+    try:
+        os.link(path, backup)
+    except FileExistsError:
+        raise
+    except OSError:
+        return False
+    return True
+
+
+def _copied(data: bytes, backup: Path) -> None:
+    with backup.open("xb") as handle:
+        handle.write(data)
+        handle.flush()
+        os.fsync(handle.fileno())
 
 
 def reason(error: Exception) -> str:

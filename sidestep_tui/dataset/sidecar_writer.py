@@ -79,7 +79,15 @@ class Planner:
             if not retry:
                 break
             self._move_on(edits, retry)
-        files = [self._file(document, edits) for document in documents if document.after != (document.before or b"")]
+        held: dict[str, list[FieldChange]] = {}
+        for edit in edits:
+            for spot in edit.places:
+                held.setdefault(spot.origin, []).append(self.wanted.changes[edit.key])
+        files = [
+            _file(document, held[document.origin])
+            for document in documents
+            if document.after != (document.before or b"")
+        ]
         problems = [Problem(*key, reason) for key, reason in self.problems.items()]
         self.notes += [note for edit in edits for note in self._notes(edit)]
         own, trouble = self._own_file()
@@ -207,17 +215,6 @@ class Planner:
             if edit.item in _SUNG and lost is not None and edit.key not in self.problems:
                 self.problems[edit.key] = f"{edit.song}: {edit.item} goes with {lost[1]}, which cannot be saved."
 
-    def _file(self, document: Document, edits: list[_Edit]) -> FileChange:
-        held = [edit for edit in edits if any(spot.origin == document.origin for spot in edit.places)]
-        return FileChange(
-            path=document.path,
-            origin=document.origin,
-            before=document.before,
-            after=document.after,
-            mode=document.mode,
-            changes=tuple(self.wanted.changes[edit.key] for edit in held if edit.key in self.wanted.changes),
-        )
-
     def _notes(self, edit: _Edit) -> Iterable[str]:
         was = self.before.merged[edit.song]
         stood = was.origins.get(edit.item, "")
@@ -246,3 +243,14 @@ class Planner:
         if after == known.data:
             return [], []
         return [FileChange(path, OWN_FILE, known.data, after, 0o644, changes, keeps_backup=bool(known.problem))], []
+
+
+def _file(document: Document, changes: list[FieldChange]) -> FileChange:
+    return FileChange(
+        path=document.path,
+        origin=document.origin,
+        before=document.before,
+        after=document.after,
+        mode=document.mode,
+        changes=tuple(changes),
+    )
