@@ -97,5 +97,37 @@ def test_the_page_fits_80_columns_and_obeys_no_file_name(run_cli: Cli, folder: P
     assert "more (--json lists all)" in outcome.out
 
 
-def test_a_folder_without_songs_is_refused(run_cli: Cli, home: Path) -> None:
-    assert run_cli("dataset", "doctor", home).code == 4
+def test_a_folder_without_a_usable_song_has_findings(run_cli: Cli, home: Path) -> None:
+    outcome = run_cli("dataset", "doctor", home)
+    assert outcome.code == 4
+    assert "no usable song" in outcome.out
+    (home / "broken.mp3").write_bytes(b"")
+    outcome = run_cli("dataset", "doctor", home, "--json")
+    assert outcome.code == 4
+    assert {"empty", "no_songs"} <= {item["code"] for item in outcome.json["findings"]}
+    assert outcome.json["songs"] == 0
+
+
+def test_a_folder_that_is_not_there_is_refused(run_cli: Cli, home: Path) -> None:
+    outcome = run_cli("dataset", "doctor", home / "nowhere")
+    assert outcome.code == 4
+    assert "no folder" in outcome.err
+
+
+def test_tokens_are_counted_with_a_model_and_estimated_without(run_cli: Cli, folder: Path, checkpoint: Path) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(checkpoint.parent / "Qwen3-Embedding-0.6B" / "tokenizer.json"))
+    (folder / "a.txt").write_text(f"caption: {'word ' * 300}\nbpm: 120\nkey: E minor\ninstrumental: yes\n")
+    counted = run_cli("dataset", "doctor", folder, "--quick", "--model", checkpoint)
+    assert "256 fit" in " ".join(counted.out.split())
+    assert "estimated" not in counted.out
+    assert "Tokens are estimated" in run_cli("dataset", "doctor", folder, "--quick").out
+
+
+def test_a_model_without_a_tokenizer_is_refused(run_cli: Cli, folder: Path, home: Path) -> None:
+    outcome = run_cli("dataset", "doctor", folder, "--quick", "--model", home / "nowhere")
+    assert outcome.code == 4
+    assert "model" in outcome.err

@@ -57,6 +57,7 @@ CASES: dict[str, tuple[Callable[[], np.ndarray], Callable[[], np.ndarray]]] = {
     "clipped": (lambda: clip(BASE, 40), lambda: SINE),
     "quiet": (lambda: BASE * 0.05, lambda: BASE * 0.2),
     "loud": (lambda: clip(BASE, 8), lambda: BASE * 3),
+    "low_rate": (lambda: BASE, lambda: noise(31, rate=32000)),
     "mono": (lambda: BASE[:, 0], lambda: BASE),
     "dual_mono": (lambda: BASE[:, :1].repeat(2, axis=1), lambda: BASE * [1, 0.2] + BASE[:, :1] * [0, 0.8]),
     "out_of_phase": (lambda: BASE[:, :1] * [1, -1], lambda: BASE),
@@ -73,7 +74,7 @@ def test_each_fault_of_a_song_is_found_and_a_near_miss_is_not(tmp_path: Path, co
     faulty, fine = CASES[code]
     put(tmp_path, "faulty.wav", faulty())
     assert code in codes(tmp_path, "faulty")
-    put(tmp_path, "faulty.wav", fine())
+    put(tmp_path, "faulty.wav", fine(), 32000 if code == "low_rate" else RATE)
     assert code not in codes(tmp_path, "faulty")
 
 
@@ -85,6 +86,31 @@ def test_a_run_of_full_scale_samples_across_two_blocks_counts_once(tmp_path: Pat
     put(tmp_path, "a.wav", sound)
     heard = listening.listen(manifest.scan(tmp_path).songs[0])
     assert heard.clip_runs == 1
+
+
+def test_runs_of_full_scale_samples_are_counted_within_a_block(tmp_path: Path) -> None:
+    from sidestep_tui.dataset import listening, manifest
+
+    sound = np.zeros((2 * RATE, 2))
+    for start, length in ((0, 5), (50, 3), (100, 4), (RATE - 10, 6), (2 * RATE - 4, 4)):
+        sound[start : start + length, 1] = -1.0
+    put(tmp_path, "a.wav", sound)
+    heard = listening.listen(manifest.scan(tmp_path).songs[0])
+    assert heard.clip_runs == 4
+    assert heard.clipped_share * sound.size == pytest.approx(5 + 4 + 6 + 4)
+
+
+def test_absurd_samples_are_no_numbers(tmp_path: Path) -> None:
+    sound = BASE.copy()
+    sound[5] = 1e30
+    put(tmp_path, "a.wav", sound, subtype="DOUBLE")
+    assert "not_a_number" in codes(tmp_path)
+
+
+def test_less_than_a_second_is_an_error_since_training_leaves_it_out(tmp_path: Path) -> None:
+    put(tmp_path, "a.wav", BASE[: RATE // 2])
+    (finding,) = [item for item in doctor.examine(tmp_path).audio if item.code == "very_short"]
+    assert finding.severity == "error"
 
 
 def test_samples_that_are_no_numbers_are_an_error(tmp_path: Path) -> None:

@@ -124,6 +124,133 @@ def test_few_songs_are_advice_and_never_more(tmp_path: Path, write_song: WriteSo
     assert {item.severity for item in report.text if item.code in ("few_songs", "little_audio")} == {"advice"}
 
 
+def test_guides_are_quoted_with_their_numbers(tmp_path: Path, write_song: WriteSong) -> None:
+    captions(tmp_path, write_song, "rock")
+    report = doctor.examine(tmp_path, quick=True)
+    songs = next(item.sentence for item in report.text if item.code == "few_songs")
+    audio = next(item.sentence for item in report.text if item.code == "little_audio")
+    for words in ("1 song.", "5 to 10", "13", "50", "200", "never fewer than 20"):
+        assert words in songs
+    for words in ("about 3 hours", "1 hour", "better 5"):
+        assert words in audio
+
+
+def test_the_plan_of_captions_is_mentioned_once_where_few_follow_it(tmp_path: Path, write_song: WriteSong) -> None:
+    captions(tmp_path, write_song, "rock, guitar, drums, loud", "jazz", "rock, 120 bpm, E minor, bass, studio quality")
+    (item,) = [item for item in doctor.examine(tmp_path, quick=True).text if item.code == "caption_plan"]
+    assert item.song == ""
+    assert "2 begin alike, 1 name BPM and key, 1 list elements, 1 end in words on quality" in item.sentence
+    full = "trance, 142 bpm, G# minor, {}, {}, studio master quality"
+    captions(tmp_path, write_song, full.format("a", "b"), full.format("c", "d"), full.format("e", "f"))
+    assert "caption_plan" not in found(tmp_path)
+
+
+def test_captions_without_elements_are_named_where_most_list_some(tmp_path: Path, write_song: WriteSong) -> None:
+    full = "trance, 142 bpm, G# minor, {}, studio master quality"
+    texts = ["bass, lead", "drums, hats", "acid, pads"]
+    captions(tmp_path, write_song, *map(full.format, texts), "trance, 142 bpm, G# minor, studio master quality")
+    (item,) = [item for item in doctor.examine(tmp_path, quick=True).text if item.code == "caption_style"]
+    assert (item.song, item.sentence) == ("d", "has a caption without elements of the song.")
+
+
+def test_a_tag_that_training_adds_is_not_missed(tmp_path: Path, write_song: WriteSong) -> None:
+    captions(tmp_path, write_song, "jazz", "SKS, pop")
+    assert found(tmp_path, tag="sks")["tag_missing"] == ["a"]
+    codes = {item.code for item in doctor.examine(tmp_path, tag="sks", tag_is_added=True, quick=True).text}
+    assert "tag_missing" not in codes
+    assert "tag_inconsistent" in codes
+
+
+# Counted with a tokenizer
+
+
+@pytest.fixture(scope="module")
+def words_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tokenizer to which every word and every sign is one token."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    folder = tmp_path_factory.mktemp("words")
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def test_with_a_tokenizer_tokens_are_counted_and_the_loss_is_told(
+    tmp_path: Path, write_song: WriteSong, words_tokenizer: Path
+) -> None:
+    from sidestep_tui.dataset import captions as templates
+    from sidestep_tui.dataset.manifest import scan
+    from sidestep_tui.dataset.prompts import Tokens
+
+    def report(words: int, lyric_words: int) -> dict[str, str]:
+        describe(tmp_path, **{**GOOD, "caption": "w " * words, "lyrics": "la " * lyric_words})
+        result = doctor.examine(tmp_path, quick=True, tokenizer=words_tokenizer)
+        assert result.to_dict()["tokens"] == "counted"
+        return {item.code: item.sentence for item in result.text if item.code in ("long_caption", "long_lyrics")}
+
+    write_song("a.wav")
+    describe(tmp_path, **{**GOOD, "caption": "w"})
+    (song,) = scan(tmp_path).songs
+    tokens = Tokens(words_tokenizer)
+    room = 256 - tokens.count(templates.prompt(song, tag="", tag_position="prepend", seconds=0.5)) + 1
+    lyric_room = 2048 - tokens.count(templates.lyrics_text(song)) + 2
+    assert report(room, lyric_room) == {}
+    counted = report(room + 3, lyric_room + 7)
+    assert "259 tokens; 256 fit, so the last 6 characters" in counted["long_caption"]
+    assert "2,055 tokens; the last 7 are not read" in counted["long_lyrics"]
+
+
+def test_without_a_tokenizer_estimates_are_called_so(tmp_path: Path, write_song: WriteSong) -> None:
+    write_song("a.wav")
+    describe(tmp_path, **{**GOOD, "caption": "word " * 400})
+    report = doctor.examine(tmp_path, quick=True)
+    assert "(estimated)" in next(item.sentence for item in report.text if item.code == "long_caption")
+    assert report.to_dict()["tokens"] == "estimated"
+
+
+# The report as a whole
+
+
+@pytest.mark.parametrize("left_out", [(), ("broken.wav",)])
+def test_a_folder_without_a_usable_song_has_a_report(tmp_path: Path, left_out: tuple[str, ...]) -> None:
+    for name in left_out:
+        (tmp_path / name).write_bytes(b"")
+    report = doctor.examine(tmp_path)
+    assert report.worst == "error"
+    assert "no_songs" in {item.code for item in report.text}
+    assert [item.song for item in report.audio] == list(left_out)
+    assert not {"few_songs", "little_audio"} & {item.code for item in report.findings}
+
+
+def test_a_report_survives_the_way_through_json(tmp_path: Path, write_song: WriteSong) -> None:
+    captions(tmp_path, write_song, "rock", "musique franÃ§aise")
+    (tmp_path / "empty.wav").write_bytes(b"")
+    (tmp_path / "folder.wav").mkdir()
+    report = doctor.examine(tmp_path, tag="sks", tag_position="append", language="de")
+    again = doctor.Report.from_dict(json.loads(json.dumps(report.to_dict())))
+    assert again.findings == report.findings
+    assert again.to_dict() == report.to_dict()
+    assert (again.options, again.root, again.fixes()) == (report.options, report.root, report.fixes())
+
+
+def test_preview_is_what_a_fix_writes_and_nothing_else_is_agreed_to(tmp_path: Path, write_song: WriteSong) -> None:
+    write_song("a.wav")
+    write_song("b.wav")
+    for name in "ab":
+        (tmp_path / f"{name}.txt").write_text("caption: rock\nkey: Em\n")
+    (tmp_path / "a.txt.bak").write_text("older")
+    report = doctor.examine(tmp_path, quick=True)
+    shown = doctor.preview(doctor.planned(report))
+    assert [(file["path"], file["backup"]) for file in shown] == [("a.txt", "a.txt.bak2"), ("b.txt", "b.txt.bak")]
+    assert [(item["before"], item["after"]) for item in shown[0]["changes"]] == [("Em", "E minor")]
+    (tmp_path / "b.txt").write_text("caption: rock\nkey: Am\n")
+    left, written = doctor.fix(report, agreed={file["path"]: file["digest"] for file in shown})
+    assert [(item.backup, item.problem) for item in written] == [("a.txt.bak2", ""), ("", "has changed meanwhile")]
+    assert (tmp_path / "b.txt").read_text() == "caption: rock\nkey: Am\n"
+    assert [fix.origin for fix in left.fixes()] == ["b.txt"]
+
+
 def test_hostile_sidecars_do_not_stop_the_doctor(tmp_path: Path, write_song: WriteSong) -> None:
     write_song("a.wav")
     (tmp_path / "a.json").write_text("[" * 100_000)
