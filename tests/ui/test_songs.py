@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from textual.widgets import Input, OptionList, TextArea
 
 from sidestep_tui.core.errors import DataError
 from sidestep_tui.dataset.manifest import Manifest
+from sidestep_tui.schema.draft import Draft
 from sidestep_tui.ui.base import Dialog
 from sidestep_tui.ui.dialogs.confirm import Choose, Confirm, Tell
 from sidestep_tui.ui.dialogs.long_text import AskLongText
@@ -21,9 +23,10 @@ from sidestep_tui.ui.dialogs.song_words import AskReplace, AskTag
 from sidestep_tui.ui.dialogs.text import AskText
 from sidestep_tui.ui.screens import songs as songs_module
 from sidestep_tui.ui.screens.songs import SongsScreen
+from sidestep_tui.ui.screens.wizard import WizardScreen
 from sidestep_tui.ui.songs_place import SongsPlace
 from sidestep_tui.ui.widgets.rows import Rows
-from tests.ui.conftest import settle
+from tests.ui.conftest import make_app, settle
 from tests.ui.songs_making import app_at, make_manifest, songs_app, songs_screen, write_folder
 from tests.ui.watching import until
 
@@ -583,3 +586,102 @@ async def test_every_key_is_in_the_palette(thirteen: Manifest, monkeypatch: Any)
         titles = [entry.title for entry in ActionsProvider(screen).entries()]
         for binding in KEYS:
             assert any(title.startswith(binding.description) for title in titles), binding.description
+
+
+# Doors
+
+
+async def test_the_wizard_opens_the_songs_of_its_draft_and_looks_again_afterwards(
+    ready_draft: Callable[..., Draft], places: Path
+) -> None:
+    ready_draft(step="data", field="data.tag", data__tag="zx_ember")
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settle(pilot)
+        wizard = app.screen
+        assert isinstance(wizard, WizardScreen)
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: app.current_mode == "songs", "the songs")
+        screen = await ready(pilot)
+        assert screen.place.tag == "zx_ember"
+        assert screen.place.model is not None
+        assert len(screen.listing.songs) == 12
+        (places / "songs" / "song_02.json").write_text('{"caption": "new words"}', encoding="utf-8")
+        await pilot.press("q")
+        await until(pilot, lambda: app.screen is wizard, "the wizard")
+        await settle(pilot)
+        assert wizard.session.manifest is not None
+        assert wizard.session.manifest.song("song_02").caption == "new words"
+
+
+async def test_enter_passes_the_door_to_the_songs_on_the_way_to_the_next_step(
+    ready_draft: Callable[..., Draft],
+) -> None:
+    ready_draft(step="data", field="data.tag")
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settle(pilot)
+        await pilot.press("enter")
+        await settle(pilot)
+        wizard = app.screen
+        assert isinstance(wizard, WizardScreen)
+        assert wizard.pages.current == "adapter"
+
+
+async def test_f10_returns_to_the_songs_with_their_edits(ready_draft: Callable[..., Draft]) -> None:
+    ready_draft(step="data")
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settle(pilot)
+        await pilot.press("f10")
+        screen = await ready(pilot)
+        await pilot.press("i", "f3")
+        await until(pilot, lambda: app.current_mode == "wizard", "the wizard")
+        await pilot.press("f10")
+        await until(pilot, lambda: app.screen is screen, "the songs")
+        assert screen.changes
+
+
+async def test_the_doctor_is_asked_about_pending_edits_and_the_folder_is_read_again_after_it(
+    folder: Path,
+) -> None:
+    async with app_at(SongsPlace(folder)).run_test(size=SMALL) as pilot:
+        screen = await ready(pilot)
+        await pilot.press("i", "d")
+        await dialog(pilot, Choose)
+        await pilot.press("enter")
+        await closed(pilot)
+        assert pilot.app.screen is screen
+        await pilot.press("u")
+        await settle(pilot)
+        session = screen.session
+        await pilot.press("d")
+        await until(pilot, lambda: type(pilot.app.screen).__name__ == "DoctorScreen", "the doctor")
+        await settle(pilot)
+        await pilot.press("q")
+        await until(pilot, lambda: pilot.app.screen is screen, "the songs")
+        await until(pilot, lambda: screen.session is not session and not screen.busy, "another look")
+
+
+async def test_the_slicer_opens_and_closes(folder: Path) -> None:
+    async with app_at(SongsPlace(folder)).run_test(size=SMALL) as pilot:
+        screen = await ready(pilot)
+        session = screen.session
+        await pilot.press("z")
+        await until(pilot, lambda: type(pilot.app.screen).__name__ == "SlicerScreen", "the slicer")
+        await settle(pilot)
+        await pilot.press("q")
+        await until(pilot, lambda: pilot.app.screen is screen, "the songs")
+        await until(pilot, lambda: screen.session is not session and not screen.busy, "another look")
+
+
+async def test_the_role_of_name_txt_is_flipped_for_the_folder(folder: Path) -> None:
+    (folder / "c.txt").write_text("dark techno, hypnotic", encoding="utf-8")
+    async with app_at(SongsPlace(folder)).run_test(size=SMALL) as pilot:
+        screen = await ready(pilot)
+        assert value(screen, "c", "caption") == "dark techno, hypnotic"
+        await pilot.press("ctrl+t", "ctrl+t")
+        await until(pilot, lambda: screen.place.txt_role == "lyrics" and not screen.busy, "the other role")
+        await settle(pilot)
+        assert value(screen, "c", "lyrics") == "dark techno, hypnotic"
+        assert json.loads((folder / "sidestep-dataset.json").read_text())["txt_role"] == "lyrics"

@@ -50,6 +50,9 @@ class FormRow(Widget, can_focus=True):
         Binding("end,G", "move(1000)", "Last field", id="form.last", show=False),
     ]
 
+    passed_by: ClassVar[bool] = False
+    """Whether enter in the row above goes on to the row below this one: a door beside the way."""
+
     class Moved(Message):
         """Go on to the row `step` rows away; `committed` when enter was pressed."""
 

@@ -199,7 +199,7 @@ class WizardScreen(WizardPresets):
         """To another row; from the last one, accepted, to the next step."""
         message.stop()
         page = self.page
-        rows = page.rows() if page else []
+        rows = [row for row in page.rows() if not (message.committed and row.passed_by)] if page else []
         if message.row not in rows:
             return
         index = rows.index(message.row) + message.step

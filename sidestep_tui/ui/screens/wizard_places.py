@@ -27,6 +27,10 @@ _SONGS_HELP = (
 )
 
 
+class _DoorRow(ActionRow):
+    passed_by = True
+
+
 class ModelPage(Page):
     """The checkpoint, and those found on this machine."""
 
@@ -89,7 +93,7 @@ class DatasetPage(Page):
 
     def extras(self) -> Iterable[Widget]:
         yield Note(self._summary, id="data-summary", classes="gap")
-        row = ActionRow(self._songs_label, self._open_songs, help_text=_SONGS_HELP, id="open-songs")
+        row = _DoorRow(self._songs_label, self._open_songs, help_text=_SONGS_HELP, id="open-songs")
         row.display = self.session.manifest is not None
         yield row
         yield RowList("used before", id="recent-datasets")
