@@ -37,7 +37,14 @@ class Refuse:
     reason: str
 
 
-Meaning = Take | Fixed | Refuse
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A setting in percent, given there as a share from 0 to 1."""
+
+    path: str
+
+
+Meaning = Take | Fixed | Refuse | Share
 
 _OFF = (0, 0.0, False, None, "", "none", "0", "0.0", "false")
 _PLACE = Refuse("a place on another machine; name it when you start a run")
@@ -70,6 +77,10 @@ _PRECISIONS = {
     "32-true": "float32",
     "32": "float32",
     "no": "float32",
+}
+_LOUDNESS = {
+    **dict.fromkeys(("", "off", "false", "no", "null"), "none"),
+    **dict.fromkeys(("loudness", "r128", "ebu_r128"), "lufs"),
 }
 _NOISE = {"continuous": "model", "discrete": "turbo8"}
 _KIND: dict[str, Any] = {"dora_lora": "dora"}
@@ -124,7 +135,7 @@ _TRAIN: dict[str, Meaning] = {
     ),
     "save_best_every_n_steps": Fixed(_OFF, "the best adapter is decided at the end of an epoch"),
     **dict.fromkeys(("ema_decay", "ema_start_step"), Fixed(_OFF, "weights are not averaged over steps")),
-    **dict.fromkeys(("val_split", "validation_split"), Fixed(_OFF, "all songs are trained on")),
+    **dict.fromkeys(("val_split", "validation_split"), Share("data.validation")),
     **dict.fromkeys(
         ("adaptive_timestep_ratio", "adaptive_timestep"), Fixed(_OFF, "noise levels are drawn as the model's were")
     ),
@@ -140,9 +151,10 @@ _DATA: dict[str, Meaning] = {
     **dict.fromkeys(("custom_tag", "tag", "trigger", "activation_tag"), Take("data.tag")),
     "tag_position": Take("data.tag_position"),
     "chunk_decay_every": Refuse("windows are drawn evenly"),
-    "genre_ratio": Fixed(_OFF, "captions are used as they are"),
-    **dict.fromkeys(("normalize", "audio_normalization"), Fixed(_OFF, "songs are encoded as loud as they are")),
-    **dict.fromkeys(("pitch_shift", "time_stretch", "add_noise"), Fixed(_OFF, "songs are not altered")),
+    "genre_ratio": Take("data.genre_ratio"),
+    **dict.fromkeys(("normalize", "audio_normalization"), Take("data.loudness", _LOUDNESS)),
+    "target_db": Fixed((*_OFF[2:5], -1, -1.0, "-1", "-1.0"), "peaks always go to −1 dBFS"),
+    "target_lufs": Fixed((*_OFF[2:5], -14, -14.0, "-14", "-14.0"), "the loudness aimed at is always −14 LUFS"),
     **dict.fromkeys(("num_workers", "pin_memory", "persistent_workers", "prefetch_factor"), _WORKERS),
 }
 _MEMORY: dict[str, Meaning] = {
@@ -198,6 +210,7 @@ _FAMILIES: tuple[tuple[str, Refuse], ...] = (
 # Keys of which several decide one setting together.
 CROP_KEYS = ("crop_mode", "chunk_duration", "max_latent_length")
 SPLIT_TARGET_KEYS = {"self": "self_target_modules_str", "cross": "cross_target_modules_str"}
+ALTERATION_KEYS = ("pitch_shift", "time_stretch", "add_noise")
 TARGET_KEYS = ("target_modules", "target_modules_str", "lora_target_modules", *SPLIT_TARGET_KEYS.values())
 ABOUT_KEYS = ("name", "description", "_description", "schema_version", "version")
 

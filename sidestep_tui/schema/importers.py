@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from sidestep_tui.core import paths, text
 from sidestep_tui.core.errors import SettingsError
-from sidestep_tui.schema import codec, presets
+from sidestep_tui.schema import codec, import_sound, presets
 from sidestep_tui.schema.draft import PERSONAL
 from sidestep_tui.schema.fields import fields_by_path, group_names
 from sidestep_tui.schema.import_files import read_json, read_yaml
 from sidestep_tui.schema.import_keys import (
     ABOUT_KEYS,
+    ALTERATION_KEYS,
     CROP_KEYS,
     FRAMES_PER_SECOND,
     MEANINGS,
@@ -24,22 +24,14 @@ from sidestep_tui.schema.import_keys import (
     TARGET_KEYS,
     Fixed,
     Refuse,
+    Share,
     Take,
     meaning_of,
     projection_of,
 )
+from sidestep_tui.schema.import_report import Row, Translation, Verdict, number, shown
 from sidestep_tui.schema.run import is_run
-from sidestep_tui.schema.values import check_value, format_value, parse_value
-
-Verdict = Literal["taken", "translated", "refused"]
-
-
-class Row(NamedTuple):
-    """What became of one key of the file."""
-
-    key: str
-    verdict: Verdict
-    detail: str
+from sidestep_tui.schema.values import check_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,40 +70,9 @@ def import_preset(path: Path) -> ImportReport:
     return report
 
 
-@dataclass(slots=True)
-class _Translation:
-    """The report while it is made. `given` remembers which key decided a setting."""
-
-    source: Mapping[str, Any]
-    values: dict[str, Any] = field(default_factory=dict)
-    rows: list[Row] = field(default_factory=list)
-    given: dict[str, str] = field(default_factory=dict)
-
-    def take(self, key: str, path: str, raw: Any, *, original: Any = None, note: str = "") -> None:
-        """Set `path` to `raw`; `original` is the value in the file where that was another."""
-        spec = fields_by_path()[path]
-        try:
-            value = parse_value(spec, raw) if isinstance(raw, str) else check_value(spec, _plain(spec.kind, raw))
-        except SettingsError as error:
-            self.refuse(key, error.title)
-            return
-        if path in self.given and self.values[path] != value:
-            self.refuse(key, f"{path} is already {format_value(spec, self.values[path])} from {self.given[path]}")
-            return
-        self.values[path] = value
-        self.given[path] = key
-        changed = original is not None and original != raw
-        detail = f"{path} = {format_value(spec, value)}" + (f" ({note})" if note else "")
-        self.rows.append(Row(key, "translated" if changed or note else "taken", detail))
-
-    def refuse(self, key: str, reason: str) -> None:
-        """Leave a key out."""
-        self.rows.append(Row(key, "refused", reason))
-
-
 def _import_mapping(path: Path, source: Mapping[str, Any], doubles: list[str], *, yaml: bool) -> ImportReport:
     flat = _flatten(source)
-    state = _Translation(flat)
+    state = Translation(flat)
     for key in doubles:
         state.refuse(key, "given twice; the last one counts")
     leaves = {key.rpartition(".")[2]: key for key in flat}
@@ -119,13 +80,14 @@ def _import_mapping(path: Path, source: Mapping[str, Any], doubles: list[str], *
         leaf = key.rpartition(".")[2]
         if key in ABOUT_KEYS:
             continue
-        if leaf in (*CROP_KEYS, *TARGET_KEYS):
+        if leaf in (*CROP_KEYS, *TARGET_KEYS, *ALTERATION_KEYS):
             if leaves[leaf] != key:
                 state.refuse(key, f"given twice; {leaves[leaf]} counts")
             continue
         _translate_key(state, key, leaf, value)
     _translate_crop(state, {leaf: leaves[leaf] for leaf in CROP_KEYS if leaf in leaves})
     _translate_targets(state, {leaf: leaves[leaf] for leaf in TARGET_KEYS if leaf in leaves})
+    import_sound.translate_alterations(state, {leaf: leaves[leaf] for leaf in ALTERATION_KEYS if leaf in leaves})
     _correct_best(state)
     _about_rows(state)
     name = source.get("name")
@@ -139,14 +101,16 @@ def _import_mapping(path: Path, source: Mapping[str, Any], doubles: list[str], *
     )
 
 
-def _translate_key(state: _Translation, key: str, leaf: str, value: Any) -> None:
+def _translate_key(state: Translation, key: str, leaf: str, value: Any) -> None:
     if leaf == "use_dora":
         _translate_dora(state, key, value)
         return
     meaning = meaning_of(key, leaf)
     match meaning:
+        case Share(path):
+            import_sound.translate_share(state, key, path, value)
         case Take(path, words, note):
-            word = str(value).lower() if isinstance(value, (str, int)) and not isinstance(value, bool) else None
+            word = "null" if value is None else str(value).lower() if isinstance(value, (str, int)) else None
             translated = words[word] if words and word is not None and word in words else value
             state.take(key, path, translated, original=value, note=note)
         case Fixed(same, reason):
@@ -161,9 +125,9 @@ def _translate_key(state: _Translation, key: str, leaf: str, value: Any) -> None
             state.refuse(key, " ".join(filter(None, ("an unknown key.", hint))))
 
 
-def _translate_dora(state: _Translation, key: str, value: Any) -> None:
+def _translate_dora(state: Translation, key: str, value: Any) -> None:
     if not isinstance(value, bool):
-        state.refuse(key, f"must be true or false, not {_shown(value)}")
+        state.refuse(key, f"must be true or false, not {shown(value)}")
     elif not value:
         state.rows.append(Row(key, "taken", "off"))
     elif state.source.get("adapter_type") in (None, "lora", "dora"):
@@ -174,14 +138,14 @@ def _translate_dora(state: _Translation, key: str, value: Any) -> None:
         state.refuse(key, "only for LoRA adapters")
 
 
-def _translate_crop(state: _Translation, keys: Mapping[str, str]) -> None:
+def _translate_crop(state: Translation, keys: Mapping[str, str]) -> None:
     """Crop windows: 25 latent frames are a second, and 0 means whole songs everywhere."""
     mode = state.source[keys["crop_mode"]] if "crop_mode" in keys else None
     uses = {"full": None, "seconds": "chunk_duration", "latent": "max_latent_length"}
     known_mode = isinstance(mode, str) and mode in uses
     if "crop_mode" in keys:
         if not known_mode:
-            state.refuse(keys["crop_mode"], f"must be full, seconds or latent, not {_shown(mode)}")
+            state.refuse(keys["crop_mode"], f"must be full, seconds or latent, not {shown(mode)}")
         elif mode == "full":
             state.take(keys["crop_mode"], "data.crop_seconds", 0.0, original=mode, note="whole songs")
         else:
@@ -190,25 +154,25 @@ def _translate_crop(state: _Translation, keys: Mapping[str, str]) -> None:
         if leaf not in keys:
             continue
         key, value = keys[leaf], state.source[keys[leaf]]
-        number = _number(value)
-        if number is None:
-            state.refuse(key, f"must be a number, not {_shown(value)}")
+        found = number(value)
+        if found is None:
+            state.refuse(key, f"must be a number, not {shown(value)}")
         elif known_mode and uses[str(mode)] != leaf:
             state.refuse(key, f"without effect: crop_mode is {mode}")
-        elif number == 0 and not known_mode and _other_crop(state, keys, leaf):
+        elif found == 0 and not known_mode and _other_crop(state, keys, leaf):
             state.rows.append(Row(key, "taken", "off"))
         else:
             note = f"{value} frames at 25 per second" if leaf == "max_latent_length" else ""
-            state.take(key, "data.crop_seconds", number / per_second, note=note)
+            state.take(key, "data.crop_seconds", found / per_second, note=note)
 
 
-def _other_crop(state: _Translation, keys: Mapping[str, str], leaf: str) -> bool:
+def _other_crop(state: Translation, keys: Mapping[str, str], leaf: str) -> bool:
     """Whether the other one of the two lengths is in use."""
     other = "chunk_duration" if leaf == "max_latent_length" else "max_latent_length"
-    return other in keys and bool(_number(state.source[keys[other]]))
+    return other in keys and bool(number(state.source[keys[other]]))
 
 
-def _translate_targets(state: _Translation, keys: Mapping[str, str]) -> None:
+def _translate_targets(state: Translation, keys: Mapping[str, str]) -> None:
     """Names of modules → which attention, which projections, and whether the feed-forward layers learn."""
     lists: dict[str, list[str]] = {}
     for leaf, key in keys.items():
@@ -218,7 +182,7 @@ def _translate_targets(state: _Translation, keys: Mapping[str, str]) -> None:
         elif state.source[key] == "" and leaf in SPLIT_TARGET_KEYS.values():
             state.rows.append(Row(key, "taken", "empty: the common list counts"))
         else:
-            state.refuse(key, f"must be a list of module names, not {_shown(state.source[key])}")
+            state.refuse(key, f"must be a list of module names, not {shown(state.source[key])}")
     for leaf, reason in _overruled_targets(state.values.get("adapter.attention", "both"), lists).items():
         state.refuse(keys[leaf], reason)
         del lists[leaf]
@@ -259,7 +223,7 @@ def _overruled_targets(attention: str, lists: Mapping[str, list[str]]) -> dict[s
     return overruled
 
 
-def _set_targets(state: _Translation, wanted: Mapping[str, set[str]], projections: set[str], *, mlp: bool) -> None:
+def _set_targets(state: Translation, wanted: Mapping[str, set[str]], projections: set[str], *, mlp: bool) -> None:
     if not projections and not mlp:
         return
     if projections:
@@ -287,7 +251,7 @@ def _targets_in_words(known: Mapping[str, tuple[str, str]]) -> str:
     return "; ".join(parts)
 
 
-def _correct_best(state: _Translation) -> None:
+def _correct_best(state: Translation) -> None:
     """Presets of others look for the best adapter after their last epoch; then half the run is used instead."""
     after, epochs = state.values.get("train.best_after"), state.values.get("train.epochs")
     if after is None or epochs is None or 0 < after < epochs:
@@ -302,7 +266,7 @@ def _correct_best(state: _Translation) -> None:
     state.rows.append(Row(key, "translated", detail))
 
 
-def _about_rows(state: _Translation) -> None:
+def _about_rows(state: Translation) -> None:
     for key in ABOUT_KEYS:
         if key in state.source:
             is_text = isinstance(state.source[key], (str, int))
@@ -319,7 +283,7 @@ def _import_toml(path: Path) -> ImportReport:
     about_keys = ("schema_version", "description", "extends", "requires")
     ignored = [name for name in document.data if (name not in group_names() if run else name in about_keys)]
     values, problems = codec.document_values(document, ignore=ignored)
-    state = _Translation(document.data)
+    state = Translation(document.data)
     for problem in problems:
         state.refuse(problem.path, problem.sentence)
     for name in ignored:
@@ -373,28 +337,6 @@ def _names(value: Any) -> list[str] | None:
     return None
 
 
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool):
-        return None
-    try:
-        number = float(value) if isinstance(value, (int, float, str)) else None
-    except (ValueError, OverflowError):
-        return None
-    return number
-
-
-def _plain(kind: str, raw: Any) -> Any:
-    return bool(raw) if kind == "bool" and type(raw) is int and raw in (0, 1) else raw
-
-
 def _is_one_of(value: Any, same: tuple[Any, ...]) -> bool:
     plain = value.lower() if isinstance(value, str) else value
     return any(plain == item and isinstance(plain, bool) == isinstance(item, bool) for item in same)
-
-
-def _shown(value: Any) -> str:
-    """A value in a message: short, and never the inside of a list or table that somebody else made."""
-    if isinstance(value, (str, int, float)) or value is None:
-        written = json.dumps(value, ensure_ascii=False)
-        return written if len(written) <= 40 else written[:39] + "…"
-    return "a list" if isinstance(value, list) else "a table" if isinstance(value, dict) else type(value).__name__

@@ -163,13 +163,14 @@ def test_a_side_step_preset_is_translated(tmp_path: Path) -> None:
         "train.patience": 0,
         "data.repeats": 2,
         "data.crop_seconds": 60.0,
+        "data.validation": 10,
         "memory.gradient_checkpointing": True,
         "output.save_every_epochs": 50,
     }
     rows = _rows(report)
     assert set(rows) == set(SIDE_STEP)
     refused = {row.key for row in report.refused}
-    assert refused == {"shift", "num_inference_steps", "val_split", "lokr_factor", "mystery"}
+    assert refused == {"shift", "num_inference_steps", "lokr_factor", "mystery"}
     assert rows["rank"] == ("taken", "adapter.rank = 16")
     assert rows["timestep_mode"] == ("translated", "train.timesteps = model")
 
@@ -199,11 +200,74 @@ def test_a_training_yaml_is_translated(tmp_path: Path) -> None:
     assert report.values["memory.precision"] == "bfloat16"
     assert (report.values["adapter.mlp"], report.values["adapter.projections"]) == (True, ("q", "k", "v", "o"))
     assert rows["lora.target_modules"][0] == "translated"
-    assert rows["data.augmentation.pitch_shift"][0] == "refused"
-    assert rows["data.augmentation.add_noise"][0] == "taken"
-    assert {row.key for row in report.refused} == {
-        *("model_name", "output_dir", "data.train_dir", "data.validation_split", "data.augmentation.pitch_shift"),
-    }
+    assert rows["data.validation_split"] == ("translated", "data.validation = 10")
+    assert rows["data.augmentation.pitch_shift"] == (
+        "translated",
+        "data.pitch = 2 (in 2 altered copies of each song)",
+    )
+    assert rows["data.augmentation.add_noise"] == ("taken", "off")
+    assert {row.key for row in report.refused} == {"model_name", "output_dir", "data.train_dir"}
+    altered = {path: report.values[path] for path in ("data.variants", "data.pitch", "data.stretch", "data.noise")}
+    assert altered == {"data.variants": 2, "data.pitch": 2, "data.stretch": 0.0, "data.noise": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ({"pitch_shift": True, "time_stretch": True, "add_noise": False}, (2, 2, 10.0, 0.0)),
+        ({"pitch_shift": 3, "time_stretch": 0.05}, (2, 3, 5.0, 0.0)),
+        ({"pitch_shift": [-2, 1], "time_stretch": [0.9, 1.05]}, (2, 2, 0.0 + 10, 0.0)),
+        ({"pitch_shift": "true", "time_stretch": "15"}, (2, 2, 15.0, 0.0)),
+        ({"add_noise": 30}, (2, 0, 0.0, 30.0)),
+        ({"pitch_shift": "weird", "add_noise": True}, (2, 0, 0.0, 40.0)),
+        ({"pitch_shift": 1.5, "time_stretch": 50, "add_noise": 0.005}, None),
+        ({"pitch_shift": False, "time_stretch": 0, "add_noise": None}, None),
+    ],
+)
+def test_alterations_on_the_fly_become_altered_copies(
+    tmp_path: Path, given: dict[str, Any], taken: tuple[float, ...] | None
+) -> None:
+    report = _import(tmp_path, {"rank": 8, **given})
+    paths = ("data.variants", "data.pitch", "data.stretch", "data.noise")
+    found = tuple(report.values.get(path) for path in paths)
+    assert found == (taken or (None,) * 4)
+    assert set(_rows(report)) == {"rank", *given}
+    assert rules.check(resolve([Layer("imported", report.values)]).settings) == rules.check(
+        resolve([Layer("plain", {"adapter.rank": 8})]).settings
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "percent"),
+    [(0.1, 10), ("0.05", 5), (0, 0), (None, 0), (False, 0), (20, 20), (1, None), (-1, None), ("x", None), (60, None)],
+)
+def test_the_held_out_share_becomes_percent(tmp_path: Path, value: Any, percent: int | None) -> None:
+    report = _import(tmp_path, {"rank": 8, "validation_split": value})
+    assert report.values.get("data.validation") == percent
+    assert (_rows(report)["validation_split"][0] == "refused") == (percent is None)
+
+
+@pytest.mark.parametrize(
+    ("given", "values", "refused"),
+    [
+        ({"normalize": "none"}, {"data.loudness": "none"}, set()),
+        ({"normalize": False}, {"data.loudness": "none"}, set()),
+        ({"normalize": None}, {"data.loudness": "none"}, set()),
+        ({"normalize": "peak", "target_db": -1.0}, {"data.loudness": "peak"}, set()),
+        ({"audio_normalization": "LUFS", "target_lufs": -14}, {"data.loudness": "lufs"}, set()),
+        ({"normalize": "lufs", "target_lufs": -16.0}, {"data.loudness": "lufs"}, {"target_lufs"}),
+        ({"normalize": True}, {}, {"normalize"}),
+        ({"genre_ratio": 20}, {"data.genre_ratio": 20}, set()),
+        ({"genre_ratio": 0}, {"data.genre_ratio": 0}, set()),
+        ({"genre_ratio": 0.3}, {}, {"genre_ratio"}),
+    ],
+)
+def test_loudness_and_genre_are_taken(
+    tmp_path: Path, given: dict[str, Any], values: dict[str, Any], refused: set[str]
+) -> None:
+    report = _import(tmp_path, {"rank": 8, **given})
+    assert report.values == {"adapter.rank": 8, **values}
+    assert {row.key for row in report.refused} == refused
 
 
 def test_names_of_a_diffusers_script_are_translated(tmp_path: Path) -> None:
