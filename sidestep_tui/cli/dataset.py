@@ -90,11 +90,11 @@ def scan(directory: Path, txt_role: Any, language: str, as_json: bool) -> None:
         for song in found.songs
     ]
     for line in render.table(rows, ("SONG", "LENGTH", "BPM", "KEY", "LYRICS", "FROM", "CAPTION"), right=(1, 2)):
-        render.data(line)
+        render.data(render.plain(line))
     for skipped in found.skipped:
-        render.say(f"{click.style('Skipped:', fg='yellow')} {skipped.path}: {skipped.reason}")
+        render.say(f"{click.style('Skipped:', fg='yellow')} {render.plain(f'{skipped.path}: {skipped.reason}')}")
     for warning in found.warnings:
-        render.say(f"{click.style('Warning:', fg='yellow')} {warning}")
+        render.say(f"{click.style('Warning:', fg='yellow')} {render.plain(warning)}")
     role = _ROLES.get(found.txt_role, "")
     render.say(f"{text.plural(len(found.songs), 'song')}, {text.duration(found.seconds)}.{role}")
 

@@ -61,9 +61,9 @@ def convert(
         )
         return
     for skipped in found.skipped:
-        render.say(f"{click.style('Skipped:', fg='yellow')} {skipped.path}: {skipped.reason}")
+        render.say(f"{click.style('Skipped:', fg='yellow')} {render.plain(f'{skipped.path}: {skipped.reason}')}")
     for warning in found.warnings:
-        render.say(f"{click.style('Warning:', fg='yellow')} {warning}")
+        render.say(f"{click.style('Warning:', fg='yellow')} {render.plain(warning)}")
     songs = f" and {text.plural(written.songs, 'song')}" if written.songs else ""
     render.say(f"{text.plural(len(written.files), 'text file')}{songs} written to {paths.shorten(written.folder)}.")
     if not written.songs:

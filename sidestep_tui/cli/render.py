@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,9 @@ from typing import Any
 import click
 
 from sidestep_tui.core.errors import SidestepError
+
+# Control characters, and those that turn the direction of writing around.
+_OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def say(message: str) -> None:
@@ -21,6 +25,11 @@ def say(message: str) -> None:
 def data(line: str) -> None:
     """A line of data: standard output."""
     click.echo(line)
+
+
+def plain(words: str) -> str:
+    """Words without control characters: file names may hold anything, and a terminal must not obey them."""
+    return _OBEYED.sub("?", words)
 
 
 def data_json(value: Any, *, indent: int | None = 2) -> None:

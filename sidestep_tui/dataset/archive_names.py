@@ -30,7 +30,7 @@ _DEEPEST: Final = 32
 _MOST_GROWTH: Final = 200
 _SMALL: Final = 64 << 20
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,8 +97,9 @@ class Table:
         """
         wanted = [song]
         home, _, name = song.rpartition("/")
-        if home == _join(self.folder, _AUDIO_FOLDER):
-            wanted.append(f"{self.folder}/{name}" if self.folder else name)
+        beside = f"{self.folder}/{name}" if self.folder else name
+        if home == _join(self.folder, _AUDIO_FOLDER) and beside not in self.songs:
+            wanted.append(beside)
         for path in wanted:
             key = name_key(path)
             alike = self._by_path.get(key, [])
