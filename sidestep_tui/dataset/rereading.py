@@ -101,7 +101,7 @@ class Rereader:
             for path in created.get(home, ()):
                 if path.name not in folder.files:
                     copy.add(copies[path] / path.name)
-            tree.folders.append(copy)
+            tree.add(copy)
         return tree
 
     def _described(self, tree: Tree, wanted: TxtSetting) -> Snapshot:
