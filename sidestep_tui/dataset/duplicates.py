@@ -40,8 +40,8 @@ def duplicate_findings(manifest: Manifest, heard: Mapping[str, Heard]) -> Iterat
 def same_music(marks: Mapping[str, Print]) -> Iterator[tuple[str, str]]:
     """Pairs of songs that are the same music: gain, format and sample rate do not count. Each song is found once.
 
-    Only songs of about the same length are compared, and all that have it at once: 2,000 slices of 30 s take 0.1 s
-    (`tests/benchmarks/bench_dataset.py`), a ten-thousandth of what listening to them takes.
+    Only songs of about the same length are compared, and all that have it at once: 2,000 slices of 30 s take 0.2 s
+    (`tests/benchmarks/bench_dataset.py`), less than a hundredth of what listening to them takes.
     """
     order = sorted((mark.seconds, name) for name, mark in marks.items() if _clear_bits(mark) >= _LEAST_BITS)
     lengths = [seconds for seconds, _ in order]
