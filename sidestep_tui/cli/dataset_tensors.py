@@ -16,8 +16,9 @@ import click
 from sidestep_tui.cli import options, render
 from sidestep_tui.core import paths, text
 from sidestep_tui.core.errors import ExitCode
+from sidestep_tui.dataset.tensor_defects import DEFECTS
 from sidestep_tui.launch import recover, tensors
-from sidestep_tui.launch.tensors import DEFECTS, Progress, Report, TensorFile
+from sidestep_tui.launch.tensors import Progress, Report, TensorFile
 
 _MOST_SHOWN: Final = 5
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -40,8 +41,17 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
     help="Write a folder of songs with sidecars from those whose audio is found, to be encoded anew.",
 )
 @click.option("--copy", is_flag=True, help="Copy audio instead of linking it.")
+@click.option(
+    "--adopt",
+    "target",
+    metavar="OUT",
+    type=click.Path(path_type=Path),
+    help="Write a folder that can be trained on from the tensors as they are, with most of their defects.",
+)
 @options.json_option
-def tensors_of_others(directory: Path, audio: tuple[Path, ...], out: Path | None, copy: bool, as_json: bool) -> int:
+def tensors_of_others(
+    directory: Path, audio: tuple[Path, ...], out: Path | None, copy: bool, target: Path | None, as_json: bool
+) -> int:
     """Look at the .pt files in DIR that Side-Step or ACE-Step's own trainer wrote.
 
     Says what they hold, what is known to be wrong with them, and whether their songs are still there. Files are read
@@ -54,7 +64,9 @@ def tensors_of_others(directory: Path, audio: tuple[Path, ...], out: Path | None
         _show(report)
     if out is not None:
         plain["recovered"] = _recover(report, out, copy=copy, talk=not as_json)
-    elif not as_json:
+    if target is not None:
+        plain["adopted"] = _adopt(report, target, talk=not as_json)
+    if out is None and target is None and not as_json:
         _offer(report)
     if as_json:
         render.data_json(plain)
@@ -121,6 +133,7 @@ def _offer(report: Report) -> None:
         )
     if missing:
         render.say(f"The audio of {text.plural(missing, 'song')} was not found: --audio DIR names a folder to search.")
+        render.say("Without audio, --adopt OUT makes a folder to train on from the tensors, with most defects.")
 
 
 def _recover(report: Report, out: Path, *, copy: bool, talk: bool) -> dict[str, Any]:
@@ -138,6 +151,17 @@ def _recover(report: Report, out: Path, *, copy: bool, talk: bool) -> dict[str, 
         "songs": [{"name": song.name, "audio": str(song.audio), "source": str(song.source)} for song in written],
         "left_out": [{"path": file.path, "reason": why} for file, why in left],
     }
+
+
+def _adopt(report: Report, target: Path, *, talk: bool) -> dict[str, Any]:
+    with _progress() as progress:
+        result = tensors.adopt(report, target, progress)
+    if talk:
+        for item in result["left_out"][: _MOST_SHOWN * 4]:
+            render.say(f"{click.style('Left out:', fg='yellow')} {_plain(item['path'])} {_plain(item['reason'])}.")
+        where = _plain(paths.shorten(paths.expand(target).absolute()))
+        render.say(f"{text.plural(len(result['songs']), 'song')} as tensors in {where}: give it as the dataset.")
+    return result
 
 
 def _plain(words: str) -> str:

@@ -24,6 +24,9 @@ Progress = Callable[[int, int], None]
 """Called with songs looked at and songs in all; raising from it stops the scan."""
 
 _DELIBERATE: Final = frozenset({"other_format", "folder", "link_broken", "link_folder", "link_outside"})
+ENCODED_FILE: Final = "encoded.json"
+"""Describes a folder whose songs are tensors, taken over from another trainer."""
+
 _FORMATS: Final = "wav, flac, ogg, mp3 and opus files are read, in subfolders too."
 
 
@@ -161,6 +164,11 @@ def scan(
     `txt_role` on `auto` is what a person has noted for the folder; if nobody has, the files are asked.
     """
     folder = dataset_folder(root)
+    if (folder / ENCODED_FILE).is_file():
+        # Deferred: it builds on this module.
+        from sidestep_tui.dataset import adopted
+
+        return adopted.read(folder)
     tree = walk(folder)
     noted = own_file.read(folder)
     if noted.problem:

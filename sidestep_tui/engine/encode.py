@@ -14,9 +14,10 @@ import torch
 
 from sidestep_tui.core import text as wording
 from sidestep_tui.core.errors import DataError
+from sidestep_tui.dataset import adopted as adopted_songs
 from sidestep_tui.dataset import prompts
 from sidestep_tui.dataset.manifest import Manifest
-from sidestep_tui.engine import conditions, devices, sound, text, vae, weights
+from sidestep_tui.engine import adopted, conditions, devices, sound, text, vae, weights
 from sidestep_tui.engine.cache import Cache, EncodedDataset, EncodedSong, Kind, digest, entry_shape
 from sidestep_tui.engine.pieces import Piece, Pieces, cache_root
 from sidestep_tui.engine.variants import Checkpoint
@@ -45,6 +46,8 @@ def encode_dataset(
     in `dtype`. Songs that cannot be read are named in `.skipped`. When `should_stop` (asked between songs) says so, the
     result is incomplete and marked `stopped`. Raises DataError when no song is left, ModelError, DiskFullError.
     """
+    if adopted_songs.is_adopted(manifest.root):
+        return adopted.load(manifest, ckpt)
     job = _Job(manifest, ckpt, settings.data, torch.device(device), dtype, progress, should_stop, warn or _silent)
     for encode_pass in (job.encode_audio, job.encode_text, job.encode_conditions):
         if not job.stopped:

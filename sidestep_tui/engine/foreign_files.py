@@ -34,15 +34,18 @@ def tensor_files(folder: Path) -> Iterator[Path]:
 
 
 def answer(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Lines for a request: `{"folder": DIR}` looks."""
+    """Lines for a request: `{"folder": DIR}` looks; with `"out"` and `"variant"` it takes what is usable over."""
     folder = Path(request["folder"])
     files = list(tensor_files(folder))
     if not files:
         yield {"result": {"files": 0}}
         return
     # torch: seconds, which a folder without such files does not wait for.
-    from sidestep_tui.engine import foreign
+    from sidestep_tui.engine import adopted, foreign
 
+    if "out" in request:
+        yield from adopted.adopt(folder, files, Path(request["out"]), str(request["variant"]))
+        return
     for done, path in enumerate(files):
         name = path.relative_to(folder).as_posix()
         yield {"done": done, "total": len(files), "name": name}
@@ -61,6 +64,10 @@ def main() -> int:
     except SidestepError as error:
         print(json.dumps({"error": [error.title, error.message, error.hint]}), flush=True)
         return int(error.exit_code)
+    except OSError as error:
+        where = error.filename or "The folder"
+        print(json.dumps({"error": [f"{where} cannot be used.", f"{error.strerror}.", "Check it."]}), flush=True)
+        return int(ExitCode.REFUSED)
     return int(ExitCode.DONE)
 
 

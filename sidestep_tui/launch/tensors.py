@@ -16,10 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final
 
+from sidestep_tui.core import paths
 from sidestep_tui.core.errors import DataError, RunError
 from sidestep_tui.dataset.files import printable
 from sidestep_tui.dataset.manifest import dataset_folder
 from sidestep_tui.dataset.probe import AUDIO_SUFFIXES
+from sidestep_tui.dataset.tensor_defects import DEFECTS
 from sidestep_tui.launch import spawn
 
 WRITER_MODULE: Final = "sidestep_tui.engine.foreign_files"
@@ -31,40 +33,6 @@ Progress = Callable[[int, int, str], None]
 _FRAMES_PER_SECOND: Final = 25
 _MOST_INDEXED: Final = 200_000
 _MOST_META_BYTES: Final = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A defect that these files are known for."""
-
-    title: str
-    why: str
-
-
-DEFECTS: Final = {
-    "padded_condition": Kind(
-        "Padding in the condition",
-        "Every song is stored with 769 tokens. The model has no mask and attends to the padding, which it never sees "
-        "when it makes music.",
-    ),
-    "padding_unknown": Kind("Padding that nothing tells apart", "Without a mask the padding cannot be taken out."),
-    "zero_timbre": Kind(
-        "No timbre reference", "It was made from zeros; ACE-Step itself uses the latent of silence, as it is trained."
-    ),
-    "bare_lyrics": Kind(
-        "Lyrics without their template", "They were read without the '# Languages' and '# Lyric' headings of ACE-Step."
-    ),
-    "lyrics_cut": Kind("Lyrics cut short", "Only the first 512 tokens were read; ACE-Step reads 2,048."),
-    "no_duration": Kind("A prompt that says 'duration: 0 seconds'", "The model learns that such a song has no length."),
-    "other_duration": Kind("Another duration in the prompt", "Songs were cut after their length was noted."),
-    "tag_baked_in": Kind("A tag that cannot be changed", "The trigger tag is part of the encoded prompt."),
-    "no_caption": Kind("No caption", "The prompt describes nothing."),
-    "no_metadata": Kind("No metadata", "What the prompt said, and which song it was, is not known any more."),
-    "no_condition": Kind("Half encoded", "The second pass was never made: there is no condition to train with."),
-    "mask_length": Kind("A mask of another length", "Latents and their mask do not belong together."),
-    "other_context": Kind("Another context", "Silence and mask beside the latents have another shape than ACE-Step's."),
-    "not_finite": Kind("Values that are not numbers", "One of them makes a whole training step useless."),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +129,15 @@ def inspect(folder: Path | str, audio: Sequence[Path] = (), progress: Progress |
         variant=str(meta.get("model_variant", ""))[:80],
         meta=meta,
     )
+
+
+def adopt(report: Report, out: Path, progress: Progress | None = None) -> dict[str, Any]:
+    """Have the child take over what is usable into a new folder; returns the songs, and what was left out and why."""
+    request = {"folder": str(report.folder), "out": str(paths.expand(out).absolute()), "variant": report.variant}
+    result: dict[str, Any] = {}
+    for line in answers(request, progress):
+        result = line.get("result", result)
+    return result
 
 
 def answers(request: dict[str, Any], progress: Progress | None = None) -> Iterator[dict[str, Any]]:

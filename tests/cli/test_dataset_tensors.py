@@ -132,6 +132,20 @@ def test_nothing_is_overwritten(run_cli: Run, folder: Path, home: Path, name: st
     assert {path.name: path.read_text() for path in out.iterdir()} == {name: "mine"}
 
 
+def test_tensors_are_taken_over_into_a_folder_to_train_on(run_cli: Run, folder: Path, home: Path) -> None:
+    outcome = run_cli("dataset", "tensors", folder, "--adopt", home / "adopted")
+    assert outcome.code == 0
+    assert "2 songs as tensors in" in outcome.err
+    assert "Left out: broken.pt" in outcome.err
+    assert [song.name for song in scan(home / "adopted").songs] == ["deep/day", "night"]
+    again = run_cli("dataset", "tensors", folder, "--adopt", home / "adopted", "--json")
+    assert again.code == 4
+    assert "there already" in again.json["error"]["title"]
+    listed = run_cli("dataset", "scan", home / "adopted")
+    assert "night, slow drums" in listed.out
+    assert "timbre" in listed.err
+
+
 def test_two_files_of_one_song_become_one(home: Path) -> None:
     folder = home / "tensors"
     write_wav(home / "one.wav", 1.0)
