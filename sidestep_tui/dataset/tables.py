@@ -11,7 +11,6 @@ import posixpath
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Final
 
 from sidestep_tui.core import text as wording
@@ -26,6 +25,7 @@ _LONGEST_HEADER: Final = 1 << 20
 _LONGEST_PATH: Final = 4096
 _DEEPEST: Final = 32
 _DELIMITERS: Final = (",", ";", "\t", "|")
+_SOUND: Final = AUDIO_SUFFIXES | OTHER_AUDIO_SUFFIXES
 _AUDIO_FOLDER: Final = "audio"
 _DRIVE: Final = re.compile(r"[A-Za-z]:[/\\]")
 
@@ -253,5 +253,6 @@ def _common(folders: set[str]) -> str:
 
 def _stem(name: str) -> str:
     """A name without its audio suffix; other dots belong to the name."""
-    suffix = PurePosixPath(name).suffix.lower()
-    return name[: -len(suffix)] if suffix in AUDIO_SUFFIXES | OTHER_AUDIO_SUFFIXES else name
+    stem, dot, suffix = name.rpartition(".")
+    is_sound = f"{dot}{suffix.lower()}" in _SOUND and stem and not stem.endswith("/")
+    return stem if is_sound else name
