@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -114,7 +114,7 @@ AUDIO = run("a")
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
     """A folder with the songs a and b and some sidecars."""
-    count = iter(range(1000))
+    count = itertools.count()
 
     def make(files: dict[str, str | bytes]) -> Path:
         root = tmp_path / f"songs{next(count)}"
@@ -183,11 +183,16 @@ def test_each_field_is_replaced_where_it_stands(make: Make, layout: str, field: 
     assert same(before, tuple(session._base.values()))
 
 
+def common_start(one: str, other: str) -> int:
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((index for index, (left, right) in pairs if left != right), min(len(one), len(other)))
+
+
 def assert_only_the_value_changed(before: str, after: str) -> None:
     """The texts are equal but for one stretch that holds the value."""
-    start = os.path.commonprefix([before, after])
-    end = os.path.commonprefix([before[len(start) :][::-1], after[len(start) :][::-1]])
-    old, new = before[len(start) : len(before) - len(end)], after[len(start) : len(after) - len(end)]
+    start = common_start(before, after)
+    end = common_start(before[start:][::-1], after[start:][::-1])
+    old, new = before[start : len(before) - end], after[start : len(after) - end]
     assert len(old) <= 20 and len(new) <= 40, (old, new)
 
 
