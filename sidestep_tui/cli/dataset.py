@@ -13,6 +13,7 @@ from sidestep_tui.cli.dataset_convert import convert, unpack
 from sidestep_tui.cli.dataset_doctor import doctor
 from sidestep_tui.cli.dataset_edit import edit
 from sidestep_tui.cli.dataset_encode import encode_songs
+from sidestep_tui.cli.dataset_measure import measure_songs
 from sidestep_tui.cli.dataset_read import read_songs
 from sidestep_tui.cli.dataset_set import set_fields
 from sidestep_tui.cli.dataset_slice import slice_songs
@@ -41,6 +42,9 @@ dataset.add_command(edit)
 
 
 dataset.add_command(encode_songs)
+
+
+dataset.add_command(measure_songs)
 
 
 dataset.add_command(read_songs)
@@ -73,7 +77,7 @@ def scan(directory: Path, txt_role: Any, language: str, as_json: bool) -> None:
     _lyrics.txt), annotations beside audio, CSV tables, the dataset JSON of other trainers.
     """
     with quiet.native_stderr():
-        found = manifests.scan(directory, txt_role, language)
+        found = manifests.scan(directory, txt_role, language, may_be_tensors=True)
     if as_json:
         render.data_json(_fields(found))
         return

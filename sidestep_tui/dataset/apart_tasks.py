@@ -22,7 +22,11 @@ def _scan(given: Parameters, report: Report) -> Any:
     from sidestep_tui.dataset.manifest import scan
 
     found = scan(
-        given["root"], given["txt_role"], given["language"], lambda done, total: report("headers", done, total)
+        given["root"],
+        given["txt_role"],
+        given["language"],
+        lambda done, total: report("headers", done, total),
+        may_be_tensors=True,
     )
     return found.to_dict()
 
@@ -85,6 +89,18 @@ def _doctor_fix(given: Parameters, report: Report) -> Any:
     }
 
 
+def _measure(given: Parameters, report: Report) -> Any:
+    from sidestep_tui.dataset import measure_apart
+
+    return measure_apart.measure(given, report)
+
+
+def _measure_part(given: Parameters, report: Report) -> Any:
+    from sidestep_tui.dataset import measure_apart
+
+    return measure_apart.measure_part(given, report)
+
+
 def _headers(report: Report) -> Callable[[int, int], None]:
     return lambda done, total: report("headers", done, total)
 
@@ -92,6 +108,8 @@ def _headers(report: Report) -> Callable[[int, int], None]:
 TASKS: Final[dict[str, Callable[[Parameters, Report], Any]]] = {
     "doctor": _doctor,
     "doctor_fix": _doctor_fix,
+    "measure": _measure,
+    "measure_part": _measure_part,
     "peaks": _peaks,
     "read": _read,
     "scan": _scan,
