@@ -66,7 +66,7 @@ def read(folder: Path) -> Manifest:
 
 
 def _song(folder: Path, told: dict[str, Any]) -> Song:
-    said = {name: value for name, value in told.get("words", {}).items() if isinstance(value, str)}
+    said = {name: value for name, value in told.get("words", {}).items() if _says_something(value)}
     caption = said.get("caption", "").strip()
     path = folder / told["latents"]
     return Song(
@@ -83,6 +83,10 @@ def _song(folder: Path, told: dict[str, Any]) -> Song:
         origins={"caption": ENCODED_FILE if caption else merge.FILE_NAME},
         size=path.stat().st_size,
     )
+
+
+def _says_something(value: Any) -> bool:
+    return isinstance(value, str) and value.strip().casefold() not in ("", "n/a", "unknown")
 
 
 def _problem(folder: Path, song: Any, seen: set[str]) -> str:

@@ -154,12 +154,14 @@ def scan(
     progress: Progress | None = None,
     *,
     may_be_empty: bool = False,
+    may_be_tensors: bool = False,
 ) -> Manifest:
     """Find the songs beneath `root`, read their headers and everything that describes them.
 
     Files that cannot be used are named in `skipped` and `warnings`; `DataError` when no song is left, unless
-    `may_be_empty` (for whoever has more to say about a folder without songs than that). Nothing outside
-    `root` is read. The cost is one directory listing per folder and one audio header per song.
+    `may_be_empty` (for whoever has more to say about a folder without songs than that). A folder whose songs are
+    tensors is refused unless `may_be_tensors`: there is no sound to look at. Nothing outside `root` is read. The
+    cost is one directory listing per folder and one audio header per song.
 
     `txt_role` on `auto` is what a person has noted for the folder; if nobody has, the files are asked.
     """
@@ -168,7 +170,14 @@ def scan(
         # Deferred: it builds on this module.
         from sidestep_tui.dataset import adopted
 
-        return adopted.read(folder)
+        found = adopted.read(folder)
+        if may_be_tensors:
+            return found
+        raise DataError(
+            f"The {wording.plural(len(found.songs), 'song')} in {printable(str(folder))} are tensors.",
+            "They were taken over from another trainer; their sound is not here, and their words cannot be changed.",
+            "Train on the folder as it is.",
+        )
     tree = walk(folder)
     noted = own_file.read(folder)
     if noted.problem:

@@ -64,7 +64,8 @@ class TrainingRun:
         self.dtype = devices.precision(settings.memory, self.device)
         devices.prepare(self.device)
         self.base = weights.find_checkpoint(settings.model.path, settings.model.variant, settings.model.components)
-        self.songs = songs_on_disk.scan(settings.data.path, settings.data.txt_role, settings.data.language)
+        data = settings.data
+        self.songs = songs_on_disk.scan(data.path, data.txt_role, data.language, may_be_tensors=True)
         checkpoint.clean(self.run_dir)
         for kind in ("best", "final"):
             export.recover(self.run_dir.adapter / kind)

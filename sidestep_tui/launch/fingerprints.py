@@ -24,7 +24,7 @@ def of_settings(settings: Settings) -> dict[str, str]:
     if not data.path:
         return found
     with contextlib.suppress(DataError, OSError):
-        songs = manifest.scan(paths.expand(data.path), data.txt_role, data.language)
+        songs = manifest.scan(paths.expand(data.path), data.txt_role, data.language, may_be_tensors=True)
         found["dataset"] = manifest.fingerprint(songs)
     return found
 

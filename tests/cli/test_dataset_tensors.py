@@ -137,13 +137,19 @@ def test_tensors_are_taken_over_into_a_folder_to_train_on(run_cli: Run, folder: 
     assert outcome.code == 0
     assert "2 songs as tensors in" in outcome.err
     assert "Left out: broken.pt" in outcome.err
-    assert [song.name for song in scan(home / "adopted").songs] == ["deep/day", "night"]
+    assert [song.name for song in scan(home / "adopted", may_be_tensors=True).songs] == ["deep/day", "night"]
     again = run_cli("dataset", "tensors", folder, "--adopt", home / "adopted", "--json")
     assert again.code == 4
     assert "there already" in again.json["error"]["title"]
     listed = run_cli("dataset", "scan", home / "adopted")
     assert "night, slow drums" in listed.out
     assert "timbre" in listed.err
+    for command in ("doctor", "slice", "read"):
+        where = [home / "cut"] if command == "slice" else []
+        refused = run_cli("dataset", command, home / "adopted", *where)
+        assert refused.code == 4
+        assert "2 songs" in refused.err
+        assert "are tensors" in refused.err
 
 
 def test_two_files_of_one_song_become_one(home: Path) -> None:

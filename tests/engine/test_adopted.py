@@ -52,7 +52,13 @@ def adopt(folder: Path, out: Path, variant: str = "turbo") -> dict[str, Any]:
 
 def load(folder: Path, base: Checkpoint) -> Any:
     return encode_dataset(
-        scan(folder), base, Settings(), "cpu", torch.float32, lambda *_: None, should_stop=lambda: False
+        scan(folder, may_be_tensors=True),
+        base,
+        Settings(),
+        "cpu",
+        torch.float32,
+        lambda *_: None,
+        should_stop=lambda: False,
     )
 
 
@@ -75,7 +81,7 @@ def test_adopted_songs_are_what_they_were_without_padding(tensors, tmp_path, bas
 def test_the_folder_is_shown_with_its_defects(tensors, tmp_path):
     out = tmp_path / "adopted"
     adopt(tensors, out)
-    manifest = scan(out)
+    manifest = scan(out, may_be_tensors=True)
     song = manifest.song("a")
     assert (song.caption, song.duration) == ("song a", 4.0)
     said = " ".join(manifest.warnings)
