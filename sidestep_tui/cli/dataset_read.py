@@ -82,6 +82,7 @@ def _wanted(data: DataSettings) -> ReadingSettings:
         duration_text=data.duration_text,
         repeats=data.repeats,
         genre_ratio=data.genre_ratio,
+        validation=data.validation,
     )
 
 
@@ -94,9 +95,9 @@ def _table(readings: list[Reading]) -> list[str]:
             text.duration(item.seconds),
             text.thousands(item.frames),
             text.thousands(item.crop_frames),
-            str(item.crops_per_epoch),
+            "held out" if item.held_out else str(item.crops_per_epoch),
             f"{item.coverage:.0%}",
-            _cuts(item),
+            ", ".join(filter(None, ("by genre" if item.described_by == "genre" else "", _cuts(item)))),
         ]
         for item in readings
     ]
@@ -112,11 +113,16 @@ def _show(item: Reading) -> None:
     render.data(_plain(item.lyrics_text))
     render.data(_ruler("sound"))
     frames, crop = text.thousands(item.frames), text.thousands(item.crop_frames)
-    render.data(
-        f"{frames} latent frames ({text.duration(item.seconds)}), stated as {int(item.stated_seconds)} s. An epoch "
-        f"hears {text.plural(item.crops_per_epoch, 'crop')} of {crop} frames: {item.coverage:.0%} of the song, each "
-        f"second {item.visits:.2f} times on average."
-    )
+    if item.described_by == "genre":
+        render.data("Described by its genre instead of its caption.")
+    stated = f"{frames} latent frames ({text.duration(item.seconds)}), stated as {int(item.stated_seconds)} s."
+    if item.held_out:
+        render.data(f"{stated} Held out: it is measured, not trained on.")
+    else:
+        render.data(
+            f"{stated} An epoch hears {text.plural(item.crops_per_epoch, 'crop')} of {crop} frames: "
+            f"{item.coverage:.0%} of the song, each second {item.visits:.2f} times on average."
+        )
     if cuts := _cuts(item):
         render.data(f"Left out: {cuts}.")
     render.data("")

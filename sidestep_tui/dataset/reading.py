@@ -11,11 +11,11 @@ import functools
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from sidestep_tui.core import text
 from sidestep_tui.core.errors import DataError
-from sidestep_tui.dataset import captions, prompts
+from sidestep_tui.dataset import captions, prompts, split
 from sidestep_tui.dataset.captions import TagPosition
 from sidestep_tui.dataset.manifest import Manifest, Song
 from sidestep_tui.dataset.prompts import DurationText, Texts, Tokens
@@ -40,6 +40,7 @@ class ReadingSettings:
     duration_text: DurationText = "song"
     repeats: int = 1
     genre_ratio: int = 0
+    validation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class Reading:
     """One song as the model meets it. Counts of tokens are None where no tokenizer was there to count."""
 
     name: str
+    described_by: Literal["caption", "genre"]
+    """Which words of the song stand under `# Caption`."""
     prompt: str
     """The exact text, after shortening; without a tokenizer nothing is shortened."""
     prompt_tokens: int | None
@@ -74,6 +77,8 @@ class Reading:
     """How often an epoch is expected to hear each second of it, on average."""
     problem: str = ""
     """Why the song is not trained on; continues a sentence that begins with its name."""
+    held_out: bool = False
+    """Whether it is kept out of training to be measured."""
 
 
 def read(
@@ -88,11 +93,18 @@ def read(
     `DataError` for a name that is no song's.
     """
     songs = chosen(replace(manifest, songs=prompts.as_read(manifest.songs, settings.genre_ratio)), names)
+    by_caption = {song.name: song.caption for song in manifest.songs}
+    held_out = _held_out(manifest, settings.validation)
     readings = []
     for done, song in enumerate(songs):
         if progress is not None:
             progress(done, len(songs))
-        readings.append(_read_song(song, settings, tokens))
+        reading = _read_song(song, settings, tokens)
+        if song.caption != by_caption[song.name]:
+            reading = replace(reading, described_by="genre")
+        if song.name in held_out:
+            reading = replace(reading, crops_per_epoch=0, coverage=0.0, visits=0.0, held_out=True)
+        readings.append(reading)
     if progress is not None:
         progress(len(songs), len(songs))
     return readings
@@ -146,6 +158,14 @@ def expected_coverage(frames: int, crop: int, visits: int) -> float:
     return 1 - missed / frames
 
 
+def _held_out(manifest: Manifest, percent: int) -> frozenset[str]:
+    """Names of the songs that are kept out of training; none where they cannot be parted, which preflight refuses."""
+    try:
+        return frozenset(split.split(manifest.songs, percent).held_out)
+    except DataError:
+        return frozenset()
+
+
 def _read_song(song: Song, settings: ReadingSettings, tokens: Tokens | None) -> Reading:
     stated = prompts.stated_seconds(song.duration, settings.max_duration, settings.crop_seconds, settings.duration_text)
     texts = _texts(song, settings, tokens, stated)
@@ -159,6 +179,7 @@ def _read_song(song: Song, settings: ReadingSettings, tokens: Tokens | None) -> 
     lyrics_tokens = tokens.count(texts.lyrics) if tokens else None
     return Reading(
         name=song.name,
+        described_by="caption",
         prompt=texts.prompt,
         prompt_tokens=_at_most(prompt_tokens, prompts.PROMPT_TOKENS),
         prompt_tokens_cut=_beyond(prompt_tokens, prompts.PROMPT_TOKENS),

@@ -109,6 +109,16 @@ def test_the_table_says_what_is_cut_and_that_counting_needs_a_checkpoint(
     assert run_cli("dataset", "read", music, "--json").json["songs"][0]["prompt_tokens"] is None
 
 
+def test_songs_by_genre_and_held_out_ones_are_marked(run_cli: Cli, music: Path) -> None:
+    options = ("-s", "data.validation=30", "-s", "data.genre_ratio=100")
+    found = run_cli("dataset", "read", music, *options, "--json").json["songs"]
+    assert sum(item["held_out"] for item in found) == 1
+    (held,) = [item["name"] for item in found if item["held_out"]]
+    outcome = run_cli("dataset", "read", music, *options)
+    assert [line.split()[0] for line in outcome.out.splitlines() if "held out" in line] == [held]
+    assert "Held out: it is measured" in run_cli("dataset", "read", music, held, *options).out
+
+
 def test_settings_come_from_the_preset_and_the_command_line(run_cli: Cli, music: Path) -> None:
     found = run_cli("dataset", "read", music, "--preset", "quick_test", "-s", "data.repeats=7", "--json").json
     assert {item["crops_per_epoch"] for item in found["songs"]} == {7}

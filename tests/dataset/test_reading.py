@@ -144,6 +144,27 @@ def test_expected_coverage_is_what_drawing_crops_gives(frames: int, crop: int, v
     assert reading.expected_coverage(frames, crop, visits) == pytest.approx(heard / trials / frames, abs=0.005)
 
 
+def test_a_share_of_the_songs_is_read_by_genre_whichever_are_asked_for() -> None:
+    found = Manifest(Path("/x"), tuple(song(name, genre=f"genre of {name}") for name in "abcdefgh"))
+    settings = ReadingSettings(genre_ratio=25)
+    items = reading.read(found, settings, None)
+    by_genre = [item for item in items if item.described_by == "genre"]
+    assert len(by_genre) == 2
+    for item in by_genre:
+        assert f"# Caption\ngenre of {item.name}\n" in item.prompt
+        assert reading.read(found, settings, None, [item.name]) == [item]
+
+
+def test_held_out_songs_have_no_crops() -> None:
+    found = Manifest(Path("/x"), tuple(song(name) for name in ("red", "green", "blue", "white")))
+    items = reading.read(found, ReadingSettings(validation=25), None)
+    (held,) = [item for item in items if item.held_out]
+    assert (held.crops_per_epoch, held.coverage, held.visits) == (0, 0.0, 0.0)
+    assert all(item.crops_per_epoch == 1 for item in items if item is not held)
+    (alone,) = reading.read(Manifest(Path("/x"), (song(),)), ReadingSettings(validation=25), None)
+    assert not alone.held_out
+
+
 def test_named_songs_come_in_the_folders_order_and_unknown_names_are_refused(tokens: Tokens) -> None:
     found = Manifest(Path("/x"), (song("alpha"), song("beta"), song("gamma")))
     steps: list[tuple[int, int]] = []
