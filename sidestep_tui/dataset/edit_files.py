@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from sidestep_tui.core.errors import DiskFullError
 from sidestep_tui.dataset import rewriting
 from sidestep_tui.dataset.edit_plan import FileChange, WrittenFile
+
+_MANY: Final = 32
+_AT_ONCE: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +33,15 @@ def write(changes: Iterable[FileChange]) -> tuple[list[WrittenFile], list[Swap],
     written: list[WrittenFile] = []
     swaps: list[Swap] = []
     failed: dict[str, str] = {}
-    for change in changes:
-        swap = Swap(change.path, change.origin, change.before, change.after, change.mode, change.keeps_backup)
-        try:
-            backup = _turn(swap)
-        except (OSError, rewriting.RefusedError, DiskFullError) as error:
-            failed[change.origin] = f"{change.origin} {_reason(error)}."
+    wanted = [
+        Swap(change.path, change.origin, change.before, change.after, change.mode, change.keeps_backup)
+        for change in changes
+    ]
+    for swap, (backup, problem) in zip(wanted, _turn_all(wanted), strict=True):
+        if problem:
+            failed[swap.origin] = f"{swap.origin} {problem}."
             continue
-        written.append(WrittenFile(change.origin, backup, change.is_new))
+        written.append(WrittenFile(swap.origin, backup, is_new=swap.before is None))
         swaps.append(swap)
     return written, swaps, failed
 
@@ -47,15 +53,30 @@ def take_back(swaps: Iterable[Swap]) -> tuple[list[Swap], list[str]]:
     """
     turned: list[Swap] = []
     problems: list[str] = []
-    for swap in swaps:
-        back = Swap(swap.path, swap.origin, swap.after, swap.before, swap.mode, swap.keeps_backup)
-        try:
-            _turn(back)
-        except (OSError, rewriting.RefusedError, DiskFullError) as error:
-            problems.append(f"{swap.origin} {_reason(error)} and stays as it is.")
-            continue
-        turned.append(back)
+    wanted = [Swap(swap.path, swap.origin, swap.after, swap.before, swap.mode, swap.keeps_backup) for swap in swaps]
+    for back, (_, problem) in zip(wanted, _turn_all(wanted), strict=True):
+        if problem:
+            problems.append(f"{back.origin} {problem} and stays as it is.")
+        else:
+            turned.append(back)
     return turned, problems
+
+
+def _turn_all(swaps: Sequence[Swap]) -> list[tuple[str, str]]:
+    """Backup and problem of each; several at a time where there are many, since a disk confirms them together."""
+    if len(swaps) < _MANY:
+        return [_tried(swap) for swap in swaps]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(_tried, swaps))
+
+
+def _tried(swap: Swap) -> tuple[str, str]:
+    try:
+        return _turn(swap), ""
+    except (OSError, rewriting.RefusedError) as error:
+        return "", rewriting.reason(error)
+    except DiskFullError:
+        return "", "cannot be written (the disk is full)"
 
 
 def _turn(swap: Swap) -> str:
@@ -68,7 +89,3 @@ def _turn(swap: Swap) -> str:
         rewriting.remove(swap.path, swap.before)
         return ""
     return rewriting.overwrite(swap.path, swap.before, swap.after, swap.mode, keep_backup=swap.keeps_backup)
-
-
-def _reason(error: Exception) -> str:
-    return "cannot be written (the disk is full)" if isinstance(error, DiskFullError) else rewriting.reason(error)

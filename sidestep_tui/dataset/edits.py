@@ -70,6 +70,16 @@ class EditSession:
         """Whether `redo` would do something."""
         return bool(self._undone)
 
+    @property
+    def undo_writes(self) -> bool:
+        """Whether `undo` would take a save back, which writes files."""
+        return bool(self._done) and bool(self._done[-1].files)
+
+    @property
+    def redo_writes(self) -> bool:
+        """Whether `redo` would write files again."""
+        return bool(self._undone) and bool(self._undone[-1].files)
+
     def song(self, name: str) -> Song:
         """A song with pending edits applied."""
         if name not in self._current:

@@ -592,6 +592,17 @@ def test_undo_and_redo_of_a_save_make_backups(make: Make) -> None:
     assert backups == {"a.json.bak": '{"bpm": 120}', "a.json.bak2": '{"bpm": 99}', "a.json.bak3": '{"bpm": 120}'}
 
 
+def test_many_files_are_written_and_taken_back(make: Make) -> None:
+    root = make({f"{number}.wav": AUDIO for number in range(40)})
+    session = EditSession(scan(root))
+    session.set([song.name for song in session.songs], "bpm", "99")
+    assert not session.undo_writes
+    assert len(session.save().written) == 42 and session.undo_writes
+    assert {song.bpm for song in scan(root).songs} == {99}
+    session.undo()
+    assert contents(root) == {} and session.redo_writes
+
+
 # Any text
 
 
