@@ -34,6 +34,7 @@ class PlainViewer:
         self._last_percent = -1
         self._last_progress_t = -math.inf
         self._last_phase = ""
+        self._last_held_out = ("none yet", -math.inf)
         self._has_trained = False
         self._unsaid_step: Event | None = None
 
@@ -165,7 +166,13 @@ class PlainViewer:
 
     def _eval(self, event: Event, _: str) -> None:
         held = HeldOut.of(self.state.evals)
-        if held is not None and event.get("loss") is not None:
+        if held is None or event.get("loss") is None:
+            return
+        state = self.state
+        is_last = bool(state.total_steps) and event.get("step") == state.total_steps
+        waited = _time(event) - self._last_held_out[1]
+        if waited >= _SECONDS_BETWEEN_STEPS or held.verdict != self._last_held_out[0] or is_last:
+            self._last_held_out = (held.verdict, _time(event))
             self._line(event, f"held out: loss {held.sentence}, {text.plural(held.songs, 'song')}")
 
     def _checkpoint(self, event: Event, _: str) -> None:

@@ -111,6 +111,7 @@ def test_held_out_songs_are_told_with_a_verdict() -> None:
     for step, loss in ((0, 0.9), (100, 0.8)):
         story.tell("eval", step=step, loss=loss, baseline=0.9, songs=3)
     story.tell("eval", step=200, probe=1)
+    story.tell("eval", 0.1, step=300, loss=0.79, baseline=0.9, songs=3)  # the same verdict, and too soon
     first, second = story.matching("held out")
     assert first.endswith("held out: loss 0.9, 3 songs")
     assert second.endswith("held out: loss 0.8, learning (start 0.9), 3 songs")
