@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sidestep_tui.dataset.manifest import Manifest, Skipped, Song
+from sidestep_tui.dataset.measure import Measured
 from sidestep_tui.dataset.merge import FILE_NAME, NO_LYRICS
 from sidestep_tui.ui.app import SidestepApp
 from sidestep_tui.ui.screens.songs import SongsScreen
@@ -45,6 +46,11 @@ def make_song(root: Path, number: int, **changes: Any) -> Song:
         },
     }
     return Song(**{**facts, **changes})
+
+
+def heard(bpm: int, bpm_confidence: float, key: str, key_confidence: float) -> Measured:
+    """A measurement."""
+    return Measured("", bpm, float(bpm), bpm_confidence, None, key, key_confidence)
 
 
 def make_manifest(root: Path, count: int) -> Manifest:

@@ -381,7 +381,7 @@ async def test_heard_values_stand_beside_and_enter_only_by_a_yes(thirteen: Manif
         await pilot.pause()
         assert not screen.changes
         assert "heard" in heading(screen)
-        assert "123 BPM (90% sure)" in screen.query_one("#detail", Rows).plain
+        assert "123 BPM, 90% sure" in screen.query_one("#detail", Rows).plain
         await pilot.press("plus")
         await dialog(pilot, Choose)
         await pilot.press("enter")

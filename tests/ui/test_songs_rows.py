@@ -12,13 +12,13 @@ from sidestep_tui.dataset.manifest import Song
 from sidestep_tui.dataset.merge import FILE_NAME
 from sidestep_tui.ui.screens import songs_list
 from sidestep_tui.ui.screens.songs_detail import came_from, detail_rows, wrap
-from sidestep_tui.ui.screens.songs_facts import Measured, SongFacts, clock, missing
+from sidestep_tui.ui.screens.songs_facts import SongFacts, clock, missing
 from sidestep_tui.ui.screens.songs_list import SORTS, Listing
 from sidestep_tui.ui.screens.songs_query import haystack_of, parse
 from sidestep_tui.ui.screens.songs_rows import Columns, counts, song_row, summary, title_row
 from sidestep_tui.ui.theme import ASCII, UNICODE
 from sidestep_tui.ui.widgets.rows import Row, width_of
-from tests.ui.songs_making import make_manifest, make_song
+from tests.ui.songs_making import heard, make_manifest, make_song
 
 ROOT = Path("/songs")
 FULL = make_song(ROOT, 1)
@@ -62,10 +62,10 @@ def test_what_is_missing_is_a_dash_in_a_style_of_its_own() -> None:
 
 
 def test_each_mark_has_its_own_place() -> None:
-    assert shown(FULL)[:4] == "    "
-    assert shown(FULL, marked=True)[:4] == " ▸  "
-    assert shown(FULL, edited=frozenset({"bpm"}))[:4] == "  • "
-    assert shown(FULL, reviewed=True)[:4] == "   ✓"
+    assert shown(FULL)[:5] == "     "
+    assert shown(FULL, marked=True)[:5] == " ▸   "
+    assert shown(FULL, edited=frozenset({"bpm"}))[:5] == "  •  "
+    assert shown(FULL, reviewed=True)[:5] == "   ✓ "
 
 
 def test_ascii_terminals_get_ascii_signs() -> None:
@@ -82,7 +82,7 @@ def test_ascii_terminals_get_ascii_signs() -> None:
 def test_columns_stand_under_their_names_at_every_width(width: int, measured: bool) -> None:
     columns = Columns.of_width(width, measured=measured)
     title = plain(title_row(columns, width, sort="name", falling=False))
-    row = song_row(SongFacts(FULL, measured=Measured(120, 0.9, "E minor", 0.2)), columns, width, UNICODE, selected=True)
+    row = song_row(SongFacts(FULL, measured=heard(120, 0.9, "E minor", 0.2)), columns, width, UNICODE, selected=True)
     assert width_of(row) == width
     assert plain(row).index("song_0001") == title.index("name")
     assert plain(row).index("C major") == title.index("key")
@@ -105,7 +105,7 @@ def test_wide_characters_and_control_characters_keep_the_columns() -> None:
 
 def test_a_measured_value_shows_doubt_and_agreement() -> None:
     columns = Columns.of_width(100, measured=True)
-    facts = SongFacts(FULL, measured=Measured(91, 0.9, "G major", 0.2))
+    facts = SongFacts(FULL, measured=heard(91, 0.9, "G major", 0.2))
     cells = [(text.strip(), style) for text, style in song_row(facts, columns, 100, UNICODE, selected=False)]
     assert ("91", "muted") in cells
     assert ("G major?", "accent") in cells

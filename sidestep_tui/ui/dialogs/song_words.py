@@ -23,13 +23,15 @@ POSITIONS: tuple[tuple[TagPosition, str], ...] = (
     ("append", "after"),
     ("replace", "instead"),
 )
+_ROOM = 54
+"""Characters of a caption that fit beside the name of the place in 80 columns."""
 
 
 class AskTag(Pick[tuple[str, TagPosition] | None]):
     """A tag and where it goes in the caption, or None."""
 
     DEFAULT_CSS = """
-    AskTag > .dialog { height: 13; }
+    AskTag > .dialog OptionList { height: 3; }
     """
 
     HINT: ClassVar[str] = "up and down choose the place, enter does it"

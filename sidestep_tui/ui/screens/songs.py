@@ -57,6 +57,7 @@ class SongsScreen(SongsLook):
         self._keys: tuple[bool, ...] = ()
         self._counts: list[str] = []
         self._edits = 0
+        self._before: dict[str, dict[str, str]] = {}
 
     def compose(self) -> ComposeResult:
         yield Rows(id="heading")
@@ -90,7 +91,10 @@ class SongsScreen(SongsLook):
         if session is not None:
             self.listing.put(session.songs, session.edited, session.is_reviewed)
             self._counts = counts(session.songs)
-            self._edits = len(session.changes())
+            changes = session.changes()
+            self._edits, self._before = len(changes), {}
+            for item in changes:
+                self._before.setdefault(item.song, {})[item.field] = item.before
         self.repaint()
 
     def say(self, words: str, style: str = "accent") -> None:

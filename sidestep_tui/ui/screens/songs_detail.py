@@ -10,7 +10,8 @@ from rich.cells import cell_len, chop_cells, set_cell_size
 
 from sidestep_tui.core import text
 from sidestep_tui.dataset.manifest import Song
-from sidestep_tui.ui.screens.songs_facts import LABELS, Measured, SongFacts, states
+from sidestep_tui.dataset.measure import compare_bpm, compare_key
+from sidestep_tui.ui.screens.songs_facts import LABELS, SongFacts, states
 from sidestep_tui.ui.theme import Glyphs
 from sidestep_tui.ui.widgets.rows import Row, Span, fit, row, spread, width_of
 
@@ -18,6 +19,19 @@ _SHORT: Final = ("bpm", "keyscale", "timesignature", "language", "genre", "tag",
 _LABEL: Final = 13
 _TWO_COLUMNS: Final = 76
 _CAPTION_ROWS: Final = 3
+_BPM_SAID: Final = {
+    "same": "  as is said",
+    "half": "  half of it is said",
+    "double": "  twice that is said",
+    "differs": "  something else is said",
+    "": "  + takes it over",
+}
+_KEY_SAID: Final = {
+    "same": "  as is said",
+    "relative": "  the relative key is said",
+    "differs": "  something else is said",
+    "": "  + takes it over",
+}
 
 
 def detail_rows(
@@ -32,7 +46,7 @@ def detail_rows(
     rows = [_title(facts, width, glyphs), row((_sound(song, root), "muted"))]
     cells = [_field(facts, name, before, glyphs) for name in _SHORT]
     rows += _two_abreast(cells, width) if width >= _TWO_COLUMNS else cells
-    rows += _heard(facts.measured)
+    rows += _heard(facts)
     left = height - len(rows)
     caption = _block(facts, "caption", song.caption or glyphs.dash, width)
     most = len(caption) if width < _TWO_COLUMNS else _CAPTION_ROWS + 1
@@ -96,29 +110,39 @@ def _two_abreast(cells: list[Row], width: int) -> list[Row]:
     return rows
 
 
-def _heard(measured: Measured | None) -> list[Row]:
+def _heard(facts: SongFacts) -> list[Row]:
+    """What was heard, how sure that is, and how it relates to what is said."""
+    measured, song = facts.measured, facts.song
     if measured is None:
         return []
-    bpm = f"{measured.bpm} BPM ({measured.bpm_confidence:.0%} sure)" if measured.bpm else "no steady tempo"
-    key = f"{measured.key} ({measured.key_confidence:.0%} sure)" if measured.key else "no clear key"
-    return [row((f" {'heard':<{_LABEL}}", "muted"), (f"{bpm}, {key}", "accent"), ("   + takes it over", "muted"))]
+    label = (f" {'heard':<{_LABEL}}", "muted")
+    lines = []
+    if measured.bpm is not None:
+        other = f", or {measured.bpm_other}" if measured.bpm_other else ""
+        words = f"{measured.bpm} BPM, {measured.bpm_confidence:.0%} sure{other}"
+        lines.append(row(label, (words, "accent"), (_BPM_SAID[compare_bpm(song.bpm, measured.bpm)], "muted")))
+    if measured.key:
+        words = f"{measured.key}, {measured.key_confidence:.0%} sure"
+        lines.append(row(label, (words, "accent"), (_KEY_SAID[compare_key(song.keyscale, measured.key)], "muted")))
+    return lines + ([row(label, (measured.note, "muted"))] if measured.note else [])
 
 
 def _block(facts: SongFacts, name: str, words: str, width: int) -> list[Row]:
-    """The label and the wrapped text; where it comes from stands at the right end, or above where there is no room."""
+    """A label, where the text comes from, and the text, wrapped: beside the label, or below it in a narrow pane."""
     song = facts.song
     edited = name in facts.edited
     origin = "edited, not written" if edited else came_from(song.origins.get(name, ""))
     note = row((f"  {origin} " if origin else "", "warn" if edited else "muted"))
     style = "" if states(song, name) else "warn"
-    wrapped = wrap(words, max(width - _LABEL - 2, 10))
     label = row((f" {LABELS[name]:<{_LABEL}}", "muted"))
-    first = (*label, (wrapped[0], style))
+    indent = _LABEL + 1 if width >= _TWO_COLUMNS else 1
+    lines = [row(" " * indent, (line, style)) for line in wrap(words, max(width - indent - 1, 10))]
+    if width < _TWO_COLUMNS:
+        return [(), spread(label, note, width), *lines]
+    first = (*label, *lines[0][1:])
     if width_of(first) + width_of(note) <= width:
-        lines = [spread(first, note, width) if origin else first]
-    else:
-        lines = [spread(label, note, width), row(" " * (_LABEL + 1), (wrapped[0], style))]
-    return lines + [row(" " * (_LABEL + 1), (line, style)) for line in wrapped[1:]]
+        return [spread(first, note, width), *lines[1:]]
+    return [spread(label, note, width), *lines]
 
 
 def value_of(song: Song, name: str) -> str:

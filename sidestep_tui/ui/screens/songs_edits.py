@@ -145,7 +145,7 @@ class SongsEdits(SongsJobs):
             try:
                 canonical(field, typed)
             except DataError as error:
-                return f"{error.title} {error.hint}"
+                return error.title
             return ""
 
         body = ALLOWED[field]
@@ -307,7 +307,7 @@ def choices_of(field: str) -> list[Choice]:
         notes = {"2": "2/4", "3": "3/4, a waltz", "4": "4/4, most songs", "6": "6/8"}
         return [Choice("", "unknown"), *(Choice(value, value, notes[value]) for value in values.TIME_SIGNATURES)]
     if field == "keyscale":
-        keys = [f"{note} {mode}" for mode in ("major", "minor") for note in _NOTES]
+        keys = [f"{note} {mode}" for note in _NOTES for mode in ("major", "minor")]
         return [Choice("", "unknown"), *(Choice(key, key) for key in keys)]
     rest = sorted(values.LANGUAGES - {*_USUAL_LANGUAGES, values.UNKNOWN_LANGUAGE})
     codes = [*_USUAL_LANGUAGES, *rest]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from sidestep_tui.dataset import values
 from sidestep_tui.dataset.lyrics import has_words
 from sidestep_tui.dataset.manifest import Song
+from sidestep_tui.dataset.measure import Measured
 from sidestep_tui.dataset.merge import FILE_NAME, NO_LYRICS
 
 WORDS: Final = ("caption", "lyrics", "bpm", "keyscale")
@@ -27,27 +28,6 @@ LABELS: Final[Mapping[str, str]] = {
     "repeats": "repeats",
 }
 """The fields that can be edited, with the words that the screen has for them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What a look at the sound says about tempo and key; confidences from 0 to 1."""
-
-    bpm: int | None = None
-    bpm_confidence: float = 0.0
-    key: str = ""
-    key_confidence: float = 0.0
-
-    @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Measured:
-        """From the JSON value of the child that measured."""
-        bpm = plain.get("bpm")
-        return cls(
-            bpm=round(bpm) if bpm else None,
-            bpm_confidence=float(plain.get("bpm_confidence") or 0.0),
-            key=str(plain.get("key") or ""),
-            key_confidence=float(plain.get("key_confidence") or 0.0),
-        )
 
 
 @dataclass(frozen=True, slots=True)

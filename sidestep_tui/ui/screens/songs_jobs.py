@@ -15,6 +15,7 @@ from textual.worker import Worker, WorkerCancelled, WorkerFailed, get_current_wo
 
 from sidestep_tui.core import crashes
 from sidestep_tui.core.errors import DataError, SidestepError
+from sidestep_tui.dataset.measure import Measured
 from sidestep_tui.ui.base import SidestepScreen
 from sidestep_tui.ui.songs_place import SongsPlace
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 ResultT = TypeVar("ResultT")
 
-MEASURED_AT_ONCE: Final = 8
+MEASURED_AT_ONCE: Final = 48
 """Songs that one child measures: few enough that results keep coming, enough that its start does not matter."""
 
 
@@ -57,7 +58,7 @@ class ScanFailed(Message):
 class SongsMeasured(Message):
     """Tempo and key of some songs as heard, by name; `is_last` when nothing is left to measure."""
 
-    heard: dict[str, dict[str, Any]]
+    heard: dict[str, Measured]
     is_last: bool
 
 
@@ -127,7 +128,7 @@ class SongsJobs(SidestepScreen):
     @work(thread=True, group="measure", exclusive=True, exit_on_error=False)
     def measure(self, manifest: Manifest, songs: Sequence[Song]) -> None:
         """Estimate tempo and key of songs by their sound, in children, a few songs at a time."""
-        from sidestep_tui.dataset import apart
+        from sidestep_tui.dataset import apart, measure_apart
 
         worker = get_current_worker()
         for start in range(0, len(songs), MEASURED_AT_ONCE):
@@ -135,7 +136,8 @@ class SongsJobs(SidestepScreen):
             report = self._progress("listening", before=start, total=len(songs))
             part = replace(manifest, songs=tuple(some), skipped=(), warnings=())
             try:
-                heard = apart.call("measure", {"manifest": part.to_dict(), "names": []}, report)
+                given = {"manifest": part.to_dict(), "names": []}
+                heard = apart.call(measure_apart.TASK, given, report, quiet_seconds=measure_apart.QUIET_SECONDS)
             except _Superseded:
                 return
             except SidestepError as error:
@@ -143,7 +145,7 @@ class SongsJobs(SidestepScreen):
                 return
             if worker.is_cancelled:
                 return
-            found = {item["name"]: item for item in heard}
+            found = {item["name"]: Measured(**item) for item in heard}
             self.post_message(SongsMeasured(found, start + len(some) >= len(songs)))
 
     # Read

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sidestep_tui.dataset.manifest import Song
-from sidestep_tui.ui.screens.songs_facts import Measured, SongFacts, lyric_lines, states
+from sidestep_tui.dataset.measure import Measured
+from sidestep_tui.ui.screens.songs_facts import SongFacts, lyric_lines, states
 from sidestep_tui.ui.screens.songs_query import Query, haystack_of, parse
 
 SORTS: Final[Mapping[str, Callable[[SongFacts], Any]]] = {

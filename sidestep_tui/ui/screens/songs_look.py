@@ -16,7 +16,6 @@ from sidestep_tui.core import paths
 from sidestep_tui.core.errors import DataError
 from sidestep_tui.dataset.manifest import Song
 from sidestep_tui.ui.screens import songs_pages
-from sidestep_tui.ui.screens.songs_facts import Measured
 from sidestep_tui.ui.screens.songs_jobs import JobFailed, SongRead, SongsMeasured, reading_settings
 from sidestep_tui.ui.screens.songs_writes import SongsWrites
 
@@ -55,7 +54,7 @@ class SongsLook(SongsWrites):
     @on(SongsMeasured)
     def _songs_measured(self, message: SongsMeasured) -> None:
         for name, heard in message.heard.items():
-            self.listing.measured[name] = Measured.from_dict(heard)
+            self.listing.measured[name] = heard
         if message.is_last:
             self.busy = ""
             self.say("listened; + takes BPM and key over")

@@ -91,7 +91,7 @@ def plan_page(plan: SavePlan, glyphs: Glyphs) -> Content:
     lines = [Content.styled(f"{' and '.join(parts) or 'Nothing'} to write. Audio is never touched.", "bold")]
     if any(item.keeps_backup and not item.is_new for item in plan.files):
         lines.append(_quiet("Of each changed file a backup is kept beside it."))
-    lines += [Content.styled(f"{glyphs.warn} {item.song}: {item.reason}", "$warning") for item in plan.problems]
+    lines += [Content.styled(f"{glyphs.warn} {item.reason}", "$warning") for item in plan.problems]
     lines += [_quiet(note) for note in plan.notes]
     for item in plan.files[:_FILES]:
         edits = ", ".join(_edit_words(change.field, change.after) for change in item.changes[:4])

@@ -11,6 +11,7 @@ from rich.cells import cell_len, set_cell_size
 from sidestep_tui.core import text
 from sidestep_tui.dataset import values
 from sidestep_tui.dataset.manifest import Song
+from sidestep_tui.dataset.measure import compare_bpm, compare_key
 from sidestep_tui.ui.screens.songs_facts import (
     SongFacts,
     clock,
@@ -22,7 +23,7 @@ from sidestep_tui.ui.screens.songs_facts import (
 from sidestep_tui.ui.theme import Glyphs
 from sidestep_tui.ui.widgets.rows import Row, Span, fit, row, width_of
 
-_MARKS: Final = 4
+_MARKS: Final = 5
 _MIN_NAME, _MAX_NAME = 14, 34
 _MIN_CAPTION: Final = 20
 _NARROW: Final = 76
@@ -91,14 +92,18 @@ def _measured_bpm(facts: SongFacts, glyphs: Glyphs) -> Span:
     measured = facts.measured
     if measured is None or measured.bpm is None:
         return "", "muted"
-    return _doubted(str(measured.bpm), measured.bpm_confidence, same=measured.bpm == facts.song.bpm)
+    return _doubted(
+        str(measured.bpm), measured.bpm_confidence, same=compare_bpm(facts.song.bpm, measured.bpm) == "same"
+    )
 
 
 def _measured_key(facts: SongFacts, glyphs: Glyphs) -> Span:
     measured = facts.measured
     if measured is None or not measured.key:
         return "", "muted"
-    return _doubted(measured.key, measured.key_confidence, same=measured.key == facts.song.keyscale)
+    return _doubted(
+        measured.key, measured.key_confidence, same=compare_key(facts.song.keyscale, measured.key) == "same"
+    )
 
 
 def _doubted(words: str, confidence: float, *, same: bool) -> Span:
@@ -184,13 +189,14 @@ def song_row(facts: SongFacts, columns: Columns, width: int, glyphs: Glyphs, *, 
 
 
 def _marks(facts: SongFacts, glyphs: Glyphs, *, selected: bool) -> list[Span]:
-    """Three signs, each with a place of its own: marked, edited, reviewed."""
+    """The bar, then three signs, each with a place of its own: marked, edited, reviewed."""
     pointer = "|" if glyphs.focus == ">" else "▎"
     return [
         (pointer if selected else " ", "accent"),
         (glyphs.focus if facts.marked else " ", "accent"),
         (glyphs.changed if facts.edited else " ", "warn"),
         (glyphs.ok if facts.reviewed else " ", "good"),
+        (" ", ""),
     ]
 
 
