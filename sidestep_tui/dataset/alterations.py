@@ -21,6 +21,10 @@ _USUAL: Final = {
     "major": ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"),
     "minor": ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B"),
 }
+_NUMBER: Final = re.compile(r"\d{2,3}(?:\.\d+)?")
+_TEMPO: Final = re.compile(rf"(?<![\d.,]){_NUMBER.pattern}(?:\s*[-–]\s*{_NUMBER.pattern})?(?=\s*bpm\b)", re.IGNORECASE)
+# The note in upper case, because `a minor setback` names no key.
+_KEY: Final = re.compile(r"(?<![\w#♯♭])[A-G][#♯b♭]?[ -]?(?i:major|minor|maj|min)(?![\w#♯♭])")
 _PLACES: Final = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
@@ -68,14 +72,12 @@ def altered(song: Song, alteration: Alteration) -> Song:
 
     A tempo that leaves what the model knows is not stated.
     """
-    keyscale = transposed(song.keyscale, alteration.semitones)
-    bpm = _scaled(song.bpm, alteration.tempo)
     return dataclasses.replace(
         song,
-        keyscale=keyscale,
-        bpm=bpm,
+        keyscale=transposed(song.keyscale, alteration.semitones),
+        bpm=_scaled(song.bpm, alteration.tempo),
         duration=song.duration / alteration.tempo,
-        caption=_caption(song, keyscale, bpm),
+        caption=_caption(song.caption, alteration),
     )
 
 
@@ -96,7 +98,7 @@ def transposed(keyscale: str, semitones: int) -> str:
     return f"{names[place % 12]} {mode}"
 
 
-def _scaled(bpm: int | None, tempo: float) -> int | None:
+def _scaled(bpm: float | None, tempo: float) -> int | None:
     if bpm is None:
         return None
     low, high = values.BPM_RANGE
@@ -104,22 +106,17 @@ def _scaled(bpm: int | None, tempo: float) -> int | None:
     return scaled if low <= scaled <= high else None
 
 
-def _caption(song: Song, keyscale: str, bpm: int | None) -> str:
-    """The caption with the song's own tempo and key exchanged where it names them: `142 BPM`, `E minor`, `Em`."""
-    caption = song.caption
-    if song.bpm and bpm and bpm != song.bpm:
-        caption = re.sub(rf"(?<![\d.,]){song.bpm}(?=\s*bpm\b)", str(bpm), caption, flags=re.IGNORECASE)
-    if keyscale != song.keyscale:
-        caption = re.sub(_mention(song.keyscale), keyscale, caption)
-    return caption
+def _caption(caption: str, alteration: Alteration) -> str:
+    """The caption with every tempo and key that it names exchanged: `142 BPM`, `120-125 bpm`, `E minor`, `F♯ maj`."""
+    tempo = alteration.tempo
+    if tempo != 1.0:
+        caption = _TEMPO.sub(lambda mention: _NUMBER.sub(lambda beats: _faster(beats[0], tempo), mention[0]), caption)
+    return _KEY.sub(lambda found: transposed(found[0], alteration.semitones), caption)
 
 
-def _mention(keyscale: str) -> str:
-    """A pattern for a key in prose; the note in upper case, because `a minor setback` names no key."""
-    note, _, mode = values.keyscale(keyscale).partition(" ")
-    sign = {"#": "[#♯]", "b": "[b♭]", "": ""}[note[1:]]
-    short = r"(?i:\s*min)|m" if mode == "minor" else r"(?i:\s*maj)"
-    return rf"(?<![\w#♯♭]){note[0]}{sign}(?:[ -](?i:{mode})|{short})(?![\w#♯♭])"
+def _faster(beats: str, tempo: float) -> str:
+    scaled = _scaled(float(beats), tempo)
+    return beats if scaled is None else str(scaled)
 
 
 def _hash(content: str, *place: str | int) -> int:

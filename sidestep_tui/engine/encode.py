@@ -118,8 +118,9 @@ class _Job:
                 continue
             self.songs.append(pieces)
         self.progress("encoding_audio", self.pieces.total, self.pieces.total, "")
-        del model
-        devices.release(self.device)
+        if model is not None:
+            del model
+            devices.release(self.device)
 
     def encode_text(self) -> None:
         """Pass two: states of every prompt and every lyric whose condition is not there yet."""
@@ -143,8 +144,9 @@ class _Job:
                         _, model = weights.load_text_encoder(self.ckpt, self.dtype, self.device)
                     self.cache.write("text", key, run(model, tokens.ids(string, limit)), text=string)
         self.progress("encoding_text", len(pieces), len(pieces), "")
-        del model
-        devices.release(self.device)
+        if model is not None:
+            del model
+            devices.release(self.device)
 
     def encode_conditions(self) -> None:
         """Pass three: what the DiT attends to, by the condition encoder."""
@@ -162,8 +164,9 @@ class _Job:
             if piece.alteration is None:
                 self.cache.remember(piece.song.audio, self.pieces.facts(piece))
         self.progress("encoding_conditions", len(pieces), len(pieces), "")
-        del model
-        devices.release(self.device)
+        if model is not None:
+            del model
+            devices.release(self.device)
 
     def result(self) -> EncodedDataset:
         """What was encoded, in the order of the manifest."""

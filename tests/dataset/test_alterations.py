@@ -85,20 +85,25 @@ def test_a_tempo_that_the_model_does_not_know_is_not_stated(bpm: int, tempo: flo
     ("caption", "follows"),
     [
         ("dub, 120 BPM, E minor, warm", "dub, 132 BPM, F# minor, warm"),
-        ("120bpm dub in Em", "132bpm dub in F# minor"),
-        ("E Minor, E-minor, E min; Em7 and E major stay", "F# minor, F# minor, F# minor; Em7 and E major stay"),
-        ("1120 bpm, 120.5 bpm, 120 voices", "1120 bpm, 120.5 bpm, 120 voices"),
-        ("the minor key, more minor, Them", "the minor key, more minor, Them"),
-        ("E♭ minor", "E♭ minor"),
+        ("120bpm dub in E min, then G-Major", "132bpm dub in F# minor, then A major"),
+        ("B♭ minor, F♯ maj; Em7 stays", "C minor, G# major; Em7 stays"),
+        ("100-120 bpm, 120.5 bpm, 290 bpm", "110-132 bpm, 133 bpm, 290 bpm"),
+        ("1120 bpm, 120 voices, 9 bpm", "1120 bpm, 120 voices, 9 bpm"),
+        ("the minor key, a minor setback, CAN minor", "the minor key, a minor setback, CAN minor"),
     ],
 )
 def test_tempo_and_key_follow_in_the_caption(caption: str, follows: str) -> None:
     assert altered(song(caption=caption), Alteration(1, semitones=2, tempo=1.1)).caption == follows
 
 
-def test_a_flat_in_the_caption_may_be_typeset() -> None:
-    copy = altered(song(keyscale="Eb minor", caption="pads in E♭ minor"), Alteration(1, semitones=-1))
-    assert copy.caption == "pads in D minor"
+def test_a_caption_that_alone_knows_tempo_and_key_follows_too() -> None:
+    copy = altered(song(bpm=None, keyscale="", caption="124 bpm, pads in E♭ minor"), Alteration(1, -1, 0.9))
+    assert copy.caption == "112 bpm, pads in D minor"
+
+
+def test_an_unaltered_caption_stays_to_the_letter() -> None:
+    caption = "E-Minor, 120.0 bpm"
+    assert altered(song(caption=caption), Alteration(1, noise=30)).caption == caption
 
 
 # The draw

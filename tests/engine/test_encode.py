@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import json
+import os
+import re
 import shutil
 import weakref
 from collections import Counter
@@ -16,10 +19,10 @@ import pytest
 import soundfile
 import torch
 
-from sidestep_tui.core.errors import DataError
+from sidestep_tui.core.errors import DataError, ModelError
 from sidestep_tui.dataset import captions, manifest, prompts
-from sidestep_tui.engine import conditions, encode, text, vae, weights
-from sidestep_tui.engine.cache import EncodedDataset
+from sidestep_tui.engine import conditions, devices, encode, encode_plan, sound, text, vae, weights
+from sidestep_tui.engine.cache import Cache, EncodedDataset, digest
 from sidestep_tui.engine.variants import Checkpoint
 from sidestep_tui.schema.data import DataSettings
 from sidestep_tui.schema.settings import Settings
@@ -176,6 +179,34 @@ def test_tiles_join_without_a_seam(model: Any, monkeypatch: pytest.MonkeyPatch) 
     tiled = vae.encode(model, samples)
     assert tiled.shape == whole.shape
     torch.testing.assert_close(tiled, whole, atol=1e-4, rtol=1e-4)
+
+
+def test_tiles_are_those_of_diffusers_and_only_one_is_on_the_device(
+    ckpt: Checkpoint, model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory on the device is bounded by a tile, however long the song is."""
+    samples = torch.rand(2, 1920 * 50 + 700) - 0.5
+    stock = weights.load_vae(ckpt, FP32)
+    vae.drop_identities(stock)
+    for each in (stock, model):
+        monkeypatch.setattr(each, "tile_sample_min_length", 1920 * 20)
+        monkeypatch.setattr(each, "tile_sample_overlap", 1920 * 4)
+    stock.enable_tiling()
+    with torch.no_grad():
+        expected = stock.encode(samples[None, :, : 1920 * 50]).latent_dist.mean[0].T
+    seen: list[int] = []
+    real = model.encode
+    monkeypatch.setattr(model, "encode", lambda tile: seen.append(tile.shape[-1]) or real(tile))
+    assert torch.equal(vae.encode(model, samples), expected)
+    assert max(seen) == 1920 * 20
+    assert len(seen) == 5
+
+
+def test_a_vae_of_another_ratio_is_refused(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = model.encode
+    monkeypatch.setattr(model, "encode", lambda tile: real(tile[..., : tile.shape[-1] // 2]))
+    with pytest.raises(ModelError, match="12 frames where 25 were due"):
+        vae.encode(model, torch.rand(2, RATE))
 
 
 def test_tiles_are_halved_until_they_fit(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -461,3 +492,256 @@ def test_the_stated_duration_is_the_songs_or_the_crops(settings: dict[str, Any],
 def test_the_tag_reaches_the_prompt(ckpt: Checkpoint, tiny_songs_dir: Path, filled: Path) -> None:
     dataset = run(ckpt, tiny_songs_dir, filled, tag="zyx style")
     assert all("# Caption\nzyx style, " in song.prompt for song in dataset.songs)
+
+
+# A hundred songs
+
+
+@pytest.fixture
+def cheap_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the models compute, at no cost; they are loaded and asked all the same."""
+
+    def text_states(_model: Any, ids: list[int]) -> torch.Tensor:
+        return torch.ones(len(ids), 4)
+
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+    monkeypatch.setattr(devices, "release", lambda _device: None)
+    monkeypatch.setattr(vae, "encode", lambda _model, samples, _name: torch.ones(samples.shape[1] // 1920, 64))
+    monkeypatch.setattr(text, "prompt_states", text_states)
+    monkeypatch.setattr(text, "lyric_states", text_states)
+    monkeypatch.setattr(conditions, "encode", lambda _model, prompt, lyrics: torch.cat([lyrics, prompt]))
+
+
+@pytest.fixture
+def hundred_songs(tmp_path: Path) -> Path:
+    folder = tmp_path / "hundred"
+    folder.mkdir()
+    for number in range(100):
+        wave = np.random.default_rng(number).uniform(-0.3, 0.3, 8000)
+        soundfile.write(str(folder / f"{number:03}.wav"), wave, 8000)
+        (folder / f"{number:03}.txt").write_text(f"take {number}, drums")
+    return folder
+
+
+def test_of_a_hundred_songs_only_what_changed_is_encoded(
+    ckpt: Checkpoint, hundred_songs: Path, tmp_path: Path, cheap_models: None, work: Counter[str]
+) -> None:
+    cache = tmp_path / "cache"
+
+    def encoded(checkpoint: Checkpoint = ckpt, **data: Any) -> dict[str, int]:
+        work.clear()
+        dataset = run(checkpoint, hundred_songs, cache, **data)
+        assert len(dataset.songs) == 100
+        assert dataset.made == {kind: work[kind] for kind in ("latents", "conditions")} | {
+            "text": work["prompts"] + work["lyrics"]
+        }
+        return {kind: count for kind, count in work.items() if not kind.startswith("load")}
+
+    # Killed in the middle of each pass, it continues.
+    done: Counter[str] = Counter()
+    for stop_after in (40, 130, 250):
+        work.clear()
+        asked = iter([False] * stop_after + [True] * 9)
+        assert run(ckpt, hundred_songs, cache, should_stop=lambda asked=asked: next(asked)).stopped
+        done += work
+    assert (done["latents"], done["prompts"], done["conditions"]) == (100, 100, 50)
+    assert encoded() == {"conditions": 50}
+    assert encoded() == {}
+
+    (hundred_songs / "042.txt").write_text("take 42, strings")
+    assert encoded() == {"prompts": 1, "conditions": 1}
+    assert encoded(dataclasses.replace(ckpt, fingerprint="another model")) == {"conditions": 100}
+    assert encoded(loudness="lufs") == {"latents": 100}
+    (hundred_songs / "b").mkdir()
+    for suffix in ("wav", "txt"):
+        (hundred_songs / f"007.{suffix}").rename(hundred_songs / "b" / f"moved.{suffix}")
+    assert encoded() == {}
+    soundfile.write(str(hundred_songs / "001.wav"), np.zeros(8000) + 0.1, 8000)
+    assert encoded() == {"latents": 1}
+
+
+# Loudness, copies, genre
+
+
+def test_caches_of_plain_songs_stay_valid(ckpt: Checkpoint, tiny_songs_dir: Path, filled: Path) -> None:
+    """Written down: these were the names before there were loudness and copies."""
+    song = run(ckpt, tiny_songs_dir, filled).songs[0]
+    content = Cache(filled).content_hash(manifest.scan(tiny_songs_dir).songs[0].audio)
+    latents = digest("latents", 1, content, ckpt.vae_fingerprint, 240.0)
+    texts = [
+        digest(kind, 1, ckpt.text_encoder_fingerprint, "torch.float32", words)
+        for kind, words in (("prompt", song.prompt), ("lyrics", song.lyrics))
+    ]
+    assert song.latents_path.stem == latents
+    assert song.condition_path.stem == digest("condition", 1, ckpt.fingerprint, *texts)
+
+
+def test_songs_are_as_loud_as_asked_for_when_the_vae_hears_them(
+    ckpt: Checkpoint, tiny_songs_dir: Path, filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[torch.Tensor] = []
+    real = vae.encode
+    monkeypatch.setattr(vae, "encode", lambda *args: heard.append(args[1]) or real(*args))
+    plain = run(ckpt, tiny_songs_dir, filled)
+    equal = run(ckpt, tiny_songs_dir, filled, loudness="lufs")
+    assert len(heard) == 5
+    for samples in heard:
+        assert float(samples.abs().max()) <= 10 ** (-1 / 20) + 1e-6
+        loudness = sound.loudness(samples)
+        assert loudness == pytest.approx(-14, abs=0.01) or float(samples.abs().max()) == pytest.approx(10 ** (-1 / 20))
+    assert equal.fingerprint != plain.fingerprint
+    assert [song.condition_path for song in equal.songs] == [song.condition_path for song in plain.songs]
+
+
+def test_a_float_file_over_full_scale_is_turned_down_before_it_is_clipped(tmp_path: Path) -> None:
+    wave = np.sin(np.arange(RATE * 2) / 20)
+    path = write_wav(tmp_path / "hot.wav", np.stack([wave * 3, wave], axis=1))
+    loud, problem = sound.load(path, 240, "peak")
+    assert not problem
+    torch.testing.assert_close(loud[0], 3 * loud[1])
+    assert float(sound.load(path, 240)[0].max()) == 1.0
+
+
+def test_a_silent_song_keeps_its_loudness_and_is_named(ckpt: Checkpoint, tmp_path: Path, cheap_models: None) -> None:
+    write_wav(tmp_path / "hush.wav", np.zeros((RATE, 2)))
+    log = Log()
+    run(ckpt, tmp_path, tmp_path / "cache", log, loudness="lufs", variants=2)
+    assert log.warnings == [("loudness_kept", "The loudness of hush is left as it is: it is silent.")]
+
+
+def test_altered_copies_are_encoded_beside_their_song(
+    ckpt: Checkpoint, songs: Path, filled: Path, work: Counter[str]
+) -> None:
+    for path in songs.iterdir():
+        if not path.name.startswith("night_drive"):
+            path.unlink()
+    (plain,) = run(ckpt, songs, filled).songs
+    log = Log()
+    dataset = run(ckpt, songs, filled, log, variants=2)
+    (song,) = dataset.songs
+    assert dataclasses.replace(song, takes=()) == plain
+    prompts_of_copies = {take.prompt for take in song.takes} - {song.prompt}
+    assert prompts_of_copies
+    assert (work["latents"], work["prompts"], work["lyrics"]) == (2, len(prompts_of_copies), 0)
+    assert dataset.made == {"latents": 2, "text": len(prompts_of_copies), "conditions": len(prompts_of_copies)}
+    assert [take.name for take in song.takes] == [f"night_drive, altered copy {number}" for number in (1, 2)]
+    assert log.phases[-1][1:3] == (3, 3)
+    for take in song.takes:
+        (bpm,) = re.findall(r"night mood, (\d+) bpm", take.prompt)
+        tempo = int(bpm) / 124
+        assert 0.89 <= tempo <= 1.11
+        assert take.frames == pytest.approx(song.frames / tempo, abs=2)
+        assert take.latents().shape == (take.frames, 64)
+        assert not torch.equal(take.latents()[:40], song.latents()[:40])
+        assert take.condition().shape == (take.tokens, 64)
+    work.clear()
+    again = run(ckpt, songs, filled, variants=2)
+    more = run(ckpt, songs, filled, variants=3)
+    assert work["latents"] == 1
+    assert (again.songs, again.fingerprint) == (dataset.songs, dataset.fingerprint)
+    assert more.songs[0].takes[:2] == song.takes
+    prints = {found.fingerprint for found in (dataset, more, run(ckpt, songs, filled))}
+    assert len(prints) == 3
+    assert run(ckpt, songs, filled, variants=2, pitch=0, stretch=0.0).songs == [plain]
+
+
+def test_a_copy_is_cut_where_songs_are(ckpt: Checkpoint, tmp_path: Path, cheap_models: None) -> None:
+    wave = np.random.default_rng(1).uniform(-0.3, 0.3, 8000 * 12)
+    soundfile.write(str(tmp_path / "long.wav"), wave, 8000)
+    (song,) = run(ckpt, tmp_path, tmp_path / "cache", max_duration=10.0, variants=4, pitch=0).songs
+    assert {take.frames for take in song.takes} == {song.frames} == {250}
+    assert all("- duration: 10 seconds" in take.prompt for take in song.takes)
+
+
+def test_the_genre_takes_the_place_of_some_captions(
+    ckpt: Checkpoint, hundred_songs: Path, tmp_path: Path, cheap_models: None, work: Counter[str]
+) -> None:
+    # Twenty are enough here.
+    for path in hundred_songs.glob("0[2-9]*"):
+        path.unlink()
+    for path in hundred_songs.glob("*.txt"):
+        path.with_suffix(".json").write_text(json.dumps({"caption": path.read_text(), "genre": f"genre {path.stem}"}))
+        path.unlink()
+    run(ckpt, hundred_songs, tmp_path / "cache")
+    work.clear()
+    dataset = run(ckpt, hundred_songs, tmp_path / "cache", genre_ratio=30)
+    by_genre = [song for song in dataset.songs if f"# Caption\ngenre {song.name}\n" in song.prompt]
+    assert len(by_genre) == 6
+    assert (work["latents"], work["prompts"], work["conditions"]) == (0, 6, 6)
+
+
+# The plan
+
+
+def planned(ckpt: Checkpoint, songs: Path, cache: Path, **data: Any) -> encode_plan.EncodePlan:
+    settings = Settings(data=DataSettings(path=str(songs), cache=str(cache), **data))
+    return encode_plan.plan(manifest.scan(songs), ckpt, settings, FP32, Log().progress, lambda: False)
+
+
+def reasons(plan: encode_plan.EncodePlan) -> dict[str, tuple[str, ...]]:
+    return {song.name: song.reasons for song in plan.songs if song.reasons}
+
+
+def test_a_plan_counts_what_encoding_then_does(
+    ckpt: Checkpoint, songs: Path, tmp_path: Path, work: Counter[str]
+) -> None:
+    for name in ("iron_tide.mp3", "slow_lantern.opus"):
+        (songs / name).unlink()
+    (songs / "broken.wav").write_bytes(b"")
+    (songs / "twin.wav").write_bytes((songs / "night_drive.wav").read_bytes())
+    cache = tmp_path / "cache"
+    plan = planned(ckpt, songs, cache, variants=1)
+    totals = plan.to_dict()
+    assert not work
+    assert [path for path in cache.rglob("*") if path.suffix == ".safetensors"] == []
+    dataset = run(ckpt, songs, cache, variants=1)
+    assert dataset.made == {
+        "latents": totals["latents"],
+        "text": totals["texts"],
+        "conditions": totals["conditions"],
+    }
+    assert totals["latents"] == 6, "three songs and their copies; the twin's sound is encoded once"
+    made = sum(path.stat().st_size for path in cache.rglob("*.safetensors"))
+    assert totals["bytes"] == pytest.approx(made, rel=0.2)
+    frames = {take.latents_path: take.frames for song in dataset.songs for take in (song, *song.takes)}
+    assert totals["seconds"] == pytest.approx(sum(frames.values()) / 25, abs=0.3)
+    assert set(reasons(plan).values()) == {("new",)}
+    after = planned(ckpt, songs, cache, variants=1)
+    assert not reasons(after)
+    assert after.to_dict() | {"songs": []} == {
+        **{"latents": 0, "seconds": 0.0, "texts": 0, "conditions": 0, "bytes": 0, "songs": []}
+    }
+
+
+def test_a_plan_says_why(ckpt: Checkpoint, songs: Path, filled: Path) -> None:
+    run(ckpt, songs, filled)
+    for change, expected in (
+        ({"loudness": "lufs"}, ("loudness changed",)),
+        ({"variants": 1, "pitch": 1}, ("altered copies changed",)),
+        ({"max_duration": 100.0}, ("longest song changed",)),
+    ):
+        assert set(reasons(planned(ckpt, songs, filled, **change)).values()) == {expected}
+    other = planned(dataclasses.replace(ckpt, fingerprint="x"), songs, filled)
+    assert (set(reasons(other).values()), other.to_dict()["texts"]) == ({("model changed",)}, 0)
+    retagged = planned(ckpt, songs, filled, tag="zyx")
+    assert (set(reasons(retagged).values()), retagged.to_dict()["latents"]) == ({("words changed",)}, 0)
+    (songs / "night_drive.txt").write_text("calm harp")
+    write_wav(songs / "night_drive.wav", np.full((RATE * 2, 2), 0.1))
+    write_wav(songs / "added.wav", np.full((RATE * 2, 2), 0.2))
+    assert reasons(planned(ckpt, songs, filled)) == {
+        "added": ("new",),
+        "night_drive": ("audio changed", "words changed"),
+    }
+    entry = run(ckpt, songs, filled).songs[1].latents_path
+    entry.unlink()
+    assert list(reasons(planned(ckpt, songs, filled)).values()) == [("gone from the cache",)]
+
+
+def test_a_plan_names_songs_that_would_be_left_out(ckpt: Checkpoint, songs: Path, filled: Path) -> None:
+    found = manifest.scan(songs)
+    (songs / "night_drive.wav").unlink()
+    settings = Settings(data=DataSettings(path=str(songs), cache=str(filled)))
+    plan = encode_plan.plan(found, ckpt, settings, FP32, Log().progress, lambda: False)
+    (gone,) = [song for song in plan.songs if song.problem]
+    assert gone.name == "night_drive"
+    assert "cannot be read" in gone.problem
