@@ -64,7 +64,7 @@ def sort_out(infos: Iterable[zipfile.ZipInfo]) -> tuple[list[Entry], list[LeftOu
     Folders, hidden files, what operating systems drop and files of no use to a scan are passed over in silence.
     """
     left_out: list[LeftOutEntry] = []
-    named = [(info, name_of(info)) for info in infos if not info.is_dir()]
+    named = [(info, name_of(info)) for info in infos if not info.filename.endswith("/")]
     runs = _run_folders(name for _, name in named)
     candidates: list[Entry] = []
     for info, name in named:
@@ -100,7 +100,7 @@ def _name_problem(info: zipfile.ZipInfo, name: str) -> tuple[Code, str] | None:
     parts = name.split("/")
     if not name.strip("/. ") or _CONTROL.search(name) or printable(name) != name:
         return "bad_name", "has a name that is no valid file name"
-    if name.startswith("/") or _DRIVE.match(name):
+    if name.startswith("/") or any(map(_DRIVE.match, parts)):
         return "link_outside", "has an absolute name and would lie outside of the folder"
     if ".." in parts:
         return "link_outside", "would lie outside of the folder"

@@ -131,7 +131,7 @@ def _take(name: str, raw: object, origin: str, chosen: dict[str, object], merged
     except ValueError as error:
         merged.warnings.append(f"{origin}: {name} '{_shown(raw)}' {error}; it was not used.")
         return
-    if value == "":
+    if isinstance(value, str) and values.is_blank(value):
         return
     if name not in chosen:
         chosen[name] = value

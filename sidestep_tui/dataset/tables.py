@@ -230,7 +230,8 @@ def file_name(cell: str) -> tuple[str, str]:
     if not name or len(name) > _LONGEST_PATH:
         return "", ""
     if name.startswith(("/", "~/")) or _DRIVE.match(name):
-        return posixpath.basename(name), name
+        far = posixpath.normpath(name)
+        return posixpath.basename(far), far
     return posixpath.normpath(name), ""
 
 

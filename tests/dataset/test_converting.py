@@ -66,7 +66,7 @@ def quick_disk() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("quick_disk")
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(first=RAW, second=RAW)
 def test_no_layout_loses_or_invents_a_word(
     write_song: WriteSong, tmp_path: Path, first: dict[str, Any], second: dict[str, Any]

@@ -21,7 +21,7 @@ from sidestep_tui.dataset.manifest import Manifest, Skipped, Song
 from sidestep_tui.dataset.merge import merge
 from sidestep_tui.dataset.tables import Row, SongNames, Table
 
-QUICK = settings(max_examples=60, deadline=None)
+QUICK = settings(max_examples=40, deadline=None)
 
 anything = st.text(st.characters() | st.sampled_from("[]<>|:/.,;\"'\n\r\t 0123_-#"), max_size=120)
 marks = st.lists(
