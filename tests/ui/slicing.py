@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
-import struct
 import wave
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from textual.pilot import Pilot
 
@@ -29,12 +28,11 @@ LENGTHS = {"aurora": 70.0, "bright": 45.0, "dust": 5.0}
 @cache
 def sound(seconds: float) -> bytes:
     """A tone that swells and fades three times: stereo samples of 16 bits."""
-    samples: list[int] = []
-    for at in range(round(seconds * RATE)):
-        loud = 0.15 + 0.8 * abs(math.sin(3 * math.pi * at / (seconds * RATE)))
-        left = math.sin(2 * math.pi * 110 * at / RATE)
-        samples += [round(32000 * loud * left), round(20000 * loud * math.sin(2 * math.pi * 173 * at / RATE + 1))]
-    return struct.pack(f"<{len(samples)}h", *samples)
+    time = np.arange(round(seconds * RATE)) / RATE
+    loud = 0.15 + 0.8 * np.abs(np.sin(3 * np.pi * time / seconds))
+    left, right = np.sin(2 * np.pi * 110 * time), 0.6 * np.sin(2 * np.pi * 173 * time + 1)
+    samples = np.rint(32000 * loud[:, None] * np.stack([left, right], axis=1)).astype("<i2")
+    return bytes(samples.tobytes())
 
 
 def write_song(path: Path, seconds: float) -> None:

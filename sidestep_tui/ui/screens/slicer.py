@@ -85,6 +85,7 @@ class SlicerScreen(SlicerWrites):
         self._first_song = song
         self._looked = 0, 0
         self._shown_plan: Planned | None = None
+        self._greyed: tuple[bool, ...] = ()
 
     def compose(self) -> ComposeResult:
         yield Rows(id="heading")
@@ -148,10 +149,10 @@ class SlicerScreen(SlicerWrites):
     def _advanced(self, message: Advanced) -> None:
         if message.job == "songs":
             self._looked = message.done, message.total
+            self._paint_heading()
         elif message.job == "slices" and self.is_slicing:
             self.slicing = message
-        self._paint_heading()
-        self._paint_choices()
+            self._paint_choices()
 
     def form_changed(self) -> None:
         """A setting has another value, or is being typed."""
@@ -171,7 +172,13 @@ class SlicerScreen(SlicerWrites):
         self._paint_heading()
         self._paint_choices()
         self._paint_song()
-        self.refresh_bindings()
+
+    def _grey(self) -> None:
+        """Have the footer look again at what can be done, if that is different now: it builds itself anew."""
+        state = bool(self.songs), self.is_slicing, self.query_one("#wave", Waveform).zoom > 1
+        if state != self._greyed:
+            self._greyed = state
+            self.refresh_bindings()
 
     def _paint_heading(self) -> None:
         if self.manifest is None:
@@ -202,8 +209,8 @@ class SlicerScreen(SlicerWrites):
                 folder = paths.shorten(self.form.folder)
                 total = slicer_rows.total_rows(self.total, len(self.songs), folder, width)
                 room = meaning.content_size.height - len(total)
-                rows = rows[: max(room - 1, 0)]
-                rows += [row("")] * (room - len(rows)) + total
+                if len(rows) < room:  # otherwise the totals wait for the question
+                    rows += [row("")] * (room - len(rows)) + total
         meaning.put(rows)
 
     def _paint_song(self) -> None:
@@ -217,10 +224,12 @@ class SlicerScreen(SlicerWrites):
             return
         outline, plan = self.outlines.get(song.name), self.plan
         problem = next((item.problem for item in (outline, plan) if item and item.problem), None)
+        contradiction = self.form.contradiction(song)
         if plan is not None:
             self._shown_plan = plan
         # While cuts are sought anew, those of before stay on the screen.
-        drawn = plan or (self._shown_plan if self._shown_plan and self._shown_plan.song == song.name else None)
+        before = self._shown_plan
+        drawn = plan or (before if before and before.song == song.name and not contradiction else None)
         pieces = _pieces(drawn.plan) if drawn and drawn.plan else None
         if problem is not None:
             wave.show(None, None, row((f" {self.glyphs.bad} {problem.title} {problem.message}", "bad")))
@@ -230,10 +239,11 @@ class SlicerScreen(SlicerWrites):
         title.put([slicer_rows.song_row(song, self.at + 1, len(self.songs), self.glyphs, width, wave.zoom)])
         if plan is not None and plan.plan is not None:
             numbers.put(slicer_rows.plan_rows(plan.plan, song, self.glyphs, width))
-        elif problem is None and self.form.contradiction(song) is None:
+        elif problem is None and contradiction is None:
             numbers.put([row((" looking for cuts…", "muted"))])
         else:
             numbers.put([])
+        self._grey()
 
     def _no_song(self) -> Row:
         if self.problem is None:
@@ -289,7 +299,6 @@ class SlicerScreen(SlicerWrites):
         """Closer, or all of the song again."""
         self.query_one("#wave", Waveform).step_zoom()
         self._paint_song()
-        self.refresh_bindings()
 
     def action_cut(self, step: int) -> None:
         """Go from cut to cut."""

@@ -48,7 +48,7 @@ FIELDS: Final = (
     Field(
         "seconds",
         "Length",
-        "Every slice has exactly so many samples. 30 s suits a 24 GB GPU; what is made later should be as long.",
+        "Every slice is exactly this long, to the sample. 30 s suits a 24 GB GPU; make songs of the same length later.",
         unit="s",
         low=1,
         high=slicer.MOST_SECONDS,

@@ -89,6 +89,10 @@ class SlicerJobs(SidestepScreen):
 
     place: SongsPlace
 
+    def repaint(self) -> None:
+        """Hand over everything."""
+        raise NotImplementedError
+
     def begin_jobs(self) -> None:
         """Look into the folder."""
         self.outlines: dict[str, Outlined] = {}
@@ -247,6 +251,7 @@ class SlicerJobs(SidestepScreen):
         path = crashes.write_log(event.worker.error)
         if event.worker.group == "slices":
             self.end_slicing()
+        self.repaint()
         self.notify(
             f"{event.worker.error} (details in {path})", title="That did not work", severity="error", timeout=15
         )

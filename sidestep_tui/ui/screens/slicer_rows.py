@@ -124,18 +124,19 @@ def plan_rows(plan: Mapping[str, Any], song: Song, glyphs: Glyphs, width: int) -
     first.append(f"{between}{over:.1f} s left over" if over >= 0.05 else f"{between}nothing left over")
     if tails:
         first.append(f"{between}the last is a tail")
-    second: list[Span | str] = [" "]
+    facts: list[Span] = []
     if cuts:
         moved = max((piece["moved_ms"] for piece in cuts), key=abs)
         loudest = max(piece["level"] for piece in cuts)
-        second.append(f"cuts moved up to {abs(moved):.1f} ms{between}loudest cut {level(loudest)}")
+        facts += [(f"cuts moved up to {abs(moved):.1f} ms", ""), (f"loudest cut {level(loudest)}", "")]
     if rough:
-        second.append(
-            (f"{between}{glyphs.warn} {len(rough)} without a common zero", "warn"),
-        )
+        facts.append((f"{glyphs.warn} {len(rough)} without a common zero", "warn"))
     if plan["bar"]:
         bars = round(plan["hop"] / plan["bar"])
-        second.append(f"{between}hop {text.plural(bars, 'bar')} of {plan['bar']:.2f} s")
+        facts.append((f"hop {text.plural(bars, 'bar')} of {plan['bar']:.2f} s", ""))
+    second: list[Span | str] = [" "]
+    for number, fact in enumerate(facts):
+        second += [between, fact] if number else [fact]
     stored = f"{plan['container'].lower()} {plan['bits']} bit at {text.thousands(plan['rate'])} Hz"
     how = "sample for sample" if plan["is_exact"] else "resampled" if plan["rate"] != song.sample_rate else "rounded"
     third = row((f" {stored}{between}{how}", "muted"))

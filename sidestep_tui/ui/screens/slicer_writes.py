@@ -42,10 +42,6 @@ class SlicerWrites(SlicerJobs):
         """The songs of the folder."""
         raise NotImplementedError
 
-    def repaint(self) -> None:
-        """Hand over everything."""
-        raise NotImplementedError
-
     def show_notice(self) -> None:
         """The sentence under the heading has changed."""
         raise NotImplementedError
