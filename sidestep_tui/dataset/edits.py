@@ -48,7 +48,7 @@ class EditSession:
         self._txt_role = txt_role
         self._shown_role = manifest.txt_role
         self._base = {song.name: song for song in manifest.songs}
-        self._own = own_file.read(manifest.root)
+        self._marks = own_file.read(manifest.root).reviewed
         self._pending: _Pending = {}
         self._done: list[_Step] = []
         self._undone: list[_Step] = []
@@ -163,7 +163,7 @@ class EditSession:
     def is_reviewed(self, name: str) -> bool:
         """Whether a person has reviewed the words as they are now."""
         song = self.song(name)
-        mark = self._pending.get((name, REVIEWED), self._own.reviewed.get(name, ""))
+        mark = self._pending.get((name, REVIEWED), self._marks.get(name, ""))
         return bool(mark) and mark == own_file.digest(song)
 
     def undo(self) -> str:
@@ -178,6 +178,7 @@ class EditSession:
         """The files that saving would write, what cannot be saved, and why; nothing is written."""
         if not self._pending:
             return SavePlan()
+        archives.refuse_edits(self.root)
         return sidecar_writer.Planner(self._scene(), self._wanted()).plan()
 
     def save(self) -> SaveReport:
@@ -219,7 +220,7 @@ class EditSession:
 
     def _put(self, name: str, item: str, value: str) -> None:
         if item == REVIEWED:
-            is_settled = value == self._own.reviewed.get(name, "")
+            is_settled = value == self._marks.get(name, "")
         else:
             is_settled = edit_values.is_settled(self._base[name], item, value)
         if is_settled:
@@ -269,7 +270,7 @@ class EditSession:
             name: edit_values.with_words(song, merged[name]) if name in merged else song
             for name, song in self._base.items()
         }
-        self._own = own_file.read(self.root)
+        self._marks = own_file.read(self.root).reviewed
         for (name, item), value in list(self._pending.items()):
             self._put(name, item, value)
         self._project(self._base)
@@ -283,7 +284,7 @@ class EditSession:
     def _before(self, name: str, item: str) -> str:
         if item != REVIEWED:
             return edit_values.shown(self._base[name], item)
-        return edit_values.as_text(self._own.reviewed.get(name) == own_file.digest(self._base[name]))
+        return edit_values.as_text(self._marks.get(name) == own_file.digest(self._base[name]))
 
     def _after(self, name: str, item: str) -> str:
         return edit_values.as_text(self.is_reviewed(name)) if item == REVIEWED else self._pending[name, item]

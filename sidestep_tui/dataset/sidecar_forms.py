@@ -76,7 +76,7 @@ def in_json(text: str, field: str, value: str) -> list[Splice]:
     if not text.strip():
         new = f'{{\n  "{JSON_NAMES[field]}": {_json_value(field, value, None, text)}\n}}\n' if value else ""
         return [Splice(0, len(text), new)]
-    return _in_object(text, text.index("{") if "{" in text else 0, field, value)
+    return _in_object(text, len(text) - len(text.lstrip()), field, value)
 
 
 def _in_object(text: str, at: int, field: str, value: str) -> list[Splice]:

@@ -112,6 +112,14 @@ class Planner:
                     text = f"'{shown[:40]}'" if shown else "not set"
                     self.problems[name, item] = f"{name}: {item} was changed elsewhere (it is {text} now)."
                 continue
+            if (
+                item == "lyrics"
+                and value == ""
+                and fields.get("instrumental") == "no"
+                and self._has_unused_lyrics(name)
+            ):
+                self.notes.append(f"{name}: its lyrics in {said[0]} are read again.")
+                continue
             if not value:
                 if said:
                     found.append(_Edit(name, item, "", [self._habits.spot(name, origin) for origin in said]))
@@ -120,6 +128,13 @@ class Planner:
                 continue
             found.append(_Edit(name, item, value, spots(self._habits, name, item)))
         return found
+
+    def _has_unused_lyrics(self, name: str) -> bool:
+        """Whether there are lyrics which only the statement that nothing is sung keeps from being read."""
+        if not self.before.merged[name].instrumental:
+            return False
+        raw = [found.fields.get("lyrics") for found in self.before.found[name]]
+        return any(isinstance(text, str) and lyrics.has_words(lyrics.clean(text)) for text in raw)
 
     def _follows(self, name: str, fields: Mapping[str, str]) -> bool:
         """Whether the lyrics alone already say whether the song is instrumental."""
@@ -163,6 +178,10 @@ class Planner:
             except NotFixableError as error:
                 retry.update({edit.key: f"{origin} {error}" for edit, _ in placed})
                 continue
+            if not document.before:
+                others = [edit for edit, own in placed if own.form != document.form]
+                retry.update({edit.key: f"{origin} is written in another form" for edit in others})
+                placed = [pair for pair in placed if pair[0] not in others]
             wanted = {(self.scene.path_of(edit.song), edit.item): edit.value for edit, _ in placed}
             failed = document.put(wanted, self._names)
             for edit, _ in placed:
@@ -224,6 +243,8 @@ class Planner:
             edit.value and (stood := was.origins.get(edit.item, "")).endswith(".lrc") and stood != edit.spots[0].origin
         ):
             yield f"{edit.song}: {stood} keeps its time stamps; the edited lyrics win over it."
+        if edit.item == "lyrics" and edit.value and stood and edit.reasons == [] and self._has_unused_lyrics(edit.song):
+            yield f"{edit.song}: lyrics in {edit.spots[0].origin} that were not read are replaced; the backup has them."
         if edit.item == "lyrics" and edit.value == lyrics.INSTRUMENTAL and lyrics.has_words(was.lyrics):
             yield f"{edit.song}: {lyrics.INSTRUMENTAL} takes the place of its lyrics, which stay in the backup."
 

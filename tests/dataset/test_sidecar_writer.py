@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -109,6 +110,12 @@ def run(name: str) -> bytes:
 
 
 AUDIO = run("a")
+
+
+@pytest.fixture(autouse=True)
+def hasty_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of small folders need not survive a power cut."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture
@@ -420,6 +427,53 @@ def test_time_stamps_of_an_lrc_file_are_kept(make: Make) -> None:
     assert written_by(root, "lyrics", "lo") == ["a.lyrics.txt"]
     assert (root / "a.lrc").read_text() == "[00:01.00]la\n"
     assert scan(root).song("a").lyrics == "lo"
+
+
+def test_lyrics_that_were_not_read_come_back(make: Make) -> None:
+    root = make({"a.json": '{"is_instrumental": true}', "a.lyrics.txt": "la la\n"})
+    session = EditSession(scan(root))
+    session.set(["a"], "instrumental", "no")
+    report = session.save()
+    assert report.problems == () and session.changes() == []
+    assert any("are read again" in note for note in report.notes)
+    assert session.song("a").lyrics == scan(root).song("a").lyrics == "la la"
+
+
+def test_lyrics_win_over_a_statement_that_nothing_is_sung(make: Make) -> None:
+    root = make({"a.json": '{"is_instrumental": true, "language": "en"}', "b.lyrics.txt": "[Instrumental]"})
+    session = EditSession(scan(root))
+    session.set(["a", "b"], "lyrics", "la la")
+    assert session.save().problems == ()
+    found = scan(root)
+    assert [(song.lyrics, song.instrumental) for song in found.songs] == [("la la", False)] * 2
+    assert found.warnings == () and session.song("a").language == "en"
+    assert not (root / "b.json").exists()
+
+
+def test_a_folder_behind_a_link_is_edited(make: Make, tmp_path: Path) -> None:
+    root = make({"a.json": '{"bpm": 120}'})
+    (tmp_path / "link").symlink_to(root)
+    assert written_by(tmp_path / "link", "bpm", "99") == ["a.json"]
+    assert written_by(tmp_path / "link", "caption", "rock") == ["a.json"]
+    assert json.loads((root / "a.json").read_text()) == {"bpm": 99, "caption": "rock"}
+
+
+def test_a_list_is_no_sidecar_to_write_into(make: Make) -> None:
+    root = make({"a.json": '[{"bpm": 120}]'})
+    session = EditSession(scan(root))
+    session.set(["a"], "bpm", "99")
+    assert "does not hold a JSON object" in session.save().problems[0]
+    assert (root / "a.json").read_text() == '[{"bpm": 120}]'
+
+
+def test_forms_that_exclude_each_other_get_a_file_each(make: Make) -> None:
+    root = make({"c.wav": AUDIO, "a.txt": "rock, loud", "b.txt": "bpm: 90\n"})
+    session = EditSession(scan(root))
+    session.set(["c"], "caption", "pop, soft")
+    session.set(["c"], "bpm", "99")
+    assert session.save().problems == ()
+    song = scan(root).song("c")
+    assert (song.caption, song.bpm) == ("pop, soft", 99)
 
 
 def test_links_are_followed_within_the_folder_only(make: Make, tmp_path: Path) -> None:
