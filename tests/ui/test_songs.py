@@ -365,12 +365,16 @@ async def test_undo_and_redo_take_steps_and_say_which(thirteen: Manifest, monkey
 
 
 async def test_heard_values_stand_beside_and_enter_only_by_a_yes(thirteen: Manifest, monkeypatch: Any) -> None:
+    def sure(name: str) -> float:
+        return 0.3 if name == "song_0007" else 0.8
+
     def call(task: str, given: dict[str, Any], report: Any = None, **_: Any) -> Any:
         assert task == "measure"
         songs = [song["name"] for song in given["manifest"]["songs"]]
         report("listening", len(songs), len(songs))
         return [
-            {"name": name, "bpm": 123, "bpm_confidence": 0.9, "key": "A minor", "key_confidence": 0.8} for name in songs
+            {"name": name, "bpm": 123, "bpm_confidence": 0.9, "key": "A minor", "key_confidence": sure(name)}
+            for name in songs
         ]
 
     async with songs_app(thirteen, monkeypatch).run_test(size=SIZE) as pilot:
@@ -394,6 +398,7 @@ async def test_heard_values_stand_beside_and_enter_only_by_a_yes(thirteen: Manif
         assert value(screen, "song_0000", "bpm") == "123"
         assert value(screen, "song_0001", "bpm") == "91", "only what is missing"
         assert value(screen, "song_0003", "keyscale") == "A minor"
+        assert value(screen, "song_0007", "keyscale") == "", "only what is fairly sure"
 
 
 # What the model reads

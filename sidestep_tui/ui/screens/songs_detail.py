@@ -20,17 +20,17 @@ _LABEL: Final = 13
 _TWO_COLUMNS: Final = 76
 _CAPTION_ROWS: Final = 3
 _BPM_SAID: Final = {
-    "same": "  as is said",
-    "half": "  half of it is said",
-    "double": "  twice that is said",
-    "differs": "  something else is said",
-    "": "  + takes it over",
+    "same": "  as said",
+    "half": "  said is half",
+    "double": "  said is double",
+    "differs": "  said is other",
+    "": "  + takes it",
 }
 _KEY_SAID: Final = {
-    "same": "  as is said",
-    "relative": "  the relative key is said",
-    "differs": "  something else is said",
-    "": "  + takes it over",
+    "same": "  as said",
+    "relative": "  said is relative",
+    "differs": "  said is other",
+    "": "  + takes it",
 }
 
 
@@ -46,7 +46,7 @@ def detail_rows(
     rows = [_title(facts, width, glyphs), row((_sound(song, root), "muted"))]
     cells = [_field(facts, name, before, glyphs) for name in _SHORT]
     rows += _two_abreast(cells, width) if width >= _TWO_COLUMNS else cells
-    rows += _heard(facts)
+    rows += _heard(facts, width)
     left = height - len(rows)
     caption = _block(facts, "caption", song.caption or glyphs.dash, width)
     most = len(caption) if width < _TWO_COLUMNS else _CAPTION_ROWS + 1
@@ -110,7 +110,7 @@ def _two_abreast(cells: list[Row], width: int) -> list[Row]:
     return rows
 
 
-def _heard(facts: SongFacts) -> list[Row]:
+def _heard(facts: SongFacts, width: int) -> list[Row]:
     """What was heard, how sure that is, and how it relates to what is said."""
     measured, song = facts.measured, facts.song
     if measured is None:
@@ -118,7 +118,7 @@ def _heard(facts: SongFacts) -> list[Row]:
     label = (f" {'heard':<{_LABEL}}", "muted")
     lines = []
     if measured.bpm is not None:
-        other = f", or {measured.bpm_other}" if measured.bpm_other else ""
+        other = f", or {measured.bpm_other}" if measured.bpm_other and width >= _TWO_COLUMNS else ""
         words = f"{measured.bpm} BPM, {measured.bpm_confidence:.0%} sure{other}"
         lines.append(row(label, (words, "accent"), (_BPM_SAID[compare_bpm(song.bpm, measured.bpm)], "muted")))
     if measured.key:

@@ -16,6 +16,7 @@ from sidestep_tui.ui.screens.songs_detail import value_of
 from sidestep_tui.ui.screens.songs_facts import LABELS
 from sidestep_tui.ui.screens.songs_jobs import SongsJobs
 from sidestep_tui.ui.screens.songs_list import Listing
+from sidestep_tui.ui.screens.songs_rows import SURE
 
 if TYPE_CHECKING:
     from sidestep_tui.dataset.captions import TagPosition
@@ -266,7 +267,8 @@ class SongsEdits(SongsJobs):
         answer = await self.app.push_screen_wait(
             Choose(
                 "Take over what was heard",
-                f"For {self._of_what(names)}. Only BPM and key that are missing, or one or both of them everywhere?",
+                f"For {self._of_what(names)}. Missing fills in only what is not said yet and was heard with at least"
+                f" {SURE:.0%} confidence; the others replace what is said.",
                 [("no", "n", "Cancel"), ("missing", "m", "Missing"), ("bpm", "b", "BPM"), ("keyscale", "k", "Key"),
                  ("both", "a", "Both")],
             )
@@ -290,11 +292,12 @@ class SongsEdits(SongsJobs):
         wanted: dict[tuple[str, str], list[str]] = {}
         for name in names:
             heard = self.listing.measured[name]
-            for field, value in (("bpm", str(heard.bpm or "")), ("keyscale", heard.key)):
+            found = (("bpm", str(heard.bpm or ""), heard.bpm_confidence), ("keyscale", heard.key, heard.key_confidence))
+            for field, value, confidence in found:
                 stated = value_of(self.session.song(name), field)
                 if not value or value == stated or answer not in ("missing", "both", field):
                     continue
-                if answer != "missing" or not stated:
+                if answer != "missing" or (not stated and confidence >= SURE):
                     wanted.setdefault((field, value), []).append(name)
         return wanted
 

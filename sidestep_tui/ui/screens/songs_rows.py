@@ -27,7 +27,7 @@ _MARKS: Final = 5
 _MIN_NAME, _MAX_NAME = 14, 34
 _MIN_CAPTION: Final = 20
 _NARROW: Final = 76
-_SURE: Final = 0.5
+SURE: Final = 0.5
 """Measurements below this confidence carry a question mark."""
 
 
@@ -108,7 +108,7 @@ def _measured_key(facts: SongFacts, glyphs: Glyphs) -> Span:
 
 def _doubted(words: str, confidence: float, *, same: bool) -> Span:
     """A measured value: quiet where it agrees, with a question mark where it is a guess."""
-    return f"{words}{'' if confidence >= _SURE else '?'}", "muted" if same else "accent"
+    return f"{words}{'' if confidence >= SURE else '?'}", "muted" if same else "accent"
 
 
 _BASE: Final = (
