@@ -150,7 +150,8 @@ def _key_values(song: Song) -> Iterator[tuple[str, str]]:
     known = fields_of(song)
     lines = [f"{_KEYS[name]}: {_word(value)}" for name, value in known.items() if name != "lyrics"]
     if song.source:
-        lines += [f"source: {song.source}", "source_start:"]
+        # The first line must be one that every reader knows for a key.
+        lines = [*(lines or [f"filename: {song.audio.name}"]), f"source: {song.source}", "source_start:"]
     if "lyrics" in known:
         lines.append(f"lyrics:\n{known['lyrics']}")
     if lines:
