@@ -27,6 +27,8 @@ _MOST_WORKERS: Final = 4
 _PART_SONGS: Final = 100
 _WORTH_A_PROCESS: Final = 6
 _HEARTBEAT_SECONDS: Final = 5.0
+_STEPS: Final = 200
+"""As in `apart_tasks`."""
 
 Report = Callable[[str, int, int], None]
 _Named = tuple[str, str]
@@ -78,7 +80,9 @@ def _measure_apart(songs: list[_Named], known: int, report: Report) -> dict[str,
         try:
             item = done.get(timeout=_HEARTBEAT_SECONDS)
         except queue.Empty:
-            item = 0
+            # Steps are passed on by the hundredth or so: the last one again is a sign of life that is never left out.
+            report("songs", seen - seen % max(1, total // _STEPS), total)
+            continue
         if isinstance(item, BaseException):
             raise item
         if isinstance(item, Measured):

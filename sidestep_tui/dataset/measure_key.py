@@ -40,6 +40,8 @@ _COMPRESSION: Final = 50.0
 _WINDOW_SECONDS: Final = 20.0
 _FLAT, _TONAL = 0.2, 0.45
 """Spread of the twelve notes over their mean: noise has 0.01, drums 0.2, chords with drums at least 0.45 (measured)."""
+_NO_FIT, _GOOD_FIT = 0.5, 0.7
+"""Correlation with the best key: drums, whose tuned skins stand out, reach 0.3, chord progressions 0.73 and more."""
 _CLEAR_MARGIN: Final = 0.15
 """Lead of the best correlation over the second, from where the key is as clear as it gets."""
 
@@ -50,8 +52,8 @@ class Key:
 
     name: str
     confidence: float
-    """From 0 to 1: whether notes stand out at all, times the geometric mean of the lead over the second best key and
-    the share of windows that have the same key."""
+    """From 0 to 1: whether notes stand out and fit any key, times the geometric mean of the lead over the second best
+    key and the share of windows that have the same key."""
     other: str
     """The second best, often the relative key."""
 
@@ -69,6 +71,7 @@ def key(samples: NDArray[np.float32]) -> Key | None:
     if tonality <= 0:
         return None
     fits = _fits(whole)
+    tonality *= float(np.clip((fits.max() - _NO_FIT) / (_GOOD_FIT - _NO_FIT), 0, 1))
     first, second = (int(index) for index in np.argsort(fits)[::-1][:2])
     window = int(min(_WINDOW_SECONDS * RATE / _HOP, max(1, notes.shape[1] // 2)))
     parts = [notes[:, at : at + window] for at in range(0, notes.shape[1] - window + 1, max(1, window // 2))]
