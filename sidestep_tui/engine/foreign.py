@@ -28,6 +28,8 @@ MOST_BYTES: Final = 1 << 30
 _MOST_PICKLE_BYTES: Final = 16 << 20
 _MOST_VALUES: Final = 1 << 28
 _MOST_RECORDS: Final = 10_000
+_FLOATS: Final = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
+_MASKS: Final = _FLOATS | {torch.bool, torch.uint8, torch.int32, torch.int64}
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 _TEXT_FIELDS: Final = (
     "audio_path",
@@ -172,12 +174,16 @@ def _latents(latents: torch.Tensor) -> torch.Tensor:
     """[T, 64] of floats."""
     if latents.ndim == 3 and latents.shape[0] == 1:
         latents = latents[0]
-    if latents.ndim != 2 or latents.shape[1] != CHANNELS or not latents.is_floating_point():
+    if latents.ndim != 2 or latents.shape[1] != CHANNELS or latents.dtype not in _FLOATS:
         shape = " x ".join(map(str, latents.shape))
-        raise RefusedFileError(f"holds latents of {shape} values; ACE-Step 1.5 has {CHANNELS} channels")
+        raise RefusedFileError(f"holds latents of {shape} {_kind(latents)}; ACE-Step 1.5 has {CHANNELS} channels")
     if latents.shape[0] < 2:
         raise RefusedFileError("holds no sound: its latents are empty")
     return latents
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    return "values" if tensor.dtype in _FLOATS else str(tensor.dtype).removeprefix("torch.")
 
 
 def _judge_frames(values: dict[str, Any], latents: torch.Tensor, found: Found) -> None:
@@ -221,13 +227,14 @@ def _condition(states: torch.Tensor, mask: Any, found: Found) -> torch.Tensor:
     """The states that stand for something, [L, D]; the mask tells which."""
     if states.ndim == 3 and states.shape[0] == 1:
         states = states[0]
-    if states.ndim != 2 or not states.is_floating_point() or 0 in states.shape:
+    if states.ndim != 2 or states.dtype not in _FLOATS or 0 in states.shape:
         raise RefusedFileError("holds a condition that is no table of states")
     found.tokens, found.width = states.shape
     if not bool(torch.isfinite(states).all()):
         found.defects["not_finite"] = "The condition holds values that are not numbers."
     found.real_tokens = found.tokens
-    if not isinstance(mask, torch.Tensor) or mask.numel() != found.tokens:
+    states = states.float() if states.dtype == torch.float64 else states
+    if not isinstance(mask, torch.Tensor) or mask.numel() != found.tokens or mask.dtype not in _MASKS:
         if found.tokens == PADDED_TOKENS:
             found.defects["padding_unknown"] = f"{found.tokens} tokens, and no mask that says which are padding."
         return states

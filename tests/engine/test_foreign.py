@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import pickle
@@ -207,3 +208,29 @@ def test_only_tensor_files_of_the_folder_are_looked_at(tmp_path):
     lines = list(foreign_files.answer({"folder": str(tmp_path)}))
     assert [line["file"]["problem"] for line in lines if "file" in line] == ["is empty", "is empty"]
     assert lines[-1] == {"result": {"files": 2}}
+
+
+ODD = [
+    None,
+    7,
+    "text",
+    [],
+    {},
+    {"bpm": True, 3: 4},
+    torch.tensor(1.0),
+    torch.zeros(0),
+    torch.zeros(3, dtype=torch.bool),
+    torch.zeros(100, 64, dtype=torch.complex64),
+    torch.zeros(1, 100, 64),
+    torch.zeros(1, 1, 769, 16),
+    torch.zeros(64, 100).T,
+    torch.zeros(100, 64, dtype=torch.float8_e4m3fn),
+]
+
+
+@pytest.mark.parametrize("key", sorted(final()))
+def test_odd_values_anywhere_never_raise(write, key):
+    for odd in ODD:
+        found = foreign.inspect(write(final(**{key: odd})))
+        assert found.problem or found.entry is not None or found.defects
+        json.dumps(found.to_dict())
