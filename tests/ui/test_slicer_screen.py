@@ -13,6 +13,7 @@ from textual.widgets import Input
 from sidestep_tui.core.errors import DataError
 from sidestep_tui.dataset import apart
 from sidestep_tui.ui.dialogs.confirm import Choose, Confirm, Tell
+from sidestep_tui.ui.screens import slicer_jobs
 from sidestep_tui.ui.screens.slicer import SlicerScreen
 from sidestep_tui.ui.screens.slicer_form import FIELDS, Form
 from sidestep_tui.ui.widgets.waveform import Waveform
@@ -252,8 +253,9 @@ async def test_nothing_is_overwritten(home: Path, album: Path) -> None:
 
 
 async def test_while_slicing_settings_stand_still_and_a_second_start_is_none(
-    album: Path, monkeypatch: pytest.MonkeyPatch
+    album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(slicer_jobs.tempfile, "gettempdir", lambda: str(tmp_path))
     async with slicer_app(album).run_test(size=SIZE) as pilot:
         screen = await ready(pilot)
         monkeypatch.setattr(screen, "_slice", lambda *_, **__: None)

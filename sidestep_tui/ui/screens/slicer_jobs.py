@@ -6,10 +6,9 @@ answer to a question that nobody asks any more is dropped.
 
 from __future__ import annotations
 
-import shutil
+import secrets
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -101,6 +100,7 @@ class SlicerJobs(SidestepScreen):
         self.slicing: Advanced | None = None
         """How far the slicing under way is."""
         self._stop_file: Path | None = None
+        """There once the slicing is to stop."""
         self._ask_timer: Timer | None = None
         self._asked_outline = ""
         self._asked_plan: tuple[str, Wish] | None = None
@@ -200,7 +200,7 @@ class SlicerJobs(SidestepScreen):
 
     def begin_slicing(self, destination: Path, wish: Wish, *, resume: bool) -> None:
         """Slice all songs in a child process."""
-        self._stop_file = Path(tempfile.mkdtemp(prefix="sidestep-slicer-")) / "stop"
+        self._stop_file = Path(tempfile.gettempdir()) / f"sidestep-slicer-{secrets.token_hex(8)}"
         self.slicing, self.stopping = Advanced("slices", "", 0, 1), False
         self._slice(destination, wish, self._stop_file, resume=resume)
 
@@ -208,8 +208,7 @@ class SlicerJobs(SidestepScreen):
         """Ask the child to stop; it finishes or drops the slice under way."""
         if self._stop_file is not None:
             self.stopping = True
-            with suppress(OSError):  # it has ended this very moment, and its folder is gone
-                self._stop_file.touch()
+            self._stop_file.touch()
 
     @work(thread=True, group="slices", exclusive=True, exit_on_error=False)
     def _slice(self, destination: Path, wish: Wish, stop: Path, *, resume: bool) -> None:
@@ -236,7 +235,7 @@ class SlicerJobs(SidestepScreen):
         except SidestepError as error:
             self.post_message(Sliced(None, error))
         finally:
-            shutil.rmtree(stop.parent, ignore_errors=True)
+            stop.unlink(missing_ok=True)
 
     def end_slicing(self) -> None:
         """The child has ended."""
