@@ -15,6 +15,7 @@ from typing import Any, Final, TextIO
 
 from sidestep_tui.core import crashes
 from sidestep_tui.core.errors import DiskFullError, ExitCode, OutOfMemoryError, SidestepError
+from sidestep_tui.dataset import manifest
 from sidestep_tui.engine import failures
 from sidestep_tui.schema.settings import Settings
 
@@ -87,15 +88,14 @@ def main() -> int:
 
 def _carry_out(settings: Settings, channel: _Channel, *, plan: bool) -> dict[str, Any]:
     """Plan or encode; plain values for JSON."""
-    # 5 s and more (torch, diffusers): after the request is read, so that an asker who leaves is noticed meanwhile.
-    from sidestep_tui.dataset import manifest
+    songs = manifest.scan(settings.data.path, settings.data.txt_role, settings.data.language)
+    # 5 s and more (torch, diffusers): after the songs, so that a folder that cannot be used is refused at once.
     from sidestep_tui.engine import devices, encode, encode_plan, pieces, weights
 
     device = devices.choose(settings.memory)
     dtype = devices.precision(settings.memory, device)
     devices.prepare(device)
     ckpt = weights.find_checkpoint(settings.model.path, settings.model.variant, settings.model.components)
-    songs = manifest.scan(settings.data.path, settings.data.txt_role, settings.data.language)
     for skipped in songs.skipped:
         channel.warning("song_skipped", skipped.sentence)
     for sentence in songs.warnings:
