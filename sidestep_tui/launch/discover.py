@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sidestep_tui.core import atomic, paths
 from sidestep_tui.core.errors import ModelError
+from sidestep_tui.dataset import archives
 from sidestep_tui.launch import models
 from sidestep_tui.launch.models import FoundModel
 
@@ -47,8 +48,8 @@ def recent_models() -> list[Path]:
 
 
 def recent_datasets() -> list[Path]:
-    """Song folders used before that still exist, newest first."""
-    return _recent("datasets")
+    """Song folders used before, and ZIPs of them, that still exist, newest first."""
+    return [path for path in map(Path, _load()["datasets"]) if path.is_dir() or archives.is_zip(path)]
 
 
 def recent_outputs() -> list[Path]:

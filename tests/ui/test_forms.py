@@ -152,8 +152,18 @@ def test_completion_goes_as_far_as_it_is_unambiguous(home: Path) -> None:
     (home / "acestep-turbo").mkdir()
     (home / "acestep-base").mkdir()
     assert complete_path("a").text == "acestep-"
-    assert complete_path("a").candidates == ("acestep-base", "acestep-turbo")
+    assert complete_path("a").candidates == ("acestep-base/", "acestep-turbo/")
     assert complete_path("acestep-t").text == "acestep-turbo/"
+
+
+def test_completion_offers_zips_where_songs_are_asked_for(home: Path) -> None:
+    (home / "songs").mkdir()
+    (home / "songs.zip").touch()
+    (home / "songs.txt").touch()
+    assert complete_path("so").text == "songs/"
+    assert complete_path("so", takes_zips=True).candidates == ("songs.zip", "songs/")
+    assert complete_path("so", takes_zips=True).text == "songs"
+    assert complete_path("songs.", takes_zips=True).text == "songs.zip"
 
 
 def test_completion_offers_no_files_and_no_hidden_folders(home: Path) -> None:

@@ -1,4 +1,4 @@
-"""Completing the path of a folder as a shell does."""
+"""Completing the path of a folder, or of a ZIP of songs, as a shell does."""
 
 from __future__ import annotations
 
@@ -11,23 +11,22 @@ _MOST_LOOKED_AT = 2000
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """The text as far as it is unambiguous, and the folders that it could become."""
+    """The text as far as it is unambiguous, and what it could become; folders end in a slash."""
 
     text: str
     candidates: tuple[str, ...]
 
 
-def complete_path(typed: str) -> Completion:
+def complete_path(typed: str, *, takes_zips: bool = False) -> Completion:
     """Complete the last part of `typed` to the folders that exist; text that fits nothing stays as it is."""
     head, _, stem = typed.rpartition("/")
     base = Path(f"{head}/" if "/" in typed else ".").expanduser()
-    names = _folders(base, stem)
+    names = _places(base, stem, takes_zips=takes_zips)
     if not names:
         return Completion(typed, ())
     prefix = f"{head}/" if "/" in typed else ""
     common = _common_start(names)
-    text = f"{prefix}{common}/" if len(names) == 1 else f"{prefix}{common}"
-    return Completion(text if len(common) >= len(stem) else typed, tuple(names))
+    return Completion(f"{prefix}{common}" if len(common) >= len(stem) else typed, tuple(names))
 
 
 def _common_start(names: list[str]) -> str:
@@ -37,7 +36,7 @@ def _common_start(names: list[str]) -> str:
     return first[:length]
 
 
-def _folders(base: Path, stem: str) -> list[str]:
+def _places(base: Path, stem: str, *, takes_zips: bool) -> list[str]:
     names = []
     try:
         with os.scandir(base) as entries:
@@ -45,7 +44,11 @@ def _folders(base: Path, stem: str) -> list[str]:
                 if count >= _MOST_LOOKED_AT:
                     break
                 hidden = entry.name.startswith(".") and not stem.startswith(".")
-                if entry.name.startswith(stem) and not hidden and entry.is_dir():
+                if not entry.name.startswith(stem) or hidden:
+                    continue
+                if entry.is_dir():
+                    names.append(f"{entry.name}/")
+                elif takes_zips and entry.name.lower().endswith(".zip") and entry.is_file():
                     names.append(entry.name)
     except OSError:
         return []

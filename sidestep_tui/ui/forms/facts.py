@@ -88,7 +88,7 @@ def _candidates(session: FormSession, spec: FieldSpec) -> Content:
     typed = session.draft.text(spec.path)
     if spec.kind != "path" or not typed:
         return Content("")
-    found = complete_path(typed).candidates
-    if not found or (len(found) == 1 and typed.rstrip("/").endswith(found[0])):
+    found = complete_path(typed, takes_zips=spec.path == "data.path").candidates
+    if not found or (len(found) == 1 and typed.rstrip("/").endswith(found[0].rstrip("/"))):
         return Content("")
-    return Content.assemble(("tab  ", "$primary"), ("  ".join(f"{name}/" for name in found[:12]), "$muted"))
+    return Content.assemble(("tab  ", "$primary"), ("  ".join(found[:12]), "$muted"))

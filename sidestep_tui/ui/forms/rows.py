@@ -213,7 +213,7 @@ class FieldRow(FormRow):
         """Complete a path; whether anything was there to complete."""
         if self.spec.kind != "path" or self._line is None or self._line.selected:
             return False
-        completed = complete_path(self._line.text).text
+        completed = complete_path(self._line.text, takes_zips=self.spec.path == "data.path").text
         if completed == self._line.text:
             return False
         self._edit(Line(completed, len(completed)))
