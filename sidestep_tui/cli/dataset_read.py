@@ -110,7 +110,11 @@ def _show(item: Reading) -> None:
     render.data(_ruler(f"{_plain(item.name)}: prompt, {_count(item.prompt_tokens, prompts.PROMPT_TOKENS)}"))
     render.data(_plain(item.prompt.removesuffix("\n")))
     render.data(_ruler(f"lyrics, {_count(item.lyrics_tokens, prompts.LYRIC_TOKENS)}"))
-    render.data(_plain(item.lyrics_text))
+    render.data(_plain(item.lyrics_text.removesuffix(item.lyrics_left_out)))
+    for what, words in (("lyrics", item.lyrics_left_out), ("caption", item.caption_left_out)):
+        if words:
+            render.data(_ruler(f"left out of the {what}"))
+            render.data(_plain(words.strip()))
     render.data(_ruler("sound"))
     frames, crop = text.thousands(item.frames), text.thousands(item.crop_frames)
     if item.described_by == "genre":

@@ -45,6 +45,11 @@ class Tokens:
         ids: list[int] = self._tokenizer.encode(text).ids
         return ids
 
+    def reach(self, text: str, limit: int) -> int:
+        """How many characters of `text` are read where at most `limit` tokens are."""
+        self._tokenizer.enable_truncation(limit)
+        return max((end for _, end in self._tokenizer.encode(text).offsets), default=0)
+
     def count(self, text: str) -> int:
         """Number of tokens, nothing cut."""
         self._tokenizer.no_truncation()

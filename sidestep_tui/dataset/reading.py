@@ -57,11 +57,15 @@ class Reading:
     prompt_tokens_cut: int | None
     """Tokens beyond the room even without a caption: the last lines of the prompt are lost."""
     lyrics_text: str
-    """The exact text; what is beyond `lyrics_tokens` is not read."""
+    """The exact text, `lyrics_left_out` included."""
     lyrics_tokens: int | None
     lyrics_tokens_cut: int | None
     caption_cut: int | None
     """Characters of the caption that are left out."""
+    caption_left_out: str
+    """These characters, or those of the genre; without a tokenizer empty, as the next."""
+    lyrics_left_out: str
+    """The end of `lyrics_text` that is not read."""
     frames: int
     """Latent frames of the song."""
     seconds: float
@@ -187,6 +191,8 @@ def _read_song(song: Song, settings: ReadingSettings, tokens: Tokens | None) -> 
         lyrics_tokens=_at_most(lyrics_tokens, prompts.LYRIC_TOKENS),
         lyrics_tokens_cut=_beyond(lyrics_tokens, prompts.LYRIC_TOKENS),
         caption_cut=texts.caption_cut if tokens else None,
+        caption_left_out=song.caption[len(song.caption) - texts.caption_cut :],
+        lyrics_left_out=_not_read(texts.lyrics, tokens) if texts.lyric_tokens_cut else "",
         frames=frames,
         seconds=frames / FRAMES_PER_SECOND,
         stated_seconds=stated,
@@ -204,6 +210,10 @@ def _texts(song: Song, settings: ReadingSettings, tokens: Tokens | None, seconds
         return prompts.texts_for(song, tokens, tag=settings.tag, tag_position=settings.tag_position, seconds=seconds)
     prompt = captions.prompt(song, tag=settings.tag, tag_position=settings.tag_position, seconds=seconds)
     return Texts(prompt, captions.lyrics_text(song))
+
+
+def _not_read(lyrics: str, tokens: Tokens | None) -> str:
+    return lyrics[tokens.reach(lyrics, prompts.LYRIC_TOKENS) :] if tokens is not None else ""
 
 
 def _at_most(count: int | None, room: int) -> int | None:

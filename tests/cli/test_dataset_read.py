@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,22 @@ def test_a_named_song_is_shown_whole(run_cli: Cli, model: Path, music: Path) -> 
     assert "tokens" in outcome.out
     assert "night_drive" not in outcome.out
     assert run_cli("dataset", "read", music, "paper_bots").code == 4
+
+
+def test_what_is_left_out_is_shown_apart(run_cli: Cli, model: Path, music: Path) -> None:
+    long = music.parent / "long"
+    long.mkdir()
+    (long / "a.wav").write_bytes((music / "night_drive.wav").read_bytes())
+    (long / "a.caption.txt").write_text("slow strings, " * 99 + "the end of the caption")
+    (long / "a.lyrics.txt").write_text("[Verse]\n" + "sing it once again\n" * 2000 + "the last line\n")
+    out = run_cli("dataset", "read", long, "a", "--model", model).out
+    prompt, lyrics, words, caption, sound = re.split(r"── [^─]+─*\n", out)[1:]
+    assert "# Metas" in prompt
+    assert "the end of the caption" not in prompt
+    assert caption.strip().endswith("the end of the caption")
+    assert "the last line" not in lyrics
+    assert words.strip().endswith("the last line<|endoftext|>")
+    assert "Left out: last" in sound
 
 
 def test_the_table_says_what_is_cut_and_that_counting_needs_a_checkpoint(

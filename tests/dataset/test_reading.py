@@ -60,6 +60,7 @@ def test_texts_are_those_of_the_templates_with_tag_and_duration(tokens: Tokens) 
     assert item.lyrics_text == "# Languages\nunknown\n\n# Lyric\nla la<|endoftext|>"
     assert item.prompt_tokens == len(expected) - len("<|endoftext|>") + 2
     assert (item.prompt_tokens_cut, item.lyrics_tokens_cut, item.caption_cut) == (0, 0, 0)
+    assert item.lyrics_left_out == item.caption_left_out == ""
 
 
 def test_what_is_cut_is_counted(tokens: Tokens) -> None:
@@ -70,7 +71,11 @@ def test_what_is_cut_is_counted(tokens: Tokens) -> None:
     assert item.prompt.endswith("- duration: 100 seconds\n<|endoftext|>\n")
     kept = item.prompt.split("# Caption\n")[1].split("\n\n# Metas")[0]
     assert item.caption_cut == len(long.caption) - len(kept) > 0
+    assert kept + item.caption_left_out == long.caption
     assert item.lyrics_tokens == prompts.LYRIC_TOKENS
+    read = item.lyrics_text.removesuffix(item.lyrics_left_out)
+    assert tokens.count(read) == prompts.LYRIC_TOKENS
+    assert tokens.ids(item.lyrics_text, prompts.LYRIC_TOKENS) == tokens.ids(read, prompts.LYRIC_TOKENS)
     assert item.lyrics_tokens_cut == tokens.count(item.lyrics_text) - prompts.LYRIC_TOKENS > 900
 
 
