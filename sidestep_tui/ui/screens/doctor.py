@@ -81,6 +81,7 @@ class DoctorScreen(DoctorRepairs):
         self._top = 0
         self._turn = 0
         self._progress = ("", 0, 0)
+        self._doable: tuple[bool | None, ...] = ()
         self._problem: SidestepError | None = None
         self._counts: Counts | None = None
         self._name_width = 0
@@ -112,9 +113,10 @@ class DoctorScreen(DoctorRepairs):
 
     @on(Advanced)
     def _advanced(self, message: Advanced) -> None:
-        if message.turn == self._turn and self.state == "running":
-            self._progress = (message.doing, message.done, message.total)
-            self.repaint()
+        progress = (message.doing, message.done, message.total)
+        if message.turn == self._turn and self.state == "running" and progress != self._progress:
+            self._progress = progress
+            self.query_one("#findings", Rows).put(self._page(self.size.width))
 
     @on(Examined)
     def _examined(self, message: Examined) -> None:
@@ -192,7 +194,11 @@ class DoctorScreen(DoctorRepairs):
         line, pane = self.focused_line, self.query_one("#pane", Rows)
         if line is not None and self.state == "found":
             pane.put(rows_of.pane_rows(line, self._shown, width, max(1, pane.size.height), self.glyphs))
-        self.refresh_bindings()
+        # The footer is made anew for it, which costs more than all rows together.
+        doable = tuple(self.check_action(action, ()) for action in ("fold", "fix", "fix_all", "filter"))
+        if doable != self._doable:
+            self._doable = doable
+            self.refresh_bindings()
 
     def _heading(self, width: int) -> list[Row]:
         report, counts = self.report, self._counts
