@@ -209,14 +209,25 @@ class EditSession:
             also = {} if item == REVIEWED else edit_values.implied(self.song(name), item, value)
             for key, text in {item: value, **also}.items():
                 self._put(name, key, text)
-            if item == "instrumental" and value == "yes":
-                self._pending.pop((name, "language"), None)
             touched.add(name)
+        self._project(touched)
+        silent = [
+            name for name in touched if self._pending.get((name, "language")) and self._current[name].instrumental
+        ]
+        for name in silent:
+            del self._pending[name, "language"]
+        self._project(silent)
         if self._pending == before:
             return
-        self._project(touched)
         self._done.append(_Step(sentence, before, dict(self._pending)))
         self._undone.clear()
+
+    def _forget_languages(self, names: Iterable[str]) -> None:
+        """Songs that have become instrumental have no language to set."""
+        silent = [name for name in names if self._pending.get((name, "language")) and self._current[name].instrumental]
+        for name in silent:
+            del self._pending[name, "language"]
+        self._project(silent)
 
     def _put(self, name: str, item: str, value: str) -> None:
         if item == REVIEWED:

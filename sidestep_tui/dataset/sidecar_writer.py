@@ -65,6 +65,7 @@ class Planner:
         self.before = self.reader.read()
         self.problems: dict[Key, str] = {}
         self.notes: list[str] = []
+        self._following: set[str] = set()
         self._names = SongNames.of(self.reader.tree.root.as_posix(), map(scene.path_of, scene.songs))
         self._habits = Habits(self.reader, self.before)
 
@@ -88,6 +89,9 @@ class Planner:
             for document in documents
             if document.after != (document.before or b"")
         ]
+        for name in self._following:
+            if (name, "lyrics") in self.problems:
+                self._goes_with(name, "instrumental", "lyrics")
         problems = [Problem(*key, reason) for key, reason in self.problems.items()]
         self.notes += [note for edit in edits for note in self._notes(edit)]
         own, trouble = self._own_file()
@@ -125,6 +129,7 @@ class Planner:
                     found.append(_Edit(name, item, "", [self._habits.spot(name, origin) for origin in said]))
                 continue
             if item == "instrumental" and not said and self._follows(name, fields):
+                self._following.add(name)
                 continue
             found.append(_Edit(name, item, value, spots(self._habits, name, item)))
         return found
@@ -210,9 +215,19 @@ class Planner:
             guilty = [edit for edit in own if edit.item in wrong] or own or self._others(name, edits, after)
             for edit in guilty:
                 origin = edit.places[0].origin
-                what = f"{wrong[0]} of {name} would read differently" if edit.song != name else "it would not be read"
-                retry[edit.key] = f"{origin}: {what}"
+                retry[edit.key] = f"{origin} {self._why(edit, name, wrong[0], edits)}"
         return retry
+
+    def _why(self, edit: _Edit, name: str, item: str, edits: list[_Edit]) -> str:
+        """What is wrong with an edit, given that a field of a song would not read as it should."""
+        if edit.song != name:
+            return f"cannot take it, since {item} of {name} would read differently"
+        place = edit.places[0]
+        if place.form not in ("table", "samples"):
+            for other in edits:
+                if other.song != name and place.origin in (spot.origin for spot in other.places):
+                    return f"describes {other.song} too, which would have to say the same"
+        return "cannot take it: it would not be read from there"
 
     def _others(self, name: str, edits: list[_Edit], after: Snapshot) -> list[_Edit]:
         """The edits that have changed how a song reads which has none of its own."""
@@ -229,10 +244,13 @@ class Planner:
                 edit.spots = edit.spots[1:]
             if not edit.value or not edit.spots:
                 self.problems[edit.key] = f"{edit.song}: {edit.item} was not saved. {edit.reasons[0]}."
+        lost = {name: item for name, item in self.problems if item in _SUNG}
         for edit in edits:
-            lost = next((key for key in self.problems if key[0] == edit.song and key[1] in _SUNG), None)
-            if edit.item in _SUNG and lost is not None and edit.key not in self.problems:
-                self.problems[edit.key] = f"{edit.song}: {edit.item} goes with {lost[1]}, which cannot be saved."
+            if edit.item in _SUNG and edit.song in lost and edit.key not in self.problems:
+                self._goes_with(edit.song, edit.item, lost[edit.song])
+
+    def _goes_with(self, name: str, item: str, lost: str) -> None:
+        self.problems[name, item] = f"{name}: {item} goes with {lost}, which cannot be saved."
 
     def _notes(self, edit: _Edit) -> Iterable[str]:
         was = self.before.merged[edit.song]

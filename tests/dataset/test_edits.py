@@ -360,3 +360,9 @@ def test_songs_that_are_gone_are_named(tmp_path: Path, write_song: WriteSong) ->
     (tmp_path / "a.wav").unlink()
     assert session.save().problems == ("a: the song is gone.",)
     assert scan(tmp_path).song("b").bpm == 99
+
+
+def test_a_song_that_becomes_instrumental_has_no_language_to_save(session: EditSession) -> None:
+    session.set(["sung"], "language", "de")
+    session.set(["sung"], "lyrics", "[Instrumental]")
+    assert session.edited("sung") == {"lyrics"}

@@ -396,6 +396,21 @@ def test_a_sidecar_of_two_songs_is_not_changed_for_one(make: Make) -> None:
     assert [song.bpm for song in scan(root).songs] == [99, 99, None]
 
 
+def test_songs_that_share_a_sidecar_must_agree(make: Make) -> None:
+    root = make({"a.lyrics.txt": "[Instrumental]"})
+    soundfile.write(root / "a.flac", np.zeros((480, 2)), 48000)
+    files = contents(root)
+    session = EditSession(scan(root))
+    session.set(["a.wav"], "lyrics", "la")
+    session.set(["a.flac"], "lyrics", "lo")
+    report = session.save()
+    assert any("describes a.flac too" in problem for problem in report.problems)
+    assert {(change.song, change.field) for change in session.changes()} == {
+        (name, field) for name in ("a.wav", "a.flac") for field in ("lyrics", "instrumental")
+    }
+    assert contents(root) == files
+
+
 def test_broken_json_is_left_alone_and_named(make: Make) -> None:
     root = make({"a.json": '{"bpm": 120,'})
     session = EditSession(scan(root))
