@@ -15,7 +15,7 @@ import click
 from sidestep_tui.cli import options, quiet, render
 from sidestep_tui.core import text
 from sidestep_tui.core.errors import ExitCode, UsageError
-from sidestep_tui.dataset import apart, measure, measure_apart, reading
+from sidestep_tui.dataset import apart, archives, measure, measure_apart, reading
 from sidestep_tui.dataset import manifest as manifests
 from sidestep_tui.dataset.edit_plan import SavePlan, SaveReport
 from sidestep_tui.dataset.edits import EditSession
@@ -70,6 +70,8 @@ def measure_songs(
     fields = _accepted(accept)
     with quiet.native_stderr():
         found = manifests.scan(directory, txt_role)
+    if fields and not dry_run:
+        archives.refuse_edits(found.root)
     chosen = [song for song in reading.chosen(found, songs) if not missing or song.bpm is None or not song.keyscale]
     measured = _measure(found, chosen)
     session = EditSession(found, txt_role=txt_role)

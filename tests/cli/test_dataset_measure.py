@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -125,6 +126,17 @@ def test_json_holds_both_sides_and_the_changes(run_cli: Cli, folder: Path) -> No
 @pytest.mark.parametrize("fields", ["tempo", "", "bpm;key"])
 def test_unknown_fields_are_refused(run_cli: Cli, folder: Path, fields: str) -> None:
     assert run_cli("dataset", "measure", folder, "--accept", fields).code == 2
+
+
+def test_a_zip_is_refused_before_anything_is_measured(
+    run_cli: Cli, folder: Path, ears: list[list[str]], home: Path
+) -> None:
+    shutil.make_archive(str(home / "music"), "zip", folder)
+    outcome = run_cli("dataset", "measure", home / "music.zip", "--accept", "bpm")
+    assert outcome.code == 4
+    assert "never changed" in outcome.err
+    assert not ears
+    assert run_cli("dataset", "measure", home / "music.zip").code == 0
 
 
 def test_unknown_songs_are_refused(run_cli: Cli, folder: Path, ears: list[list[str]]) -> None:
