@@ -21,7 +21,7 @@ def test_an_idle_songs_screen_sends_nothing_and_keys_cost_what_they_change(tmp_p
         terminal.wait_for("from song_00.json")
         terminal.settle(1.0)
         assert terminal.quiet_bytes(2) == 0
-        budget = {"down": 1500, "mark": 1500, "open filter": 1200, "letter": 700, "close filter": 4500}
+        budget = {"down": 1500, "mark": 1500, "open filter": 1200, "letter": 700, "close filter": 2000}
         keys = (("down", DOWN), ("mark", " "), ("open filter", "/"), ("letter", "p"), ("close filter", ESC))
         for name, key in keys:
             before = terminal.received

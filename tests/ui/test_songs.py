@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, TextArea
 
 from sidestep_tui.core.errors import DataError
+from sidestep_tui.dataset.edit_plan import FieldChange
 from sidestep_tui.dataset.manifest import Manifest
 from sidestep_tui.schema.draft import Draft
 from sidestep_tui.ui.base import Dialog
@@ -22,6 +23,7 @@ from sidestep_tui.ui.dialogs.paper import Paper
 from sidestep_tui.ui.dialogs.song_words import AskReplace, AskTag
 from sidestep_tui.ui.dialogs.text import AskText
 from sidestep_tui.ui.screens import songs as songs_module
+from sidestep_tui.ui.screens import songs_kept
 from sidestep_tui.ui.screens.songs import SongsScreen
 from sidestep_tui.ui.screens.wizard import WizardScreen
 from sidestep_tui.ui.songs_place import SongsPlace
@@ -690,3 +692,54 @@ async def test_the_role_of_name_txt_is_flipped_for_the_folder(folder: Path) -> N
         await settle(pilot)
         assert value(screen, "c", "lyrics") == "dark techno, hypnotic"
         assert json.loads((folder / "sidestep-dataset.json").read_text())["txt_role"] == "lyrics"
+
+
+# What outlives the app
+
+
+async def test_edits_that_were_not_written_are_there_the_next_time(folder: Path) -> None:
+    async with app_at(SongsPlace(folder)).run_test(size=SMALL) as pilot:
+        screen = await ready(pilot)
+        await pilot.press("b")
+        await dialog(pilot, AskText)
+        await pilot.press(*["backspace"] * 3, *"71", "enter")
+        await closed(pilot)
+        pilot.app.exit(return_code=129)  # as after a hangup
+    async with app_at(SongsPlace(folder)).run_test(size=SMALL) as pilot:
+        screen = await ready(pilot)
+        assert value(screen, "a", "bpm") == "71"
+        assert "1 edit of the last time" in heading(screen)
+        await pilot.press("q")
+        await dialog(pilot, Choose)
+        await pilot.press("D")
+        await until(pilot, lambda: pilot.app.return_code == 0, "the end")
+    async with app_at(SongsPlace(folder)).run_test(size=SMALL) as pilot:
+        screen = await ready(pilot)
+        assert not screen.changes
+        assert json.loads((folder / "a.json").read_text())["bpm"] == 90
+
+
+def test_damaged_notes_of_edits_are_none(tmp_path: Path) -> None:
+    songs_kept.keep(tmp_path, [FieldChange("a", "bpm", "90", "91")])
+    (note,) = (tmp_path / "state").rglob("songs/*.json")
+    assert songs_kept.kept(tmp_path) == [FieldChange("a", "bpm", "90", "91")]
+    for text in ("", "[]", '{"root": 1}', '{"root": "/other", "changes": []}', '{"changes": [{"song": 3}]}'):
+        note.write_text(text)
+        assert songs_kept.kept(tmp_path) == []
+    songs_kept.keep(tmp_path, [])
+    assert not note.exists()
+
+
+async def test_nothing_else_begins_while_files_are_written(thirteen: Manifest, monkeypatch: Any) -> None:
+    async with songs_app(thirteen, monkeypatch).run_test(size=SMALL) as pilot:
+        screen = await ready(pilot)
+        await pilot.press("i")
+        screen.writing = True
+        await pilot.press("u", "i", "q", "W", "c")
+        await settle(pilot)
+        assert pilot.app.screen is screen
+        assert len(screen.changes) == 2
+        screen.writing = False
+        await pilot.press("u")
+        await settle(pilot)
+        assert not screen.changes

@@ -15,7 +15,7 @@ from sidestep_tui.core.env import MIN_COLUMNS
 from sidestep_tui.core.errors import SidestepError
 from sidestep_tui.ui.screens.songs_detail import detail_rows
 from sidestep_tui.ui.screens.songs_jobs import Advanced
-from sidestep_tui.ui.screens.songs_keys import HELP, KEYS, NEEDS_SONG
+from sidestep_tui.ui.screens.songs_keys import HELP, KEYS, NEEDS_SONG, TOUCHES_WORDS
 from sidestep_tui.ui.screens.songs_list import Listing
 from sidestep_tui.ui.screens.songs_look import SongsLook
 from sidestep_tui.ui.screens.songs_rows import Columns, counts, empty_rows, song_row, summary, title_row
@@ -95,6 +95,7 @@ class SongsScreen(SongsLook):
             self._edits, self._before = len(changes), {}
             for item in changes:
                 self._before.setdefault(item.song, {})[item.field] = item.before
+            self.keep_soon()
         self.repaint()
 
     def say(self, words: str, style: str = "accent") -> None:
@@ -169,8 +170,8 @@ class SongsScreen(SongsLook):
 
     def _status(self) -> Row:
         """What is going on, or what is wrong with the filter, or what was last done."""
-        if self.busy:
-            return row((f" {self.busy}", "accent"))
+        if self.busy or self.writing:
+            return row((f" {'writing' if self.writing else self.busy}", "accent"))
         if self.listing.query.problems:
             return row((f" {self.glyphs.warn} {self.listing.query.problems[0]}", "warn"))
         if self._notice:
@@ -184,17 +185,19 @@ class SongsScreen(SongsLook):
     def _refresh_keys(self) -> None:
         """Tell the footer when a key has come or gone; it is made anew each time."""
         session = self.session
-        keys = (bool(self.listing.current), bool(self._edits), session is not None, bool(self.busy))
+        keys = (bool(self.listing.current), bool(self._edits), session is not None, self.is_looking, self.writing)
         if keys != self._keys:
             self._keys = keys
             self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Grey what cannot be done now."""
+        if self.writing and action in TOUCHES_WORDS:
+            return None
         if action in NEEDS_SONG:
-            return True if self.listing.current is not None and self.busy != "writing" else None
+            return True if self.listing.current is not None else None
         if action == "write":
-            return True if self._edits and not self.busy else None
+            return True if self._edits and not self.is_looking else None
         return super().check_action(action, parameters)
 
     # Moving, marking, order

@@ -70,3 +70,8 @@ NEEDS_SONG: Final = frozenset(
     "edit mark reads field tag instrumental replace review measure accept mark_range mark_shown open copy".split()
 )
 """Actions that are grey while there is no song under the bar."""
+
+TOUCHES_WORDS: Final = frozenset(
+    "edit field tag instrumental replace review accept undo redo write look flip_txt doctor slicer open leave".split()
+)
+"""Actions that wait while files are being written."""

@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from textual import on, work
 from textual.screen import Screen
+from textual.timer import Timer
 
 from sidestep_tui.core import text
 from sidestep_tui.core.errors import SidestepError
 from sidestep_tui.ui.dialogs.confirm import Choose, Confirm, Tell
-from sidestep_tui.ui.screens import songs_pages
+from sidestep_tui.ui.screens import songs_kept, songs_pages
 from sidestep_tui.ui.screens.songs_edits import SongsEdits
-from sidestep_tui.ui.screens.songs_jobs import ScanFailed, Scanned
+from sidestep_tui.ui.screens.songs_jobs import ResultT, ScanFailed, Scanned
 
 if TYPE_CHECKING:
     from sidestep_tui.dataset.edits import EditSession, FieldChange
     from sidestep_tui.dataset.manifest import Manifest
     from sidestep_tui.dataset.sidecars import TxtSetting
 
+_KEEP_DELAY: Final = 0.5
 _REVIEWED: Final = "reviewed"
 _ROLES: Final[tuple[TxtSetting, ...]] = ("auto", "caption", "lyrics")
 
@@ -33,7 +35,12 @@ class SongsWrites(SongsEdits):
     manifest: Manifest | None
     problem: SidestepError | None
     busy: str
+    is_looking = False
+    """Whether the folder is being scanned: what is known of its files may be old."""
+    writing = False
+    """Whether a thread is at the files: until it is done, nothing else begins."""
     _visiting = False
+    _keep_timer: Timer | None = None
     # What was pending before and after each save, so that undoing or redoing one, which writes files, asks first.
     _saves: list[tuple[list[FieldChange], list[FieldChange]]]
 
@@ -46,7 +53,7 @@ class SongsWrites(SongsEdits):
 
     def look(self) -> None:
         """Look at the folder, again or for the first time."""
-        self.busy = "looking at the folder"
+        self.busy, self.is_looking = "looking at the folder", True
         self.words_changed()
         self.scan(self.place)
 
@@ -56,9 +63,10 @@ class SongsWrites(SongsEdits):
 
     @on(Scanned)
     def _scanned(self, message: Scanned) -> None:
-        kept = self.changes
+        is_first = self.session is None
+        kept = songs_kept.kept(self.place.root) if is_first else self.changes
         self.manifest, self.session, self.problem, self.busy = message.manifest, message.session, None, ""
-        self._saves = []
+        self._saves, self.is_looking = [], False
         lost = carry_over(message.session, kept) if kept else []
         self.words_changed()
         if lost:
@@ -69,13 +77,15 @@ class SongsWrites(SongsEdits):
                     "Their songs are gone, or no longer take them.",
                 )
             )
+        elif kept and is_first:
+            self.say(f"{text.plural(len(kept), 'edit')} of the last time not written yet: W writes, u takes back")
         elif kept:
             self.say(f"looked again; {text.plural(len(kept), 'edit')} still to be written")
 
     @on(ScanFailed)
     def _scan_failed(self, message: ScanFailed) -> None:
         """The edits made so far stay; the table too."""
-        self.problem, self.busy = message.problem, ""
+        self.problem, self.busy, self.is_looking = message.problem, "", False
         self.words_changed()
         if self.session is not None:
             self.app.push_screen(Tell(message.problem.title, message.problem.message, message.problem.hint))
@@ -124,11 +134,7 @@ class SongsWrites(SongsEdits):
         if not await self.app.push_screen_wait(page):
             return False
         before = self.changes
-        self.busy = "writing"
-        self.words_changed()
-        report = await self.on_thread(session.save)
-        self.busy = ""
-        self.words_changed()
+        report = await self._at_the_files(session.save)
         if report is None:
             return False
         if report.written:
@@ -141,6 +147,16 @@ class SongsWrites(SongsEdits):
                 )
             )
         return not self.changes
+
+    async def _at_the_files(self, function: Callable[[], ResultT]) -> ResultT | None:
+        """Let a thread write; the keys wait for it."""
+        self.writing = True
+        self.words_changed()
+        try:
+            return await self.on_thread(function)
+        finally:
+            self.writing = False
+            self.words_changed()
 
     # Taking back
 
@@ -171,8 +187,7 @@ class SongsWrites(SongsEdits):
             body = "This may write the former words into the files again. Backups of what stands there now are kept."
             if not await self.app.push_screen_wait(Confirm(question, body, "Do it")):
                 return
-        said = await self.on_thread(travel)
-        self.words_changed()
+        said = await self._at_the_files(travel)
         if said:
             self.say(said[:1].lower() + said[1:])
 
@@ -236,7 +251,34 @@ class SongsWrites(SongsEdits):
         )
         if answer == "write":
             return await self._write()
+        if answer == "discard":
+            self._forget_kept()
         return answer == "discard"
+
+    # What outlives a dropped line
+
+    def keep_soon(self) -> None:
+        """Remember the pending edits a moment after the last one."""
+        if self._keep_timer is not None:
+            self._keep_timer.stop()
+        self._keep_timer = self.set_timer(_KEEP_DELAY, self.keep_now)
+
+    def keep_now(self) -> None:
+        """Remember the pending edits."""
+        if self._keep_timer is not None and self.session is not None:
+            self._keep_timer.stop()
+            self._keep_timer = None
+            songs_kept.keep(self.place.root, self.changes)
+
+    def _forget_kept(self) -> None:
+        if self._keep_timer is not None:
+            self._keep_timer.stop()
+            self._keep_timer = None
+        songs_kept.keep(self.place.root, ())
+
+    def on_unmount(self) -> None:
+        """On the way out, whatever the way."""
+        self.keep_now()
 
 
 def carry_over(session: EditSession, kept: Sequence[FieldChange]) -> list[FieldChange]:
