@@ -156,7 +156,11 @@ def sidecar(job: Job, piece: Slice, *, keep_lyrics: bool) -> dict[str, Any]:
         "repeat": song.repeats if song.repeats > 1 else None,
     }
     fields |= {name: value for name, value in known.items() if value}
-    fields["source"] = (PurePosixPath(song.name).parent / song.audio.name).as_posix()
+    own = (PurePosixPath(song.name).parent / song.audio.name).as_posix()
+    fields["source"] = song.source or own
+    if song.source:
+        # A slice of a slice belongs to the song that both come from; where it begins counts in the slice.
+        fields["sliced_from"] = own
     fields["source_start"] = piece.start / job.rate
     fields["source_start_sample"] = piece.start
     fields["samples"] = piece.length

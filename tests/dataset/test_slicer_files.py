@@ -207,6 +207,18 @@ def test_slices_inherit_what_the_song_is_known_by(tmp_path: Path, make: Make) ->
     assert not found.warnings
 
 
+def test_slices_of_a_slice_belong_to_the_song_of_both(tmp_path: Path, make: Make) -> None:
+    make("live/one.wav")
+    cut(tmp_path, Wish(QUICK))
+    (tmp_path / "songs").rename(tmp_path / "whole")
+    (tmp_path / "out").rename(tmp_path / "songs")
+    cut(tmp_path, Wish(Cutting(seconds=0.5, overlap=0.1, window_ms=20)))
+    found = manifest.scan(tmp_path / "out").songs
+    assert {song.source for song in found} == {"live/one.wav"}
+    said = json.loads((tmp_path / "out/live/one_002_001.json").read_text(encoding="utf-8"))
+    assert (said["sliced_from"], said["source_start_sample"]) == ("live/one_002.wav", 0)
+
+
 def test_the_words_of_a_whole_song_do_not_go_with_a_slice_unless_wanted(tmp_path: Path, make: Make) -> None:
     make(lyrics="[Verse]\nOne line\nAnother", language="en")
     cut(tmp_path, Wish(QUICK))
