@@ -229,14 +229,21 @@ def _with_text(
         say("words", done, len(songs))
         findings += checks_text.song_findings(item, reader)
     findings += checks_text.folder_findings(songs, found, options.tag, tag_is_added=options.tag_is_added)
-    plan = fixes.plan(found.root, [item.fix for item in findings if item.fix])
+    problems = _problems(found.root, [item.fix for item in findings if item.fix])
     settled = [
-        replace(item, not_fixable=plan.problems[item.fix]) if item.fix in plan.problems and item.fix else item
+        replace(item, not_fixable=problems[item.fix]) if item.fix and item.fix in problems else item
         for item in dict.fromkeys(findings)
     ]
     say("words", len(songs), len(songs))
     files = {item.song.name: item.path for item in songs}
     return Report(found.root, files, found.seconds, audio, tuple(settled), options)
+
+
+def _problems(root: Path, wanted: Sequence[Fix]) -> Mapping[Fix, str]:
+    """Why some fixes cannot be carried out."""
+    if archives.is_unpacked(root) is not None:
+        return dict.fromkeys(wanted, "lies in a ZIP, which is never changed")
+    return fixes.plan(root, wanted).problems
 
 
 def _describe(found: Manifest) -> list[Described]:

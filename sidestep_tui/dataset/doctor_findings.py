@@ -116,13 +116,13 @@ _WORD_KINDS: Final[dict[str, Kind]] = {
         "advice",
         "no BPM",
         "The prompt reads N/A; tempo cannot be steered as well.",
-        "Add it; the songs screen can measure it.",
+        "Add it; `dataset measure` and the songs screen estimate it.",
     ),
     "missing_key": Kind(
         "advice",
         "no key",
         "The prompt reads N/A; key cannot be steered as well.",
-        "Add it; the songs screen can measure it.",
+        "Add it; `dataset measure` and the songs screen estimate it.",
     ),
     "missing_language": Kind(
         "warning", "lyrics without language", "The model reads them as `unknown`.", "Add a code, such as en."

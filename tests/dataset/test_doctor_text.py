@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -249,6 +250,20 @@ def test_preview_is_what_a_fix_writes_and_nothing_else_is_agreed_to(tmp_path: Pa
     assert [(item.backup, item.problem) for item in written] == [("a.txt.bak2", ""), ("", "has changed meanwhile")]
     assert (tmp_path / "b.txt").read_text() == "caption: rock\nkey: Am\n"
     assert [fix.origin for fix in left.fixes()] == ["b.txt"]
+
+
+def test_what_lies_in_a_zip_is_reported_and_cannot_be_fixed(
+    tmp_path: Path, write_song: WriteSong, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    song = write_song("in/a.wav")
+    with zipfile.ZipFile(tmp_path / "songs.zip", "w") as archive:
+        archive.write(song, "a.wav")
+        archive.writestr("a.txt", "caption: rock\nkey: Em\n")
+    report = doctor.examine(tmp_path / "songs.zip")
+    (finding,) = [item for item in report.text if item.code == "key_spelling"]
+    assert "ZIP" in finding.not_fixable
+    assert report.fixes() == []
 
 
 def test_hostile_sidecars_do_not_stop_the_doctor(tmp_path: Path, write_song: WriteSong) -> None:
