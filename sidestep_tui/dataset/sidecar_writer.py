@@ -243,7 +243,8 @@ class Planner:
             if edit.value:
                 edit.spots = edit.spots[1:]
             if not edit.value or not edit.spots:
-                self.problems[edit.key] = f"{edit.song}: {edit.item} was not saved. {edit.reasons[0]}."
+                reasons = "; ".join(dict.fromkeys(edit.reasons[:2]))
+                self.problems[edit.key] = f"{edit.song}: {edit.item} was not saved. {reasons}."
         lost = {name: item for name, item in self.problems if item in _SUNG}
         for edit in edits:
             if edit.item in _SUNG and edit.song in lost and edit.key not in self.problems:
