@@ -111,8 +111,11 @@ def _measure(found: Manifest, songs: list[Song]) -> dict[str, Measured]:
 
 
 def _progress() -> Callable[[str, int, int], None]:
-    def say(_doing: str, done: int, total: int) -> None:
-        _say_progress(f"Measured {done:,} of {text.plural(total, 'song')}")
+    def say(doing: str, done: int, total: int) -> None:
+        if doing == measure_apart.STARTING:
+            _say_progress("Getting ready to listen; the first time takes up to a minute")
+        else:
+            _say_progress(f"Measured {done:,} of {text.plural(total, 'song')}")
 
     return say
 

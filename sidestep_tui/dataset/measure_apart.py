@@ -21,6 +21,8 @@ from sidestep_tui.dataset.measure import Measured, measure_file, remembered
 
 TASK: Final = "measure"
 PART: Final = "measure_part"
+STARTING: Final = "starting"
+"""What is reported until the first song is done."""
 QUIET_SECONDS: Final = 300.0
 """What the first use on a machine may take: numba compiles librosa for 20 s on a good one (measured)."""
 _MOST_WORKERS: Final = 4
@@ -71,7 +73,7 @@ def _measure_apart(songs: list[_Named], known: int, report: Report) -> dict[str,
         parts.put(songs[first : first + size])
     done: queue.SimpleQueue[Measured | BaseException | int] = queue.SimpleQueue()
     threads = [threading.Thread(target=_work, args=(parts, done), daemon=True) for _ in range(workers)]
-    report("songs", known, total)
+    report(STARTING if songs else "songs", known, total)
     for thread in threads:
         thread.start()
     measured: dict[str, Measured] = {}
@@ -81,7 +83,7 @@ def _measure_apart(songs: list[_Named], known: int, report: Report) -> dict[str,
             item = done.get(timeout=_HEARTBEAT_SECONDS)
         except queue.Empty:
             # Steps are passed on by the hundredth or so: the last one again is a sign of life that is never left out.
-            report("songs", seen - seen % max(1, total // _STEPS), total)
+            report("songs" if seen > known else STARTING, seen - seen % max(1, total // _STEPS), total)
             continue
         if isinstance(item, BaseException):
             raise item
@@ -89,7 +91,7 @@ def _measure_apart(songs: list[_Named], known: int, report: Report) -> dict[str,
             measured[item.name] = item
         else:
             seen = min(seen + item, total - 1)
-            report("songs", seen, total)
+            report("songs" if seen > known else STARTING, seen, total)
     report("songs", total, total)
     return measured
 

@@ -308,16 +308,15 @@ def test_songs_are_spread_over_processes_and_come_back_in_order(
     monkeypatch.setattr(measure_apart, "_PART_SONGS", 3)
     for index in range(8):
         write_song(f"s{index}.wav", seconds=0.1)
-    steps: list[tuple[int, int]] = []
+    steps: list[tuple[str, int, int]] = []
     given = {"root": str(tmp_path), "txt_role": "auto", "language": "unknown", "names": None}
-    found = measure_apart.measure(
-        given, lambda doing, done, total: steps.append((done, total)) if doing == "songs" else None
-    )
+    found = measure_apart.measure(given, lambda *step: steps.append(step))
+    steps = [step for step in steps if step[0] != "headers"]
     assert [item["name"] for item in found] == [f"s{index}" for index in range(8)]
     assert sorted(map(len, parts)) == [2, 3, 3]
-    assert steps[0] == (0, 8)
-    assert steps[-1] == (8, 8)
-    assert [done for done, _ in steps] == sorted(done for done, _ in steps)
+    assert steps[0] == (measure_apart.STARTING, 0, 8)
+    assert steps[-1] == ("songs", 8, 8)
+    assert [done for _, done, _ in steps] == sorted(done for _, done, _ in steps)
     parts.clear()
     assert measure_apart.measure({**given, "names": ["s3"]}, lambda *_: None) == [found[3]]
     assert not parts
