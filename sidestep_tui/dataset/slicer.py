@@ -162,6 +162,22 @@ def plan(frames: int, cuts: Grid, find: FindCut) -> Plan:
     return Plan(tuple(slices), left_over)
 
 
+def count(frames: int, cuts: Grid) -> int:
+    """How many slices a song of `frames` samples has where no start moves far; hardly ever has it one more or less."""
+    if frames < cuts.length:
+        return int(cuts.keep_tail and frames > 0)
+    whole = math.floor((frames - cuts.length) / cuts.hop) + 1
+    # Starts are whole samples: on a bar grid the last may lie half a sample earlier or later than the quotient says.
+    if cuts.nominal(whole) + cuts.length <= frames:
+        whole += 1
+    elif whole > 1 and cuts.nominal(whole - 1) + cuts.length > frames:
+        whole -= 1
+    # A last slice that could end with the song hardly ever does: its start moves to a better place before.
+    rest = frames - cuts.nominal(whole - 1) - cuts.length or (cuts.window if whole > 1 else 0)
+    tail = frames - cuts.nominal(whole)
+    return whole + int(rest > 0 and (cuts.keep_tail or tail >= cuts.min_tail))
+
+
 def quietest_crossing(samples: NDArray[Any], offset: int, first: int, last: int, nominal: int) -> Cut:
     """The best start from `first` to `last`, both included; how, the module says.
 

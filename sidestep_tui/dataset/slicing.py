@@ -36,7 +36,7 @@ class Estimate:
     slices: int
     seconds: float
     bytes: int
-    """The most that it may be."""
+    """About: what flac leaves depends on the music."""
     songs: int
     """Songs with at least one slice."""
 
@@ -50,20 +50,17 @@ def estimate(songs: tuple[Song, ...], wish: Wish) -> Estimate:
             cuts = slices.grid_of(song, wish)
         except UsageError:
             continue
-        plan = slicer.plan(round(song.duration * rate), cuts, lambda _, first, last: _middle(first, last))
-        held = sum(piece.length for piece in plan.slices)
+        frames = round(song.duration * rate)
+        pieces = slicer.count(frames, cuts)
+        held = pieces * min(cuts.length, frames)
         wide = wish.format == "wav24" or (wish.format != "wav16" and not _is_16_bit(song))
         raw = held * song.channels * (3 if wide else 2)
-        count += len(plan.slices)
+        count += pieces
         seconds += held / rate
-        sliced += bool(plan.slices)
+        sliced += pieces > 0
         size += raw * (_FLAC_SHARE if wish.format == "flac" else 1)
-        size += (_HEADER_BYTES + _SIDECAR_BYTES) * len(plan.slices)
+        size += (_HEADER_BYTES + _SIDECAR_BYTES) * pieces
     return Estimate(count, seconds, round(size), sliced)
-
-
-def _middle(first: int, last: int) -> slicer.Cut:
-    return slicer.Cut((first + last) // 2, 0.0, True)
 
 
 def _is_16_bit(song: Song) -> bool:

@@ -67,6 +67,16 @@ def test_starts_rise_and_slices_leave_no_gap(cuts: Grid, frames: int, choose: fl
 
 
 @settings(deadline=None)
+@given(grids(), st.integers(1, 5000))
+def test_slices_are_counted_as_they_are_planned(cuts: Grid, frames: int) -> None:
+    def find(index: int, first: int, last: int) -> Cut:
+        # Where nominal, but never quite at the end of the song.
+        return Cut(max(min(cuts.nominal(index), frames - cuts.length - 1), first), 0.0, True)
+
+    assert slicer.count(frames, cuts) == len(slicer.plan(frames, cuts, find).slices)
+
+
+@settings(deadline=None)
 @given(grids(), st.integers(1, 5000), st.floats(0, 1))
 def test_a_tail_is_kept_when_it_is_long_enough_or_wanted(cuts: Grid, frames: int, choose: float) -> None:
     plan, _ = plan_at(frames, cuts, choose)

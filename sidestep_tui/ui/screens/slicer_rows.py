@@ -69,7 +69,7 @@ def total_rows(total: Estimate, songs: int, folder: str, width: int) -> list[Row
     words = f"{text.plural(total.slices, 'slice')} of {text.plural(total.songs, 'song')}{some}"
     return [
         *_wrapped(words, width, "strong"),
-        *_wrapped(f"{text.duration(total.seconds)}, up to {text.file_size(total.bytes)}", width, ""),
+        *_wrapped(f"{text.duration(total.seconds)}, about {text.file_size(total.bytes)}", width, ""),
     ]
 
 
@@ -152,7 +152,7 @@ def question(total: Estimate, form: Form) -> str:
     """What is about to happen: how many files, how large, where."""
     return (
         f"{text.plural(total.slices, 'slice')} of {text.plural(total.songs, 'song')}, each with a .json file of its "
-        f"words: {text.thousands(2 * total.slices)} files, up to {text.file_size(total.bytes)}, in "
+        f"words: {text.thousands(2 * total.slices)} files, about {text.file_size(total.bytes)}, in "
         f"{paths.shorten(form.folder)}.\nThe songs are only read, and nothing that is there already is overwritten."
     )
 
