@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final, Literal
 
-from sidestep_tui.dataset import sidecars, tables, tagged
+from sidestep_tui.dataset import dataset_json, sidecars, tables, tagged
 from sidestep_tui.dataset.files import UnreadableTextError, decode_text, name_key
 
 Form = Literal["plain", "json", "cell"]
@@ -110,6 +110,8 @@ def read(text: str, origin: str, songs: set[str]) -> Slots:
         decode_text(text.encode("utf-8"))
         if path.suffix.lower() in (".csv", ".tsv"):
             found = dict(_table(text, path, songs))
+        elif path.suffix.lower() == ".json" and (rows := dataset_json.parse(text)):
+            found = dict(_samples(text, path, songs, rows))
         else:
             for song in songs:
                 fields = _sidecar(text, path, song)
@@ -194,10 +196,25 @@ def json_items(text: str, at: int) -> list[tuple[int, int]]:
     return items
 
 
-def _json_values(text: str) -> dict[str, Slot | None]:
-    """The top-level strings of a JSON object, by squeezed key; None for other values."""
+def sample_starts(text: str) -> list[int]:
+    """Where the samples of a dataset JSON begin that name a file, in the order of `dataset_json.parse`."""
+    at = _after_space(text, 0)
+    if text[at : at + 1] == "{":
+        at = next(member.start for member in reversed(json_members(text)) if member.key == "samples")
+    starts = []
+    for start, end in json_items(text, at):
+        try:
+            if text[start] == "{" and dataset_json.parse(f"[{text[start:end]}]"):
+                starts.append(start)
+        except UnreadableTextError as error:
+            raise NotFixableError(str(error)) from error
+    return starts
+
+
+def _json_values(text: str, at: int = 0) -> dict[str, Slot | None]:
+    """The strings of the JSON object at a place, by squeezed key; None for other values."""
     found: dict[str, Slot | None] = {}
-    for member in json_members(text):
+    for member in json_members(text, at):
         ascii_only = text[member.start : member.end].isascii() and "\\u" in text
         found[sidecars.squeeze(member.key)] = (
             Slot(member.start, member.end, member.value, "json", is_escaped=ascii_only)
@@ -225,10 +242,28 @@ def _key_values(text: str) -> dict[str, Slot | None]:
     }
 
 
+def _samples(
+    text: str, path: PurePosixPath, songs: set[str], rows: list[tables.Row]
+) -> Iterator[tuple[tuple[str, str], Slot]]:
+    """The values of the samples that mean `songs`."""
+    folder = path.parent.as_posix()
+    table = tables.Table(path.as_posix(), "" if folder == "." else folder, rows, tables.SongNames.of("", songs))
+    starts = sample_starts(text)
+    if len(starts) != len(rows):
+        raise NotFixableError("holds samples that cannot be told apart with certainty")
+    numbers = {id(row): number for number, row in enumerate(rows)}
+    for song in sorted(songs):
+        for row in table.rows_for(song)[:1]:
+            found = _json_values(text, starts[numbers[id(row)]])
+            for name, slot in _by_field(found, lambda row=row: row.fields).items():  # type: ignore[misc]
+                yield (song, name), slot
+
+
 def _table(text: str, path: PurePosixPath, songs: set[str]) -> Iterator[tuple[tuple[str, str], Slot]]:
     """The cells of the rows that mean `songs`."""
     folder = path.parent.as_posix()
-    table = tables.Table(path.as_posix(), "" if folder == "." else folder, tables.parse(text))
+    names = tables.SongNames.of("", songs)
+    table = tables.Table(path.as_posix(), "" if folder == "." else folder, tables.parse(text), names)
     header, records = table_cells(text, table)
     numbers = {id(row): number for number, row in enumerate(table.rows)}
     for song in sorted(songs):

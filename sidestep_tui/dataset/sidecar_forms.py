@@ -13,8 +13,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from sidestep_tui.dataset import dataset_json, sidecars, tables, tagged, values
-from sidestep_tui.dataset.files import UnreadableTextError
-from sidestep_tui.dataset.fixes_slots import Member, NotFixableError, Slot, json_items, json_members, table_cells
+from sidestep_tui.dataset.fixes_slots import Member, NotFixableError, Slot, json_members, sample_starts, table_cells
 
 # How each field is called where it is new.
 JSON_NAMES: Final = {
@@ -160,7 +159,7 @@ def in_dataset_json(text: str, origin: str, wanted: Wanted, names: tables.SongNa
     """The samples of a JSON file that describes many songs; also says for which values it has none."""
     rows = dataset_json.parse(text) or []
     table = tables.Table(origin, _folder_of(origin), rows, names)
-    starts = _samples(text)
+    starts = sample_starts(text)
     if len(starts) != len(rows):
         raise NotFixableError("holds samples that cannot be told apart with certainty")
     numbers = {id(row): number for number, row in enumerate(rows)}
@@ -176,21 +175,6 @@ def in_dataset_json(text: str, origin: str, wanted: Wanted, names: tables.SongNa
         except NotFixableError as error:
             failed[song, field] = error
     return list(dict.fromkeys(splices)), failed
-
-
-def _samples(text: str) -> list[int]:
-    """Where the samples begin that name a file, in the order of `dataset_json.parse`."""
-    at = len(text) - len(text.lstrip())
-    if text[at : at + 1] == "{":
-        at = next(member.start for member in reversed(json_members(text)) if member.key == "samples")
-    starts = []
-    for start, end in json_items(text, at):
-        try:
-            if text[start] == "{" and dataset_json.parse(f"[{text[start:end]}]"):
-                starts.append(start)
-        except UnreadableTextError as error:
-            raise NotFixableError(str(error)) from error
-    return starts
 
 
 def _folder_of(origin: str) -> str:

@@ -55,6 +55,33 @@ def test_a_table_keeps_every_other_cell(tmp_path: Path, write_song: WriteSong) -
     assert repair(tmp_path, tag="sks") == []
 
 
+@pytest.mark.parametrize("form", ["[{}]", '{{"metadata": {{"custom_tag": ""}},\n "samples": [\n{} ]}}'])
+def test_a_dataset_json_keeps_everything_else(tmp_path: Path, write_song: WriteSong, form: str) -> None:
+    samples = (
+        '{"id": "1", "audio_path": "/home/x/set/one/a.wav", "bpm" : "120 BPM", "caption": "rock"}, 7,\n'
+        '  {"audio_path": "/home/x/set/two/a.wav", "keyscale":"Em", "caption":"jazz", "lyrics": "[00:01.00]la\\nlo"}'
+    )
+    for name in ("one/a.wav", "two/a.wav"):
+        write_song(name)
+    path = tmp_path / "dataset.json"
+    path.write_text(form.format(samples))
+    repair(tmp_path, tag="sks")
+    after = samples.replace("120 BPM", "120").replace("Em", "E minor").replace("[00:01.00]", "")
+    assert path.read_text() == form.format(after.replace("rock", "sks, rock").replace("jazz", "sks, jazz"))
+    assert repair(tmp_path, tag="sks") == []
+
+
+@pytest.mark.parametrize("closing", ["", "</LYRICS>", "\n</lyrics>\n<MOOD>calm"])
+def test_tagged_text_keeps_its_tags(tmp_path: Path, write_song: WriteSong, closing: str) -> None:
+    write_song("a.wav")
+    before = f"<KEY>Em\n<CAPTION> slow \n<BPM>120 BPM</BPM>\n<LYRICS>\n[00:01.00]la{closing}"
+    (tmp_path / "a.txt").write_text(before)
+    repair(tmp_path, tag="sks")
+    after = before.replace("Em", "E minor").replace("120 BPM", "120").replace("[00:01.00]", "")
+    assert (tmp_path / "a.txt").read_text() == after.replace(" slow", " sks, slow")
+    assert repair(tmp_path, tag="sks") == []
+
+
 def test_a_key_value_sidecar_keeps_its_other_lines(tmp_path: Path, write_song: WriteSong) -> None:
     write_song("a.wav")
     path = tmp_path / "a.txt"
