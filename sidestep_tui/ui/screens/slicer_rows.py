@@ -140,7 +140,8 @@ def plan_rows(plan: Mapping[str, Any], song: Song, glyphs: Glyphs, width: int) -
     stored = f"{plan['container'].lower()} {plan['bits']} bit at {text.thousands(plan['rate'])} Hz"
     how = "sample for sample" if plan["is_exact"] else "resampled" if plan["rate"] != song.sample_rate else "rounded"
     third = row((f" {stored}{between}{how}", "muted"))
-    return [fit(row(*first), width), fit(row(*second), width), fit(third, width)]
+    rows = [row(*first), *([row(*second)] if facts else []), third]
+    return [fit(cells, width) for cells in rows]
 
 
 def level(value: float) -> str:

@@ -58,7 +58,7 @@ def outline(
     buckets = [_bucket(low, high, seconds, window, half) for half in range(window.width * 2)]
     canvas.trace(buckets, Scale(-loudest, loudest), connect=False)
     styles = _styles(pieces, window)
-    rule = "|" if ascii_only else "│"
+    rule = "#" if ascii_only else "│"
     dense = styles.count("cursor") > window.width * _DENSE
     rows: list[list[Span]] = []
     for y, cells in enumerate(canvas.rows):
