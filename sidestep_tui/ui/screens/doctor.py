@@ -32,6 +32,15 @@ _MOST_WRITTEN: Final = 6
 _State = Literal["running", "found", "refused", "stopped"]
 
 
+class _Panel(Rows):
+    """Rows of which as many are handed over as it has room for, so that its size has to be known first."""
+
+    def on_resize(self) -> None:
+        """Have the screen hand over rows for the height that there is now."""
+        assert isinstance(self.screen, DoctorScreen)
+        self.screen.repaint()
+
+
 class DoctorScreen(DoctorRepairs):
     """The findings of one folder."""
 
@@ -91,10 +100,10 @@ class DoctorScreen(DoctorRepairs):
     def compose(self) -> ComposeResult:
         yield Rows(id="heading")
         yield Rows(id="written")
-        listing = Rows(id="findings")
+        listing = _Panel(id="findings")
         listing.can_focus = True
         yield listing
-        yield Rows(id="pane")
+        yield _Panel(id="pane")
         field = Input(placeholder="song, kind, words, fixable…", id="doctor-filter", compact=True)
         field.cursor_blink = False
         yield field
@@ -157,8 +166,6 @@ class DoctorScreen(DoctorRepairs):
         self.state = state
         self._rebuild()
         self.repaint()
-        # The pane has no height yet while it is not displayed.
-        self.call_after_refresh(self.repaint)
 
     def _rebuild(self) -> None:
         """List anew, the cursor on the line it was on, or where that was."""
@@ -246,9 +253,8 @@ class DoctorScreen(DoctorRepairs):
         ]
 
     def on_resize(self) -> None:
-        """Show as many rows as fit."""
+        """Give names as much room as the new width has for them."""
         self._rebuild()
-        self.call_after_refresh(self.repaint)
 
     # Keys
 
