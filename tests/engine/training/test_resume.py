@@ -64,9 +64,10 @@ def files(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.is_file()}
 
 
-# One song of five is held out: twelve examples an epoch, four a step, and each epoch ends with a measurement.
+# One song of five is held out and each of the others has an altered copy: twelve examples an epoch, four a step, and
+# each epoch ends with a measurement.
 CHOICES = {
-    "data": {"validation": 20, "repeats": 3},
+    "data": {"validation": 20, "repeats": 3, "variants": 1},
     "train": {"epochs": 4, "best_after": 0, "seed": 7, "accumulation": 4},
     "adapter": {"dropout": 0.2},
     "output": {"save_every_epochs": 0, "save_every_steps": 2},
