@@ -59,7 +59,7 @@ def help_rows(form: Form, problem: SidestepError | None, glyphs: Glyphs, width: 
             *_wrapped(without_options(problem.hint), width, "muted"),
         ]
     bounds = form.current.bounds
-    return [*_wrapped(form.current.help, width, "muted"), *_wrapped(bounds, width, "faint")]
+    return [*_wrapped(form.current.help, width, "muted"), *_wrapped(bounds, width, "muted")]
 
 
 def total_rows(total: Estimate, songs: int, folder: str, width: int) -> list[Row]:

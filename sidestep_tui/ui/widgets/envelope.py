@@ -155,7 +155,7 @@ def ruler(window: Window) -> list[Span]:
         if x + len(label) <= window.width:
             cells[x : x + len(label)] = label
         moment += step
-    return [("".join(cells).rstrip(), "faint")]
+    return [("".join(cells).rstrip(), "muted")]
 
 
 def clock(seconds: float, *, tenths: bool = False) -> str:
