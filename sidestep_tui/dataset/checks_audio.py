@@ -28,9 +28,8 @@ _LOW_RATE: Final = 32_000
 def skipped_findings(skipped: Iterable[Skipped]) -> Iterator[Finding]:
     """What the scan could not use."""
     for item in skipped:
-        code = _FINDING_OF.get(item.code, "unreadable")
-        # Other formats, folders and links are left out on purpose: no damage, but the song is missing.
-        yield Finding(code, item.path.as_posix(), item.reason, grave="warning" if item.is_deliberate else None)
+        code = "left_out" if item.is_deliberate else _FINDING_OF.get(item.code, "unreadable")
+        yield Finding(code, item.path.as_posix(), item.reason)
 
 
 def header_findings(manifest: Manifest) -> Iterator[Finding]:

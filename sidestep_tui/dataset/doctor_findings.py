@@ -27,6 +27,12 @@ _SOUND_KINDS: Final[dict[str, Kind]] = {
     "unreadable": Kind("error", "unreadable audio", "The song is left out of training.", _COPY),
     "truncated": Kind("error", "truncated audio", "A copy was cut short; the song is left out or ends early.", _COPY),
     "empty": Kind("error", "empty audio", "There is nothing to learn from; the song is left out.", _COPY),
+    "left_out": Kind(
+        "warning",
+        "left out on purpose",
+        "It is called like a song, and nothing is learned from it.",
+        "Convert or copy what was meant as a song; leave the rest.",
+    ),
     "not_a_number": Kind(
         "error",
         "samples that are no numbers",

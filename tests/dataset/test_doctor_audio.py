@@ -132,7 +132,7 @@ def test_unusable_files_are_told_apart(tmp_path: Path) -> None:
         "empty.wav": ("empty", "error"),
         "text.wav": ("unreadable", "error"),
         "cut.wav": ("truncated", "error"),
-        "folder.mp3": ("unreadable", "warning"),
+        "folder.mp3": ("left_out", "warning"),
     }
 
 
