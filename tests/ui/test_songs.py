@@ -415,6 +415,10 @@ async def test_what_the_model_reads_is_shown_without_a_checkpoint(thirteen: Mani
         assert "- bpm: 91" in page.plain
         assert "1,525 latent frames" in page.plain
         assert "choose a checkpoint to count tokens" in page.plain
+        await pilot.press("right_square_bracket")
+        await pilot.pause()
+        assert "industrial techno" in page.plain
+        assert "song_0002" in page.query_one(".dialog").border_title
 
 
 async def test_tokens_are_counted_by_a_child_and_cuts_are_named(
@@ -515,7 +519,7 @@ async def test_a_save_that_fails_leaves_the_edits(folder: Path, monkeypatch: Any
         await dialog(pilot, Paper)
         await pilot.press("enter")
         told = await dialog(pilot, Tell)
-        assert "The disk is full." in told._message
+        assert told._title == "The disk is full."
         await pilot.press("enter")
         assert len(screen.changes) == edits
 

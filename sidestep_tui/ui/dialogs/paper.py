@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual import on
@@ -31,11 +32,19 @@ class Paper(Dialog[bool]):
         Binding("ctrl+u,pageup", "scroll_text(-12)", "Page up", id="paper.page_up", show=False),
         Binding("g,home", "scroll_text(-99999)", "First line", id="paper.first", show=False),
         Binding("G,end", "scroll_text(99999)", "Last line", id="paper.last", show=False),
+        Binding("right_square_bracket", "turn(1)", "Next", id="paper.next", show=False, tooltip="The next one"),
+        Binding(
+            "left_square_bracket", "turn(-1)", "Previous", id="paper.previous", show=False, tooltip="The one before"
+        ),
         Binding("q,n", "dismiss_dialog", "Close", id="dialog.close", show=False),
     ]
 
-    def __init__(self, title: str, content: Content, *, yes_label: str = "") -> None:
+    def __init__(
+        self, title: str, content: Content, *, yes_label: str = "", turn: Callable[[int], None] | None = None
+    ) -> None:
+        """`turn` is called to go to the next (1) or former (-1) of several pages."""
         super().__init__()
+        self._turn = turn
         self._title = title
         self._content = content
         self._yes_label = yes_label
@@ -43,6 +52,7 @@ class Paper(Dialog[bool]):
     def compose(self) -> ComposeResult:
         box = Vertical(classes="dialog")
         box.border_title = self._title
+        box.border_subtitle = "[ ] other songs" if self._turn else None
         with box:
             with VerticalScroll(can_focus=False):
                 yield Static(self._content, id="page")
@@ -54,10 +64,11 @@ class Paper(Dialog[bool]):
     def on_mount(self) -> None:
         self.query(Button).first().focus()
 
-    def show(self, content: Content) -> None:
-        """Put other text on the page: something more is known."""
-        self._content = content
+    def show(self, title: str, content: Content) -> None:
+        """Put other text on the page: something more is known, or the page was turned."""
+        self._title, self._content = title, content
         if self.is_mounted:
+            self.query_one(".dialog").border_title = title
             self.query_one("#page", Static).update(content)
 
     @property
@@ -68,6 +79,17 @@ class Paper(Dialog[bool]):
     def action_scroll_text(self, lines: int) -> None:
         """Scroll by lines."""
         self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only some papers have several pages."""
+        if action == "turn":
+            return self._turn is not None
+        return super().check_action(action, parameters)
+
+    def action_turn(self, step: int) -> None:
+        """Another page."""
+        if self._turn is not None:
+            self._turn(step)
 
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:

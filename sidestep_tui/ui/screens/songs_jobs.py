@@ -187,6 +187,9 @@ class SongsJobs(SidestepScreen):
         if event.state.name != "ERROR" or event.worker.error is None:
             return
         error = event.worker.error
+        if isinstance(error, SidestepError):
+            self.post_message(JobFailed(error))
+            return
         path = crashes.write_log(error)
         self.post_message(JobFailed(DataError("That did not work.", f"{error}", f"The details are in {path}.")))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from textual import on
 from textual.app import SuspendNotSupported
+from textual.content import Content
 
 from sidestep_tui.core import paths
 from sidestep_tui.core.errors import DataError
@@ -30,7 +31,7 @@ class SongsLook(SongsWrites):
     """The part of the songs screen that looks closer."""
 
     app: SidestepApp
-    _paper: tuple[str, Paper] | None = None
+    _paper: Paper | None = None
 
     @on(JobFailed)
     def _job_failed(self, message: JobFailed) -> None:
@@ -72,31 +73,44 @@ class SongsLook(SongsWrites):
 
     def action_reads(self) -> None:
         """What the model reads of the song, with pending edits; counted as soon as a tokenizer has."""
-        from sidestep_tui.dataset import reading
         from sidestep_tui.ui.dialogs.paper import Paper
+
+        page = self._reading()
+        if page is not None:
+            self._paper = Paper(*page, turn=self._turn_page)
+            self.app.push_screen(self._paper, self._paper_closed)
+
+    def _reading(self) -> tuple[str, Content] | None:
+        """Title and page of the song under the bar, not counted yet; a child is sent to count."""
+        from sidestep_tui.dataset import reading
 
         song, manifest = self.listing.current, self.manifest
         if song is None or manifest is None:
-            return
-        settings = reading_settings(self.place)
-        (plain,) = reading.read(replace(manifest, songs=(song,)), settings, None)
-        waiting = "counting tokens" if self.place.model else "choose a checkpoint to count tokens"
-        page = songs_pages.reading_page(asdict(plain), self.glyphs, waiting=waiting)
-        paper = Paper(f"What the model reads of {song.name}", page)
-        self._paper = (song.name, paper)
-        self.app.push_screen(paper, self._paper_closed)
+            return None
+        (plain,) = reading.read(replace(manifest, songs=(song,)), reading_settings(self.place), None)
+        waiting = "choose a checkpoint to count tokens"
         if self.place.model is not None:
+            waiting = "counting tokens"
             self.read_song(manifest, song, self.place)
+        return _reads(song.name), songs_pages.reading_page(asdict(plain), self.glyphs, waiting=waiting)
+
+    def _turn_page(self, step: int) -> None:
+        self.listing.move(step)
+        self.words_changed()
+        page = self._reading()
+        if page is not None and self._paper is not None:
+            self._paper.show(*page)
 
     def _paper_closed(self, _: bool | None) -> None:
         self._paper = None
 
     @on(SongRead)
     def _song_read(self, message: SongRead) -> None:
-        if self._paper is None or self._paper[0] != message.name:
+        song = self.listing.current
+        if self._paper is None or song is None or song.name != message.name:
             return
         if message.reading is not None:
-            self._paper[1].show(songs_pages.reading_page(message.reading, self.glyphs))
+            self._paper.show(_reads(song.name), songs_pages.reading_page(message.reading, self.glyphs))
         elif message.problem is not None:
             self.app.tell(message.problem)
 
@@ -136,6 +150,10 @@ class SongsLook(SongsWrites):
             self.app.tell(DataError(f"{editor[0]} could not be started.", str(error), "Set EDITOR to your editor."))
         self.app.action_redraw()
         self.look()
+
+
+def _reads(name: str) -> str:
+    return f"What the model reads of {name}"
 
 
 def sidecar_of(song: Song, root: Path) -> Path | None:

@@ -127,7 +127,11 @@ class SongsWrites(SongsEdits):
         session = self.session
         if session is None or not self.changes:
             return True
+        self.busy = "working out which files change"
+        self.words_changed()
         plan = await self.on_thread(session.plan)
+        self.busy = ""
+        self.words_changed()
         if plan is None:
             return False
         page = Paper("Write", songs_pages.plan_page(plan, self.glyphs), yes_label="Write" if plan.files else "")
