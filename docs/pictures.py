@@ -14,6 +14,7 @@ SNAPSHOTS = HERE.parent / "tests" / "ui" / "__snapshots__"
 FONT = "DejaVu Sans Mono"
 PICTURES = {
     "wizard": "test_snapshots_wizard/test_page[memory-120x40].svg",
+    "songs": "test_snapshots_songs/test_marks_edits_reviews_and_what_was_heard[120x40].svg",
     "dashboard": "test_snapshots_dashboard/test_dashboard[live-120x40].svg",
 }
 

@@ -32,7 +32,7 @@ _ROLES: Final = {
 
 @click.group()
 def dataset() -> None:
-    """Look at a folder of songs."""
+    """Songs: look at them, check, edit, measure, slice and encode them."""
 
 
 dataset.add_command(doctor)
