@@ -29,7 +29,7 @@ from sidestep_tui.ui.screens.wizard import WizardScreen
 from sidestep_tui.ui.songs_place import SongsPlace
 from sidestep_tui.ui.widgets.rows import Rows
 from tests.ui.conftest import make_app, settle
-from tests.ui.songs_making import app_at, make_manifest, songs_app, songs_screen, write_folder
+from tests.ui.songs_making import app_at, make_manifest, make_song, songs_app, songs_screen, write_folder
 from tests.ui.watching import until
 
 SIZE = (120, 40)
@@ -747,3 +747,16 @@ async def test_nothing_else_begins_while_files_are_written(thirteen: Manifest, m
         await pilot.press("u")
         await settle(pilot)
         assert not screen.changes
+
+
+@pytest.mark.parametrize("key", ["e", "b", "c", "n", "t", "f", "m"])
+async def test_names_that_look_like_markup_are_shown_as_they_are(tmp_path: Path, monkeypatch: Any, key: str) -> None:
+    name = "a [/b] [red]song [@click=app.quit]x[/]"
+    odd = Manifest(tmp_path, (make_song(tmp_path, 1, name=name, caption="[/oops] [b]loud"),))
+    async with songs_app(odd, monkeypatch).run_test(size=SMALL) as pilot:
+        screen = await ready(pilot)
+        assert "a [/b]" in screen.query_one("#detail", Rows).plain
+        await pilot.press(key)
+        asked = await dialog(pilot, Dialog)
+        title = asked.query_one(".dialog")._border_title
+        assert key == "f" or name in title.plain

@@ -8,6 +8,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.widgets import Button, Static
 
 from sidestep_tui.ui.base import Dialog
@@ -30,7 +31,7 @@ class Confirm(Dialog[bool]):
 
     def compose(self) -> ComposeResult:
         box = Vertical(classes="dialog")
-        box.border_title = self._title
+        box.border_title = Content(self._title)
         with box:
             yield Static(self._body, markup=False)
             with Horizontal(classes="buttons"):
@@ -67,7 +68,7 @@ class Choose(Dialog[str | None]):
 
     def compose(self) -> ComposeResult:
         box = Vertical(classes="dialog")
-        box.border_title = self._title
+        box.border_title = Content(self._title)
         with box:
             yield Static(self._body, markup=False)
             with Horizontal(classes="buttons"):
@@ -101,7 +102,7 @@ class Tell(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         box = Vertical(classes="dialog")
-        box.border_title = self._title.rstrip(".")
+        box.border_title = Content(self._title.rstrip("."))
         box.can_focus = False
         with box:
             if self._message:

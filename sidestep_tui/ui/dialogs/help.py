@@ -38,7 +38,7 @@ class Help(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         box = VerticalScroll(classes="dialog")
-        box.border_title = self._title
+        box.border_title = Content(self._title)
         box.border_subtitle = "esc closes"
         with box:
             if self._text:

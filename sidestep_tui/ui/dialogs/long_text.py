@@ -9,6 +9,7 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.widgets import Button, Static, TextArea
 
 from sidestep_tui.ui.base import Dialog
@@ -68,7 +69,7 @@ class AskLongText(Dialog[str | None]):
 
     def compose(self) -> ComposeResult:
         box = Vertical(classes="dialog")
-        box.border_title = self._title
+        box.border_title = Content(self._title)
         with box:
             yield Static(self._body, markup=False)
             area = _Area(self._value, soft_wrap=True, highlight_cursor_line=False, compact=True, id="answer")

@@ -51,8 +51,8 @@ class Paper(Dialog[bool]):
 
     def compose(self) -> ComposeResult:
         box = Vertical(classes="dialog")
-        box.border_title = self._title
-        box.border_subtitle = "[ ] other songs" if self._turn else None
+        box.border_title = Content(self._title)
+        box.border_subtitle = Content("[ ] other songs") if self._turn else None
         with box:
             with VerticalScroll(can_focus=False):
                 yield Static(self._content, id="page")
@@ -68,7 +68,7 @@ class Paper(Dialog[bool]):
         """Put other text on the page: something more is known, or the page was turned."""
         self._title, self._content = title, content
         if self.is_mounted:
-            self.query_one(".dialog").border_title = title
+            self.query_one(".dialog").border_title = Content(title)
             self.query_one("#page", Static).update(content)
 
     @property

@@ -9,6 +9,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
@@ -55,7 +56,7 @@ class Pick(Dialog[ResultT]):
 
     def compose(self) -> ComposeResult:
         box = Vertical(classes="dialog")
-        box.border_title = self.TITLE_TEXT
+        box.border_title = Content(self.TITLE_TEXT)
         box.border_subtitle = self.HINT
         with box:
             field = Input(placeholder=self.PLACEHOLDER, compact=True)

@@ -110,7 +110,7 @@ class ShowImport(Dialog[bool]):
 
     def compose(self) -> ComposeResult:
         box = Vertical(classes="dialog")
-        box.border_title = f"Import {self._path.name} ({self._report.source_format})"
+        box.border_title = Content(f"Import {self._path.name} ({self._report.source_format})")
         box.border_subtitle = "enter applies, esc cancels"
         with box, VerticalScroll():
             yield Static(Content("\n").join(self._lines()))

@@ -96,7 +96,7 @@ class AskReplace(Dialog[tuple[str, str, str] | None]):
 
     def compose(self) -> ComposeResult:
         box = Vertical(classes="dialog")
-        box.border_title = self._title
+        box.border_title = Content(self._title)
         box.border_subtitle = "up and down choose the field, enter goes on"
         with box:
             for name, placeholder in (("find", "find, exactly as it is written"), ("by", "put this there")):

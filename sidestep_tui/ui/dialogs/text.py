@@ -9,6 +9,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
+from textual.content import Content
 from textual.widgets import Input, Static
 
 from sidestep_tui.ui.base import Dialog
@@ -31,7 +32,7 @@ class AskText(Dialog[str | None]):
 
     def compose(self) -> ComposeResult:
         box = Vertical(classes="dialog")
-        box.border_title = self._title
+        box.border_title = Content(self._title)
         with box:
             yield Static(self._body, markup=False)
             field = Input(self._value, compact=True, id="answer")

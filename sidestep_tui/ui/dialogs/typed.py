@@ -5,6 +5,7 @@ from __future__ import annotations
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.content import Content
 from textual.widgets import Input, Static
 
 from sidestep_tui.ui.base import Dialog
@@ -21,7 +22,7 @@ class TypeWord(Dialog[bool]):
 
     def compose(self) -> ComposeResult:
         box = Vertical(classes="dialog")
-        box.border_title = self._title
+        box.border_title = Content(self._title)
         with box:
             yield Static(self._body, markup=False)
             field = Input(placeholder=self._word, compact=True, id="answer")

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.content import Content
 
 from sidestep_tui.core import paths
 from sidestep_tui.protocol.rundir import RunDir
@@ -79,7 +80,7 @@ class RunInfo(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         box = Vertical(classes="dialog")
-        box.border_title = f"{self._run_dir.name} · settings and their origins"
+        box.border_title = Content(f"{self._run_dir.name} · settings and their origins")
         box.border_subtitle = "j k scroll · esc closes"
         with box:
             yield Rows(id="settings")
