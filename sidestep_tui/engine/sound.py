@@ -35,6 +35,8 @@ _GATE: Final = -70.0
 _RELATIVE_GATE: Final = -10.0
 _STEP: Final = SAMPLE_RATE // 10
 _STEPS_PER_BLOCK: Final = 4
+_CHUNK: Final = 300
+"""Steps that are filtered together: half a minute, so that memory does not grow with the song."""
 _SILENCE: Final = 10 ** (-90 / 20)
 """Peaks below are dither at most; a gain would only make noise of it."""
 
@@ -59,16 +61,23 @@ def loudness(samples: torch.Tensor) -> float:
     steps = samples.shape[1] // _STEP
     if steps < _STEPS_PER_BLOCK:
         return -math.inf
-    weighted = samples.double()
-    for a, b in (_SHELF, _HIGH_PASS):
-        weighted = torchaudio.functional.lfilter(weighted, weighted.new_tensor(a), weighted.new_tensor(b), clamp=False)
-    powers = weighted[:, : steps * _STEP].reshape(-1, steps, _STEP).square().mean(dim=2).sum(dim=0)
+    powers = torch.cat([_powers(samples, first, min(first + _CHUNK, steps)) for first in range(0, steps, _CHUNK)])
     blocks = powers.unfold(0, _STEPS_PER_BLOCK, 1).mean(dim=1)
     heard = blocks[_lufs(blocks) > _GATE]
     if not heard.numel():
         return -math.inf
     gate = float(_lufs(heard.mean())) + _RELATIVE_GATE
     return float(_lufs(heard[_lufs(heard) > gate].mean()))
+
+
+def _powers(samples: torch.Tensor, first: int, until: int) -> torch.Tensor:
+    """Weighted power of the steps from `first` to `until`, channels added up; the filters start a second before."""
+    warm_up = min(first, SAMPLE_RATE // _STEP)
+    weighted = samples[:, (first - warm_up) * _STEP : until * _STEP].double()
+    for a, b in (_SHELF, _HIGH_PASS):
+        weighted = torchaudio.functional.lfilter(weighted, weighted.new_tensor(a), weighted.new_tensor(b), clamp=False)
+    steps = weighted[:, warm_up * _STEP :].reshape(len(samples), -1, _STEP)
+    return steps.square().mean(dim=2).sum(dim=0)
 
 
 def made_equal(samples: torch.Tensor, wanted: Loudness) -> tuple[torch.Tensor, str]:

@@ -75,6 +75,14 @@ def _gain(hertz: float) -> float:
     return abs(shelf * high_pass) ** 2
 
 
+def test_a_long_song_is_measured_in_pieces_to_the_same_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    wave = torch.randn(2, RATE * 7 + 123, generator=torch.Generator().manual_seed(3)) * 0.1
+    wave[:, : RATE * 3] *= 0.3
+    whole = sound.loudness(wave)
+    monkeypatch.setattr(sound, "_CHUNK", 17)
+    assert sound.loudness(wave) == pytest.approx(whole, abs=1e-9)
+
+
 def test_loud_treble_is_not_clipped_while_it_is_measured() -> None:
     loud, quiet = (sound.loudness(tone(8000, level)) for level in (0.0, -20.0))
     assert loud - quiet == pytest.approx(20, abs=0.01)
