@@ -23,7 +23,7 @@ from sidestep_tui.ui.screens.doctor_jobs import (
 from sidestep_tui.ui.screens.doctor_repairs import DoctorRepairs
 from sidestep_tui.ui.screens.doctor_rows import Counts, Kind, Line
 from sidestep_tui.ui.songs_place import SongsPlace
-from sidestep_tui.ui.widgets.rows import Row, Rows, row, spread
+from sidestep_tui.ui.widgets.rows import Row, Rows, row, spread, width_of
 
 if TYPE_CHECKING:
     from sidestep_tui.dataset.doctor import Report
@@ -214,14 +214,17 @@ class DoctorScreen(DoctorRepairs):
         if report is None or counts is None or self.state != "found":
             return [left]
         songs = f"{text.plural(len(report.files), 'song')}, {text.duration(report.seconds)} "
+        found = counts.row(self.glyphs)
         right = f"tokens {'counted' if report.options.tokenizer else 'estimated'} "
         if self.filter:
-            right = f"/{self.filter}  {sum(len(kind.findings) for kind in self.kinds)} of {counts.findings} "
+            right = f"/{self.filter}  {sum(len(kind.findings) for kind in self.kinds):,} of {counts.findings:,} "
         if self.notice:
             right = f"{self.notice} "
+        elif width_of(found) + len(right) >= width and not self.filter:
+            right = ""
         return [
             spread(left, row((songs, "muted")), width),
-            spread(counts.row(self.glyphs), row((right, "accent" if self.notice else "muted")), width),
+            spread(found, row((right, "accent" if self.notice else "muted")), width),
         ]
 
     def _page(self, width: int) -> list[Row]:

@@ -40,19 +40,26 @@ class DoctorRepairs(DoctorJobs):
     def action_fix(self) -> None:
         """Repair what is in focus, after showing what that writes."""
         line = self.focused_line
-        if line is not None and line.fixes and self.report is not None:
-            self.plan_fixes(self.report, line.fixes)
+        if line is not None:
+            self._plan(line.fixes)
 
     def action_fix_all(self) -> None:
         """Repair all that is listed, after showing what that writes."""
-        if self.listed_fixes and self.report is not None:
-            self.plan_fixes(self.report, self.listed_fixes)
+        self._plan(self.listed_fixes)
+
+    def _plan(self, fixes: list[Fix]) -> None:
+        if fixes and self.report is not None:
+            self.notice = "reading the files"
+            self.repaint()
+            self.plan_fixes(self.report, fixes)
 
     @on(Planned)
     def _planned(self, message: Planned) -> None:
         report = self.report
         if report is None or not self.is_current:
             return
+        self.notice = ""
+        self.repaint()
         if not message.preview:
             self.app.push_screen(
                 Tell("Nothing to write", "The files have changed meanwhile.", "r examines them again.")
