@@ -253,6 +253,9 @@ class WizardJobs(SidestepScreen):
 
     def songs_place(self) -> SongsPlace | None:
         """The folder of the draft with the settings that decide what is read of it; None while there is none."""
+        # Asked for every first frame, which must not wait for the session to load the schema.
+        if not hasattr(self, "_asked"):
+            return None
         from sidestep_tui.ui.songs_place import SongsPlace
 
         settings = self.session.settings
