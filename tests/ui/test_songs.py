@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -401,6 +402,25 @@ async def test_heard_values_stand_beside_and_enter_only_by_a_yes(thirteen: Manif
         assert value(screen, "song_0001", "bpm") == "91", "only what is missing"
         assert value(screen, "song_0003", "keyscale") == "A minor"
         assert value(screen, "song_0007", "keyscale") == "", "only what is fairly sure"
+
+
+async def test_listening_can_be_stopped_and_says_nothing_afterwards(thirteen: Manifest, monkeypatch: Any) -> None:
+    asked = threading.Event()
+
+    def call(task: str, given: dict[str, Any], report: Any, **_: Any) -> Any:
+        asked.set()
+        while True:  # until the screen takes its question back, which makes the report raise
+            report("songs", 1, 13)
+
+    async with songs_app(thirteen, monkeypatch).run_test(size=SMALL) as pilot:
+        screen = await ready(pilot)
+        monkeypatch.setattr("sidestep_tui.dataset.apart.call", call)
+        await pilot.press("a", "equals_sign")
+        await until(pilot, asked.is_set, "the child")
+        await pilot.press("escape", "escape")
+        await settle(pilot)
+        assert not screen.busy
+        assert not screen.listing.measured
 
 
 # What the model reads

@@ -14,7 +14,6 @@ from sidestep_tui.core import paths, text
 from sidestep_tui.core.env import MIN_COLUMNS
 from sidestep_tui.core.errors import SidestepError
 from sidestep_tui.ui.screens.songs_detail import detail_rows
-from sidestep_tui.ui.screens.songs_jobs import Advanced
 from sidestep_tui.ui.screens.songs_keys import HELP, KEYS, NEEDS_SONG, TOUCHES_WORDS
 from sidestep_tui.ui.screens.songs_list import Listing
 from sidestep_tui.ui.screens.songs_look import SongsLook
@@ -271,13 +270,6 @@ class SongsScreen(SongsLook):
         self.remove_class("-filtering")
         self.query_one("#songs").focus()
         self.call_after_refresh(self.repaint)
-
-    # What threads tell
-
-    @on(Advanced)
-    def _advanced(self, message: Advanced) -> None:
-        self.busy = message.words
-        self.repaint()
 
     # Leaving
 

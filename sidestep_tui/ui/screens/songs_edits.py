@@ -57,6 +57,10 @@ class SongsEdits(SongsJobs):
         """Show the songs as they are now."""
         raise NotImplementedError
 
+    def repaint(self) -> None:
+        """Hand over the rows that are visible."""
+        raise NotImplementedError
+
     # What an edit applies to
 
     def targets(self) -> list[str]:

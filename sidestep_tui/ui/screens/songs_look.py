@@ -17,7 +17,7 @@ from sidestep_tui.core import paths
 from sidestep_tui.core.errors import DataError
 from sidestep_tui.dataset.manifest import Song
 from sidestep_tui.ui.screens import songs_pages
-from sidestep_tui.ui.screens.songs_jobs import JobFailed, SongRead, SongsMeasured, reading_settings
+from sidestep_tui.ui.screens.songs_jobs import Advanced, JobFailed, SongRead, SongsMeasured, reading_settings
 from sidestep_tui.ui.screens.songs_writes import SongsWrites
 
 if TYPE_CHECKING:
@@ -32,10 +32,18 @@ class SongsLook(SongsWrites):
 
     app: SidestepApp
     _paper: Paper | None = None
+    is_listening = False
+
+    @on(Advanced)
+    def _advanced(self, message: Advanced) -> None:
+        # What a child said before it was stopped may arrive after.
+        if self.is_listening or self.is_looking:
+            self.busy = message.words
+            self.repaint()
 
     @on(JobFailed)
     def _job_failed(self, message: JobFailed) -> None:
-        self.busy = ""
+        self.busy, self.is_listening = "", False
         self.words_changed()
         self.app.tell(message.problem)
 
@@ -48,7 +56,7 @@ class SongsLook(SongsWrites):
         if not songs or self.manifest is None:
             self.say("these have been listened to: + takes over", "muted")
             return
-        self.busy = f"{LISTENING} 0 of {len(songs)}"
+        self.busy, self.is_listening = f"{LISTENING} 0 of {len(songs)}", True
         self.measure(self.manifest, songs)
         self.words_changed()
 
@@ -57,16 +65,16 @@ class SongsLook(SongsWrites):
         for name, heard in message.heard.items():
             self.listing.measured[name] = heard
         if message.is_last:
-            self.busy = ""
+            self.busy, self.is_listening = "", False
             self.say("listened; + takes BPM and key over")
         self.words_changed()
 
     def stop_listening(self) -> bool:
         """Stop measuring, if that goes on; what has been heard stays."""
-        if not self.busy.startswith(LISTENING):
+        if not self.is_listening:
             return False
         self.workers.cancel_group(self, "measure")
-        self.busy = ""
+        self.busy, self.is_listening = "", False
         return True
 
     # What the model reads
