@@ -18,10 +18,10 @@ from sidestep_tui.cli import options, quiet, render
 from sidestep_tui.core import paths, text
 from sidestep_tui.core.errors import ExitCode
 from sidestep_tui.dataset import archives
-from sidestep_tui.dataset import doctor as doctors
-from sidestep_tui.dataset.doctor import Progress, Report
-from sidestep_tui.dataset.doctor_findings import Finding
-from sidestep_tui.dataset.fixes import FIX_CODES, Edit, Written
+from sidestep_tui.dataset.editing.fixes import FIX_CODES, Edit, Written
+from sidestep_tui.dataset.health import doctor as doctors
+from sidestep_tui.dataset.health.doctor import Progress, Report
+from sidestep_tui.dataset.health.doctor_findings import Finding
 from sidestep_tui.launch import models
 
 WARNINGS: Final = 1

@@ -17,8 +17,8 @@ from sidestep_tui.core import text
 from sidestep_tui.core.errors import ExitCode, UsageError
 from sidestep_tui.dataset import apart, archives, measure, measure_apart, reading
 from sidestep_tui.dataset import manifest as manifests
-from sidestep_tui.dataset.edit_plan import SavePlan, SaveReport
-from sidestep_tui.dataset.edits import EditSession
+from sidestep_tui.dataset.editing.edit_plan import SavePlan, SaveReport
+from sidestep_tui.dataset.editing.edits import EditSession
 from sidestep_tui.dataset.manifest import Manifest, Song
 from sidestep_tui.dataset.measure import Measured
 

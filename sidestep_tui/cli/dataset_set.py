@@ -14,9 +14,10 @@ import click
 from sidestep_tui.cli import options, quiet, render
 from sidestep_tui.core import text
 from sidestep_tui.core.errors import ExitCode, UsageError
-from sidestep_tui.dataset import edit_values, manifest
-from sidestep_tui.dataset.edit_plan import FileChange, SavePlan, SaveReport
-from sidestep_tui.dataset.edits import EditSession
+from sidestep_tui.dataset import manifest
+from sidestep_tui.dataset.editing import edit_values
+from sidestep_tui.dataset.editing.edit_plan import FileChange, SavePlan, SaveReport
+from sidestep_tui.dataset.editing.edits import EditSession
 
 _ASSIGNMENT: Final = re.compile(r"([A-Za-z_]+)=(.*)", re.DOTALL)
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")

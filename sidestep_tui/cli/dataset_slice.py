@@ -15,11 +15,11 @@ from sidestep_tui.cli import options, quiet, render
 from sidestep_tui.core import env, paths, text
 from sidestep_tui.core.errors import UsageError
 from sidestep_tui.dataset import manifest as manifests
-from sidestep_tui.dataset import slicer, slices, slicing
+from sidestep_tui.dataset.cutting import slicer, slices, slicing
+from sidestep_tui.dataset.cutting.slicer import Cutting, Slice
+from sidestep_tui.dataset.cutting.slices import Job, Wish, Written
+from sidestep_tui.dataset.cutting.slicing import Outcome
 from sidestep_tui.dataset.manifest import Manifest
-from sidestep_tui.dataset.slicer import Cutting, Slice
-from sidestep_tui.dataset.slices import Job, Wish, Written
-from sidestep_tui.dataset.slicing import Outcome
 
 _DEFAULT: Final = Cutting()
 _LENGTH = click.FloatRange(min=0)
@@ -168,7 +168,7 @@ def _write(outcome: Outcome, place: Path, *, resume: bool) -> None:
 def _draw(job: Job) -> None:
     """The outline of a song with its cuts; plain signs for pipes and for screen readers."""
     # Deferred: drawing is only for previews.
-    from sidestep_tui.dataset import waveform
+    from sidestep_tui.dataset.cutting import waveform
     from sidestep_tui.ui.widgets import envelope
 
     with quiet.native_stderr():

@@ -49,26 +49,26 @@ def _read(given: Parameters, report: Report) -> Any:
 
 
 def _peaks(given: Parameters, report: Report) -> Any:
-    from sidestep_tui.dataset import slicing_apart
+    from sidestep_tui.dataset.cutting import slicing_apart
 
     return slicing_apart.peaks(given, report)
 
 
 def _slice_plan(given: Parameters, report: Report) -> Any:
-    from sidestep_tui.dataset import slicing_apart
+    from sidestep_tui.dataset.cutting import slicing_apart
 
     return slicing_apart.plan(given, report)
 
 
 def _slice(given: Parameters, report: Report) -> Any:
-    from sidestep_tui.dataset import slicing_apart
+    from sidestep_tui.dataset.cutting import slicing_apart
 
     return slicing_apart.slice_songs(given, report)
 
 
 def _doctor(given: Parameters, report: Report) -> Any:
     """A `doctor.Report` as a dictionary, and what its fixes would write (`doctor.preview`)."""
-    from sidestep_tui.dataset import doctor
+    from sidestep_tui.dataset.health import doctor
 
     found = doctor.examine(given["root"], **given["options"], progress=report)
     return {"report": found.to_dict(), "preview": doctor.preview(doctor.planned(found))}
@@ -77,8 +77,8 @@ def _doctor(given: Parameters, report: Report) -> Any:
 def _doctor_fix(given: Parameters, report: Report) -> Any:
     """Carry out some fixes of a report, as far as their files are those that were shown; what is left, what was
     written."""
-    from sidestep_tui.dataset import doctor
-    from sidestep_tui.dataset.doctor_findings import Fix
+    from sidestep_tui.dataset.health import doctor
+    from sidestep_tui.dataset.health.doctor_findings import Fix
 
     chosen = [Fix(**item) for item in given["fixes"]]
     left, written = doctor.fix(doctor.Report.from_dict(given["report"]), chosen=chosen, agreed=given["agreed"])

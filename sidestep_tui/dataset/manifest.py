@@ -14,7 +14,8 @@ from typing import Any, Final
 from sidestep_tui.core import paths
 from sidestep_tui.core import text as wording
 from sidestep_tui.core.errors import DataError
-from sidestep_tui.dataset import archives, own_file, probe
+from sidestep_tui.dataset import archives, probe
+from sidestep_tui.dataset.editing import own_file
 from sidestep_tui.dataset.files import OWN_FILE, Folder, Tree, printable, walk
 from sidestep_tui.dataset.layouts import Found, Library
 from sidestep_tui.dataset.merge import FILE_NAME, SETTING, FolderRole, Merged, decide_roles, merge

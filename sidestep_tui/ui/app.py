@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from textual.widget import Widget
 
     from sidestep_tui.schema.draft import Draft
-    from sidestep_tui.ui.screens.songs import SongsScreen
-    from sidestep_tui.ui.screens.wizard import WizardScreen
+    from sidestep_tui.ui.screens.songs.screen import SongsScreen
+    from sidestep_tui.ui.screens.wizard.screen import WizardScreen
     from sidestep_tui.ui.songs_place import SongsPlace
 
 Start = Literal["auto", "wizard", "runs"]
@@ -130,12 +130,12 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
     # Places
 
     def _runs_screen(self) -> Screen[Any]:
-        from sidestep_tui.ui.screens.runs import RunsScreen
+        from sidestep_tui.ui.screens.runs.screen import RunsScreen
 
         return RunsScreen()
 
     def _wizard_screen(self) -> Screen[Any]:
-        from sidestep_tui.ui.screens.wizard import WizardScreen
+        from sidestep_tui.ui.screens.wizard.screen import WizardScreen
 
         draft, self._pending_draft = self._pending_draft, None
         return WizardScreen(draft)
@@ -154,7 +154,7 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
         self.switch_mode("dashboard")
 
     def _dashboard_screen(self, run_path: Path) -> Screen[Any]:
-        from sidestep_tui.ui.screens.dashboard import DashboardScreen
+        from sidestep_tui.ui.screens.dashboard.screen import DashboardScreen
 
         return DashboardScreen(run_path, readonly=self._readonly)
 
@@ -192,7 +192,7 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
         self._songs = None
 
     def _songs_screen(self, place: SongsPlace) -> Screen[Any]:
-        from sidestep_tui.ui.screens.songs import SongsScreen
+        from sidestep_tui.ui.screens.songs.screen import SongsScreen
 
         self._songs = SongsScreen(place)
         return self._songs
@@ -215,7 +215,7 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
         self.call_after_refresh(lambda: self.screen.post_message(SettingPicked(path)))
 
     def _mounted_wizard(self) -> WizardScreen | None:
-        from sidestep_tui.ui.screens.wizard import WizardScreen
+        from sidestep_tui.ui.screens.wizard.screen import WizardScreen
 
         stack = self._screen_stacks.get("wizard", [])
         return next((screen for screen in stack if isinstance(screen, WizardScreen)), None)

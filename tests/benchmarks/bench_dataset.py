@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from sidestep_tui.dataset import doctor, duplicates, listening, manifest
-from sidestep_tui.dataset.listening import Print
+from sidestep_tui.dataset import manifest
+from sidestep_tui.dataset.health import doctor, duplicates, listening
+from sidestep_tui.dataset.health.listening import Print
 from sidestep_tui.dataset.manifest import Song
 
 RATE = 44_100

@@ -16,7 +16,8 @@ import pytest
 
 from sidestep_tui.core import paths
 from sidestep_tui.core.errors import DataError, DiskFullError
-from sidestep_tui.dataset import archives, doctor
+from sidestep_tui.dataset import archives
+from sidestep_tui.dataset.health import doctor
 from sidestep_tui.dataset.manifest import Manifest, scan
 
 from .conftest import WriteSong

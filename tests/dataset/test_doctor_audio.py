@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from sidestep_tui.dataset import doctor
+from sidestep_tui.dataset.health import doctor
 
 RATE = 8000
 
@@ -79,7 +79,8 @@ def test_each_fault_of_a_song_is_found_and_a_near_miss_is_not(tmp_path: Path, co
 
 
 def test_a_run_of_full_scale_samples_across_two_blocks_counts_once(tmp_path: Path) -> None:
-    from sidestep_tui.dataset import listening, manifest
+    from sidestep_tui.dataset import manifest
+    from sidestep_tui.dataset.health import listening
 
     sound = BASE[: 4 * RATE].copy()
     sound[RATE - 3 : RATE + 3, 0] = 1.0
@@ -89,7 +90,8 @@ def test_a_run_of_full_scale_samples_across_two_blocks_counts_once(tmp_path: Pat
 
 
 def test_runs_of_full_scale_samples_are_counted_within_a_block(tmp_path: Path) -> None:
-    from sidestep_tui.dataset import listening, manifest
+    from sidestep_tui.dataset import manifest
+    from sidestep_tui.dataset.health import listening
 
     sound = np.zeros((2 * RATE, 2))
     for start, length in ((0, 5), (50, 3), (100, 4), (RATE - 10, 6), (2 * RATE - 4, 4)):

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidestep_tui.dataset import doctor, fixes, lyrics
+from sidestep_tui.dataset import lyrics
+from sidestep_tui.dataset.editing import fixes
+from sidestep_tui.dataset.health import doctor
 
 from .conftest import WriteSong
 

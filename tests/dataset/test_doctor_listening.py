@@ -13,8 +13,8 @@ import pytest
 import soundfile
 
 from sidestep_tui.core.errors import DataError
-from sidestep_tui.dataset import duplicates, listening
-from sidestep_tui.dataset.listening import Print
+from sidestep_tui.dataset.health import duplicates, listening
+from sidestep_tui.dataset.health.listening import Print
 from sidestep_tui.dataset.manifest import Song, scan
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sidestep_tui.dataset import doctor
+from sidestep_tui.dataset.health import doctor
 
 from .conftest import WriteSong
 

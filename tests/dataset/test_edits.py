@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidestep_tui.core.errors import DataError
-from sidestep_tui.dataset import edit_values, lyrics, values
-from sidestep_tui.dataset.edits import FIELDS, EditSession
+from sidestep_tui.dataset import lyrics, values
+from sidestep_tui.dataset.editing import edit_values
+from sidestep_tui.dataset.editing.edits import FIELDS, EditSession
 from sidestep_tui.dataset.manifest import Manifest, Song, scan
 
 from .conftest import WriteSong

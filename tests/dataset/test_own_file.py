@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from sidestep_tui.core.errors import DataError
-from sidestep_tui.dataset import own_file
-from sidestep_tui.dataset.edits import EditSession
+from sidestep_tui.dataset.editing import own_file
+from sidestep_tui.dataset.editing.edits import EditSession
 from sidestep_tui.dataset.manifest import Song, scan
 
 from .conftest import WriteSong

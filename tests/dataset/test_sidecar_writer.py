@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from sidestep_tui.core import atomic
 from sidestep_tui.core.errors import DiskFullError
-from sidestep_tui.dataset import edit_values, rewriting
-from sidestep_tui.dataset.edits import FIELDS, EditSession
+from sidestep_tui.dataset.editing import edit_values, rewriting
+from sidestep_tui.dataset.editing.edits import FIELDS, EditSession
 from sidestep_tui.dataset.manifest import Manifest, Song, scan
 
 Files = dict[str, bytes]

@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sidestep_tui.core.errors import UsageError
-from sidestep_tui.dataset import slicer
-from sidestep_tui.dataset.slicer import Cut, Cutting, Grid, Plan
+from sidestep_tui.dataset.cutting import slicer
+from sidestep_tui.dataset.cutting.slicer import Cut, Cutting, Grid, Plan
 
 
 @st.composite

@@ -14,9 +14,10 @@ import pytest
 import soundfile
 
 from sidestep_tui.core.errors import DataError, DiskFullError
-from sidestep_tui.dataset import apart, manifest, slices, slicing, slicing_apart
-from sidestep_tui.dataset.slicer import Cutting
-from sidestep_tui.dataset.slices import Wish
+from sidestep_tui.dataset import apart, manifest
+from sidestep_tui.dataset.cutting import slices, slicing, slicing_apart
+from sidestep_tui.dataset.cutting.slicer import Cutting
+from sidestep_tui.dataset.cutting.slices import Wish
 
 RATE = 8000
 QUICK = Cutting(seconds=2.0, overlap=0.25, window_ms=20, min_tail=1.0)

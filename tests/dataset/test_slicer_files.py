@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 
 from sidestep_tui.core import atomic
 from sidestep_tui.core.errors import DataError, DiskFullError
-from sidestep_tui.dataset import manifest, slicer, slices, slices_sound
-from sidestep_tui.dataset.slicer import Cutting
-from sidestep_tui.dataset.slices import Job, Wish, Written
+from sidestep_tui.dataset import manifest
+from sidestep_tui.dataset.cutting import slicer, slices, slices_sound
+from sidestep_tui.dataset.cutting.slicer import Cutting
+from sidestep_tui.dataset.cutting.slices import Job, Wish, Written
 
 RATE = 8000
 QUICK = Cutting(seconds=2.0, overlap=0.25, window_ms=20, tail="drop", min_tail=1.0)

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sidestep_tui.core.errors import DataError
-from sidestep_tui.dataset import apart, slices_sound, waveform
-from sidestep_tui.dataset.waveform import Peaks
+from sidestep_tui.dataset import apart
+from sidestep_tui.dataset.cutting import slices_sound, waveform
+from sidestep_tui.dataset.cutting.waveform import Peaks
 
 RATE = 8000
 

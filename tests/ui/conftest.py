@@ -21,8 +21,8 @@ from sidestep_tui.schema import drafts
 from sidestep_tui.schema.draft import Draft
 from sidestep_tui.schema.settings import Settings
 from sidestep_tui.ui.app import SidestepApp
-from sidestep_tui.ui.screens import wizard_review
-from sidestep_tui.ui.screens.wizard import fresh_draft
+from sidestep_tui.ui.screens.wizard import review as wizard_review
+from sidestep_tui.ui.screens.wizard.screen import fresh_draft
 from sidestep_tui.ui.songs_place import SongsPlace
 from tests.ui.places import write_checkpoint, write_songs
 

@@ -14,8 +14,8 @@ import pytest
 from textual.pilot import Pilot
 
 from sidestep_tui.dataset import apart, apart_tasks
-from sidestep_tui.ui.screens import slicer_jobs
-from sidestep_tui.ui.screens.slicer import SlicerScreen
+from sidestep_tui.ui.screens.slicer import jobs as slicer_jobs
+from sidestep_tui.ui.screens.slicer.screen import SlicerScreen
 from sidestep_tui.ui.songs_place import SongsPlace
 from sidestep_tui.ui.widgets.rows import Rows
 from tests.ui.conftest import make_app, settle

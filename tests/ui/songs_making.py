@@ -11,7 +11,7 @@ from sidestep_tui.dataset.manifest import Manifest, Skipped, Song
 from sidestep_tui.dataset.measure import Measured
 from sidestep_tui.dataset.merge import FILE_NAME, NO_LYRICS
 from sidestep_tui.ui.app import SidestepApp
-from sidestep_tui.ui.screens.songs import SongsScreen
+from sidestep_tui.ui.screens.songs.screen import SongsScreen
 from sidestep_tui.ui.songs_place import SongsPlace
 from tests.ui.conftest import make_app
 

@@ -19,7 +19,7 @@ from sidestep_tui.ui import keymap
 from sidestep_tui.ui.app import SidestepApp
 from sidestep_tui.ui.dialogs.confirm import Choose, Confirm
 from sidestep_tui.ui.dialogs.typed import TypeWord
-from sidestep_tui.ui.screens.wizard import WizardScreen
+from sidestep_tui.ui.screens.wizard.screen import WizardScreen
 from tests.ui.conftest import make_app
 
 SIZE = (80, 24)
@@ -59,7 +59,7 @@ async def test_a_letter_jumps_to_any_field(ready_draft: Callable[..., Draft]) ->
 
 async def test_opening_another_run_replaces_the_dashboard(machine: SimpleNamespace, home: Path) -> None:
     from sidestep_tui.protocol.rundir import RunDir
-    from sidestep_tui.ui.screens.dashboard import DashboardScreen
+    from sidestep_tui.ui.screens.dashboard.screen import DashboardScreen
 
     paths = [RunDir.create(home, name).path for name in ("first", "second")]
     app = make_app("runs")

@@ -17,9 +17,9 @@ from sidestep_tui.protocol.state import RunState
 from sidestep_tui.ui.dialogs.confirm import Confirm, Tell
 from sidestep_tui.ui.dialogs.typed import TypeWord
 from sidestep_tui.ui.feed import Batch
-from sidestep_tui.ui.screens.dashboard import DashboardScreen
-from sidestep_tui.ui.screens.dashboard_commands import Order
-from sidestep_tui.ui.screens.dashboard_info import RunInfo
+from sidestep_tui.ui.screens.dashboard.commands import Order
+from sidestep_tui.ui.screens.dashboard.info import RunInfo
+from sidestep_tui.ui.screens.dashboard.screen import DashboardScreen
 from sidestep_tui.ui.widgets.chart import ChartPanel
 from sidestep_tui.ui.widgets.log import LogPanel
 from sidestep_tui.ui.widgets.rows import Rows
@@ -248,7 +248,7 @@ async def test_an_order_that_cannot_be_sent_is_explained(
     def refuse(*_: object, **__: object) -> str:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("sidestep_tui.ui.screens.dashboard_commands.inbox.send", refuse)
+    monkeypatch.setattr("sidestep_tui.ui.screens.dashboard.commands.inbox.send", refuse)
     async with app_on(make_run("live").path).run_test(size=SIZE) as pilot:
         await settled(pilot)
         await pilot.press("c")

@@ -14,9 +14,9 @@ from sidestep_tui.protocol.facts import LogLine, Status
 from sidestep_tui.protocol.liveness import Death, Liveness
 from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.protocol.state import RunState
-from sidestep_tui.ui.screens.dashboard_info import settings_rows
-from sidestep_tui.ui.screens.dashboard_title import title_for
-from sidestep_tui.ui.screens.dashboard_verdict import verdict_rows
+from sidestep_tui.ui.screens.dashboard.info import settings_rows
+from sidestep_tui.ui.screens.dashboard.title import title_for
+from sidestep_tui.ui.screens.dashboard.verdict import verdict_rows
 from sidestep_tui.ui.widgets import panels
 from sidestep_tui.ui.widgets.rows import Row, fit, row, spread, width_of
 from sidestep_tui.ui.widgets.status import condition, is_live

@@ -8,7 +8,7 @@ from textual.screen import Screen
 from textual.widgets import OptionList
 
 from sidestep_tui.ui.dialogs.presets import PickPreset
-from sidestep_tui.ui.screens.wizard import WizardScreen
+from sidestep_tui.ui.screens.wizard.screen import WizardScreen
 from tests.ui.conftest import make_app
 
 

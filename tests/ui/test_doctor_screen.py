@@ -13,12 +13,12 @@ from textual.pilot import Pilot
 
 from sidestep_tui.core.errors import DataError
 from sidestep_tui.dataset import apart, apart_tasks
-from sidestep_tui.dataset.doctor_findings import Finding, Fix
+from sidestep_tui.dataset.health.doctor_findings import Finding, Fix
 from sidestep_tui.ui.app import SidestepApp
 from sidestep_tui.ui.dialogs.confirm import Tell
 from sidestep_tui.ui.dialogs.paper import Paper
-from sidestep_tui.ui.screens import doctor_rows
-from sidestep_tui.ui.screens.doctor import DoctorScreen
+from sidestep_tui.ui.screens.doctor import rows as doctor_rows
+from sidestep_tui.ui.screens.doctor.screen import DoctorScreen
 from sidestep_tui.ui.songs_place import SongsPlace
 from sidestep_tui.ui.theme import ASCII, UNICODE
 from sidestep_tui.ui.widgets.rows import Rows, width_of

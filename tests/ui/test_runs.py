@@ -16,10 +16,10 @@ from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.schema import drafts
 from sidestep_tui.ui.dialogs.confirm import Tell
 from sidestep_tui.ui.dialogs.text import AskText
-from sidestep_tui.ui.screens.dashboard import DashboardScreen
-from sidestep_tui.ui.screens.runs import RunsScreen
-from sidestep_tui.ui.screens.runs_rows import age
-from sidestep_tui.ui.screens.wizard import fresh_draft
+from sidestep_tui.ui.screens.dashboard.screen import DashboardScreen
+from sidestep_tui.ui.screens.runs.rows import age
+from sidestep_tui.ui.screens.runs.screen import RunsScreen
+from sidestep_tui.ui.screens.wizard.screen import fresh_draft
 from sidestep_tui.ui.widgets.rows import Rows
 from tests.ui.watching import NOW, SIZE, app_on, make_run, until, utc
 

@@ -13,9 +13,9 @@ from textual.widgets import Input
 from sidestep_tui.core.errors import DataError
 from sidestep_tui.dataset import apart
 from sidestep_tui.ui.dialogs.confirm import Choose, Confirm, Tell
-from sidestep_tui.ui.screens import slicer_jobs
-from sidestep_tui.ui.screens.slicer import SlicerScreen
-from sidestep_tui.ui.screens.slicer_form import FIELDS, Form
+from sidestep_tui.ui.screens.slicer import jobs as slicer_jobs
+from sidestep_tui.ui.screens.slicer.form import FIELDS, Form
+from sidestep_tui.ui.screens.slicer.screen import SlicerScreen
 from sidestep_tui.ui.widgets.waveform import Waveform
 from tests.ui.conftest import settle
 from tests.ui.slicing import RATE, album, call_here, planned, ready, slicer_app, words

@@ -13,7 +13,7 @@ from sidestep_tui.core import env
 from sidestep_tui.engine.fake_history import FakeRun
 from sidestep_tui.protocol import registry
 from sidestep_tui.ui.dialogs.confirm import Confirm
-from sidestep_tui.ui.screens.runs import RunsScreen
+from sidestep_tui.ui.screens.runs.screen import RunsScreen
 from tests.ui.watching import SIZE, app_on, make_run, settled, until, utc
 
 __all__ = ["make_run", "utc"]

@@ -11,9 +11,10 @@ import pytest
 from textual.pilot import Pilot
 
 from sidestep_tui.core.errors import DataError
-from sidestep_tui.dataset import apart, doctor
-from sidestep_tui.dataset.doctor_findings import Finding, Fix
-from sidestep_tui.ui.screens.doctor import DoctorScreen
+from sidestep_tui.dataset import apart
+from sidestep_tui.dataset.health import doctor
+from sidestep_tui.dataset.health.doctor_findings import Finding, Fix
+from sidestep_tui.ui.screens.doctor.screen import DoctorScreen
 from sidestep_tui.ui.songs_place import SongsPlace
 from sidestep_tui.ui.widgets.rows import Rows
 from tests.ui.conftest import make_app, settle

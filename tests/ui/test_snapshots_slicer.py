@@ -10,7 +10,7 @@ import pytest
 from textual.pilot import Pilot
 
 from sidestep_tui.ui.dialogs.confirm import Confirm
-from sidestep_tui.ui.screens.slicer_jobs import Advanced
+from sidestep_tui.ui.screens.slicer.jobs import Advanced
 from tests.ui.conftest import settle
 from tests.ui.slicing import album, planned, ready, slicer_app
 from tests.ui.watching import until

@@ -17,7 +17,7 @@ from sidestep_tui.ui.dialogs.confirm import Choose, Confirm, Tell
 from sidestep_tui.ui.dialogs.typed import TypeWord
 from sidestep_tui.ui.forms.panes import StepRail
 from sidestep_tui.ui.forms.rows import ActionRow
-from sidestep_tui.ui.screens.wizard_steps import STEP_IDS
+from sidestep_tui.ui.screens.wizard.steps import STEP_IDS
 from tests.ui.conftest import GIB, GPU_12, make_app, settle
 
 SnapCompare = Callable[..., bool]

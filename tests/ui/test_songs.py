@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, TextArea
 
 from sidestep_tui.core.errors import DataError
-from sidestep_tui.dataset.edit_plan import FieldChange
+from sidestep_tui.dataset.editing.edit_plan import FieldChange
 from sidestep_tui.dataset.manifest import Manifest
 from sidestep_tui.schema.draft import Draft
 from sidestep_tui.ui.base import Dialog
@@ -23,10 +23,10 @@ from sidestep_tui.ui.dialogs.one_of import OneOf
 from sidestep_tui.ui.dialogs.paper import Paper
 from sidestep_tui.ui.dialogs.song_words import AskReplace, AskTag
 from sidestep_tui.ui.dialogs.text import AskText
-from sidestep_tui.ui.screens import songs as songs_module
-from sidestep_tui.ui.screens import songs_kept
-from sidestep_tui.ui.screens.songs import SongsScreen
-from sidestep_tui.ui.screens.wizard import WizardScreen
+from sidestep_tui.ui.screens.songs import kept as songs_kept
+from sidestep_tui.ui.screens.songs import screen as songs_module
+from sidestep_tui.ui.screens.songs.screen import SongsScreen
+from sidestep_tui.ui.screens.wizard.screen import WizardScreen
 from sidestep_tui.ui.songs_place import SongsPlace
 from sidestep_tui.ui.widgets.rows import Rows
 from tests.ui.conftest import make_app, settle
@@ -608,7 +608,7 @@ async def test_edits_of_songs_that_are_gone_are_named(thirteen: Manifest, monkey
 
 async def test_every_key_is_in_the_palette(thirteen: Manifest, monkeypatch: Any) -> None:
     from sidestep_tui.ui.palette import ActionsProvider
-    from sidestep_tui.ui.screens.songs_keys import KEYS
+    from sidestep_tui.ui.screens.songs.keys import KEYS
 
     async with songs_app(thirteen, monkeypatch).run_test(size=SMALL) as pilot:
         screen = await ready(pilot)

@@ -10,12 +10,12 @@ from rich.cells import cell_len
 
 from sidestep_tui.dataset.manifest import Song
 from sidestep_tui.dataset.merge import FILE_NAME
-from sidestep_tui.ui.screens import songs_list
-from sidestep_tui.ui.screens.songs_detail import came_from, detail_rows, wrap
-from sidestep_tui.ui.screens.songs_facts import SongFacts, clock, missing
-from sidestep_tui.ui.screens.songs_list import SORTS, Listing
-from sidestep_tui.ui.screens.songs_query import haystack_of, parse
-from sidestep_tui.ui.screens.songs_rows import Columns, counts, song_row, summary, title_row
+from sidestep_tui.ui.screens.songs import list as songs_list
+from sidestep_tui.ui.screens.songs.detail import came_from, detail_rows, wrap
+from sidestep_tui.ui.screens.songs.facts import SongFacts, clock, missing
+from sidestep_tui.ui.screens.songs.list import SORTS, Listing
+from sidestep_tui.ui.screens.songs.query import haystack_of, parse
+from sidestep_tui.ui.screens.songs.rows import Columns, counts, song_row, summary, title_row
 from sidestep_tui.ui.theme import ASCII, UNICODE
 from sidestep_tui.ui.widgets.rows import Row, width_of
 from tests.ui.songs_making import heard, make_manifest, make_song

@@ -9,7 +9,7 @@ from textual import events
 from textual.widgets import Input
 
 from sidestep_tui.schema.draft import Draft
-from sidestep_tui.ui.screens.wizard import WizardScreen
+from sidestep_tui.ui.screens.wizard.screen import WizardScreen
 from tests.ui.conftest import make_app
 
 NAMED = {"\r": "enter", "\t": "tab", "\x0e": "ctrl+n", "\x10": "ctrl+p", "+": "plus", " ": "space"}

@@ -22,9 +22,9 @@ from sidestep_tui.ui.dialogs.help import Help
 from sidestep_tui.ui.dialogs.presets import PickPreset, ShowImport
 from sidestep_tui.ui.dialogs.text import AskText
 from sidestep_tui.ui.forms.rows import ActionRow, FieldRow
-from sidestep_tui.ui.screens.wizard import WizardScreen
-from sidestep_tui.ui.screens.wizard_review import ReviewPage
-from sidestep_tui.ui.screens.wizard_steps import STEP_IDS
+from sidestep_tui.ui.screens.wizard.review import ReviewPage
+from sidestep_tui.ui.screens.wizard.screen import WizardScreen
+from sidestep_tui.ui.screens.wizard.steps import STEP_IDS
 from tests.ui.conftest import make_app, settle
 from tests.ui.watching import until
 

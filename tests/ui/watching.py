@@ -15,8 +15,8 @@ from textual.pilot import Pilot
 from sidestep_tui.core import env
 from sidestep_tui.engine.fake_history import FakeRun, write_run
 from sidestep_tui.ui.app import SidestepApp
-from sidestep_tui.ui.screens.dashboard import DashboardScreen
-from sidestep_tui.ui.screens.runs import RunsScreen
+from sidestep_tui.ui.screens.dashboard.screen import DashboardScreen
+from sidestep_tui.ui.screens.runs.screen import RunsScreen
 from sidestep_tui.ui.widgets.rows import Rows
 
 NOW = 1_790_000_000.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from sidestep_tui.dataset.waveform import Peaks
+from sidestep_tui.dataset.cutting.waveform import Peaks
 from sidestep_tui.ui.widgets import envelope
 from sidestep_tui.ui.widgets.envelope import Piece, Window
 from sidestep_tui.ui.widgets.rows import Row, Rows, row

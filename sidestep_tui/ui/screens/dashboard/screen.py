@@ -1,0 +1,256 @@
+"""The dashboard of one run: live, finished, crashed or diverged, all from the same files.
+
+A worker thread reads, the reducer keeps, the governor decides when to paint, and only rows that changed are painted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.timer import Timer
+from textual.widgets import Footer, Input
+from textual.worker import get_current_worker
+
+from sidestep_tui.core import env
+from sidestep_tui.protocol.liveness import Death, Liveness
+from sidestep_tui.protocol.state import RunState
+from sidestep_tui.ui.feed import Batch, Feed, RunAdvanced
+from sidestep_tui.ui.governor import Governor
+from sidestep_tui.ui.screens.dashboard.keys import ViewKeys
+from sidestep_tui.ui.screens.dashboard.title import announce, restore_title
+from sidestep_tui.ui.screens.dashboard.verdict import log_tail_rows, verdict_rows
+from sidestep_tui.ui.widgets import panels
+from sidestep_tui.ui.widgets.chart import ChartPanel
+from sidestep_tui.ui.widgets.log import LogPanel
+from sidestep_tui.ui.widgets.rows import Row, Rows
+
+
+class DashboardScreen(ViewKeys):
+    """One run, watched and steered."""
+
+    CSS_PATH = "../../styles/dashboard.tcss"
+    HELP = """
+    # Dashboard
+
+    Watch a run and steer it. Leaving with `q` never stops the training: the engine is a process of its own, and
+    what you see is read from its files. Lower-case keys are safe; upper-case keys change the run.
+
+    The chart shows the raw values as a faint cloud and their moving average as the line. `h` and `l` move a cursor
+    that reads exact values; `w` chooses the steps, `s` the smoothing, `v` the scale, `[` and `]` the metric.
+    """
+
+    def __init__(
+        self,
+        run_path: Path,
+        readonly: bool = False,
+        *,
+        clock: Callable[[], float] = time.time,
+        facts: env.TerminalFacts | None = None,
+    ) -> None:
+        self.facts = facts or env.terminal_facts()
+        governor = Governor.for_environment(over_ssh=self.facts.over_ssh)
+        super().__init__(run_path, readonly=readonly, clock=clock, governor=governor)
+        self.state = RunState()
+        self.liveness: Liveness | None = None
+        self.death: Death | None = None
+        self.heartbeat: float | None = None
+        self.paints = 0
+        self.caught_up = False
+        self.feed = Feed(run_path, self._news, clock)
+        self._preview: RunState | None = None
+        self._timer: Timer | None = None
+        self._due_at = 0.0
+        self._urgent_key: tuple[object, ...] = ()
+        self._announced = ""
+
+    def compose(self) -> ComposeResult:
+        plain = self.facts.ascii_only
+        yield Rows(id="facts")
+        yield Rows(id="verdict")
+        with Horizontal(id="body"):
+            yield ChartPanel(id="loss", classes="panel", ascii_only=plain)
+            with Vertical(id="side"):
+                for name in ("machine", "schedule", "checkpoints"):
+                    panel = Rows(id=name, classes="panel")
+                    panel.can_focus = True
+                    panel.border_title = name
+                    yield panel
+        yield LogPanel(id="log", classes="panel")
+        field = Input(placeholder="only lines that hold…", id="log-filter", compact=True)
+        field.cursor_blink = False
+        yield field
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        self.set_class(self.facts.ascii_only, "-ascii")
+        self.query_one("#loss").focus()
+        self.watch(self.app, "app_focus", self._window_focus_changed, init=False)
+        self._read()
+
+    def on_unmount(self) -> None:
+        """Give the terminal its own title back."""
+        if self._announced:
+            restore_title(self.app)
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="feed")
+    def _read(self) -> None:
+        """The feed's thread; it lives as long as the screen."""
+        worker = get_current_worker()
+        self.feed.run(lambda: worker.is_cancelled)
+
+    def _news(self) -> None:
+        """Called on the feed's thread; posting is the one thing a thread may do to a screen."""
+        self.post_message(RunAdvanced())
+
+    # Data in
+
+    @on(RunAdvanced)
+    def _advance(self) -> None:
+        self.take(self.feed.drain())
+
+    def take(self, batch: Batch) -> None:
+        """Reduce what the feed brought and paint when it is time."""
+        if batch.restarted:
+            self.state = RunState()
+        self._preview = batch.picture or self._preview
+        self.state.apply_all(batch.events)
+        self.caught_up = self.caught_up or batch.caught_up
+        if batch.liveness is not None:
+            self.liveness, self.death, self.heartbeat = batch.liveness, batch.death, batch.heartbeat
+        self.follow_commands(self.state.commands)
+        shown = self.shown
+        key = (
+            shown.status,
+            shown.phase.name,
+            shown.error,
+            shown.ended,
+            self.liveness,
+            len(shown.adapters),
+            self.notice,
+        )
+        urgent = key != self._urgent_key
+        self._urgent_key = key
+        self.governor.changed(urgent=urgent)
+        if self.caught_up and self.is_mounted:
+            self._announced = announce(self.app, self.view(), self._announced)
+        if urgent:
+            self.refresh_bindings()
+        self.paint_when_due()
+
+    @property
+    def shown(self) -> RunState:
+        """The state to paint: the engine's own summary until the journal has been read."""
+        return self._preview if self._preview is not None and not self.caught_up else self.state
+
+    # Paint
+
+    def paint_when_due(self) -> None:
+        """Paint now, or set the one timer that will."""
+        now = time.monotonic()
+        delay = self.governor.delay(now)
+        if delay is None or not self.is_mounted:
+            return
+        if delay > 0:
+            if self._timer is None:
+                self._due_at = now + delay
+                self._timer = self.set_timer(delay, self._paint_on_time)
+            return
+        self._drop_timer()
+        self._paint()
+        self.governor.painted(time.monotonic())
+
+    def _paint_on_time(self) -> None:
+        self._timer = None
+        if self.governor.delay(time.monotonic()) is None:
+            return
+        started = time.monotonic()
+        self._paint()
+        self.governor.painted(started, scheduled=self._due_at)
+
+    def _drop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+
+    def repaint_now(self) -> None:
+        """Paint at once, whatever the rate: the user pressed a key."""
+        if self.governor.frozen:
+            self.query_one("#facts", Rows).put(panels.header_rows(self.view(), self.size.width))
+            return
+        self.governor.changed(urgent=True)
+        self.paint_when_due()
+
+    def view(self) -> panels.View:
+        """What the panels look at."""
+        return panels.View(
+            state=self.shown,
+            name=self.run_dir.name,
+            now=self.clock(),
+            folder=self.run_dir.path,
+            liveness=self.liveness,
+            heartbeat=self.heartbeat,
+            rate_hz=self.governor.rate_hz,
+            frozen=self.governor.frozen,
+            slowed=self.governor.slowed,
+            readonly=self.readonly,
+            relaunching=self._resuming,
+            notice=self.notice,
+            ascii_only=self.facts.ascii_only,
+        )
+
+    def _paint(self) -> None:
+        self.paints += 1
+        view = self.view()
+        state = view.state
+        width = self.size.width
+        self.query_one("#facts", Rows).put(panels.header_rows(view, width))
+        self._paint_verdict(view)
+        self.query_one("#loss", ChartPanel).show(state, live=view.live)
+        self._fit_height(self.query_one("#machine", Rows), panels.machine_rows(view))
+        schedule = self.query_one("#schedule", Rows)
+        schedule.put(panels.schedule_rows(view, schedule.size.width))
+        self.query_one("#checkpoints", Rows).put(panels.checkpoint_rows(view, offset=self.checkpoint_offset))
+        tail = log_tail_rows(self.death) if self.death else []
+        self.query_one("#log", LogPanel).show(list(state.log), state.log_count, tail=tail)
+
+    def _paint_verdict(self, view: panels.View) -> None:
+        """The box that explains an end which was not planned; it opens and closes once, not with every paint."""
+        rows = verdict_rows(view, self.death, self.run_dir, max(self.size.width - 2, 20)) if self.caught_up else []
+        self._fit_height(self.query_one("#verdict", Rows), rows)
+        self.set_class(bool(rows), "-verdict")
+
+    @staticmethod
+    def _fit_height(widget: Rows, rows: list[Row]) -> None:
+        """Put rows into a widget as high as its content; a relayout only when their number changes."""
+        frame = widget.gutter.height
+        if len(rows) != len(widget.rows):
+            widget.styles.height = len(rows) + frame
+        widget.put(rows)
+
+    # Where the screen is
+
+    @on(events.ScreenResume)
+    def _resumed(self) -> None:
+        self.governor.show(visible=True)
+        self.paint_when_due()
+
+    @on(events.ScreenSuspend)
+    def _suspended(self) -> None:
+        self.governor.show(visible=False)
+        self._drop_timer()
+
+    def _window_focus_changed(self, focused: bool) -> None:
+        """Another window has the focus: paint rarely. Back: paint at the chosen rate."""
+        self.governor.blur(blurred=not focused)
+        if focused:
+            self._drop_timer()
+            self.paint_when_due()
+
+    def on_resize(self) -> None:
+        """Everything has another size."""
+        self.call_after_refresh(self.repaint_now)
