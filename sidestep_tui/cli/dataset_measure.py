@@ -15,12 +15,13 @@ import click
 from sidestep_tui.cli import options, quiet, render
 from sidestep_tui.core import text
 from sidestep_tui.core.errors import ExitCode, UsageError
-from sidestep_tui.dataset import apart, archives, measure, measure_apart, reading
+from sidestep_tui.dataset import apart, archives, reading
 from sidestep_tui.dataset import manifest as manifests
 from sidestep_tui.dataset.editing.edit_plan import SavePlan, SaveReport
 from sidestep_tui.dataset.editing.edits import EditSession
 from sidestep_tui.dataset.manifest import Manifest, Song
-from sidestep_tui.dataset.measure import Measured
+from sidestep_tui.dataset.measuring import measure, measure_apart
+from sidestep_tui.dataset.measuring.measure import Measured
 
 _FIELDS: Final = ("bpm", "key")
 _COLUMNS: Final = 76

@@ -90,13 +90,13 @@ def _doctor_fix(given: Parameters, report: Report) -> Any:
 
 
 def _measure(given: Parameters, report: Report) -> Any:
-    from sidestep_tui.dataset import measure_apart
+    from sidestep_tui.dataset.measuring import measure_apart
 
     return measure_apart.measure(given, report)
 
 
 def _measure_part(given: Parameters, report: Report) -> Any:
-    from sidestep_tui.dataset import measure_apart
+    from sidestep_tui.dataset.measuring import measure_apart
 
     return measure_apart.measure_part(given, report)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from sidestep_tui.dataset import measure, measure_key, measure_tempo
+from sidestep_tui.dataset.measuring import measure, measure_key, measure_tempo
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.dataset import playing

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sidestep_tui.dataset import apart
-from sidestep_tui.dataset.measure import Measured
+from sidestep_tui.dataset.measuring.measure import Measured
 
 from .conftest import Outcome, write_wav
 

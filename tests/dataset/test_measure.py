@@ -14,17 +14,9 @@ import pytest
 import soundfile
 
 from sidestep_tui.core.errors import DataError
-from sidestep_tui.dataset import (
-    apart,
-    apart_tasks,
-    manifest,
-    measure,
-    measure_apart,
-    measure_key,
-    measure_tempo,
-    values,
-)
-from sidestep_tui.dataset.measure import Measured
+from sidestep_tui.dataset import apart, apart_tasks, manifest, values
+from sidestep_tui.dataset.measuring import measure, measure_apart, measure_key, measure_tempo
+from sidestep_tui.dataset.measuring.measure import Measured
 from sidestep_tui.engine import tiny_songs
 
 from . import playing

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sidestep_tui.dataset.manifest import Manifest, Skipped, Song
-from sidestep_tui.dataset.measure import Measured
+from sidestep_tui.dataset.measuring.measure import Measured
 from sidestep_tui.dataset.merge import FILE_NAME, NO_LYRICS
 from sidestep_tui.ui.app import SidestepApp
 from sidestep_tui.ui.screens.songs.screen import SongsScreen

@@ -10,7 +10,7 @@ from rich.cells import cell_len, chop_cells, set_cell_size
 
 from sidestep_tui.core import text
 from sidestep_tui.dataset.manifest import Song
-from sidestep_tui.dataset.measure import compare_bpm, compare_key
+from sidestep_tui.dataset.measuring.measure import compare_bpm, compare_key
 from sidestep_tui.ui.screens.songs.facts import LABELS, SongFacts, states
 from sidestep_tui.ui.theme import Glyphs
 from sidestep_tui.ui.widgets.rows import Row, Span, fit, row, spread, width_of

@@ -9,7 +9,7 @@ from typing import Final
 from sidestep_tui.dataset import values
 from sidestep_tui.dataset.lyrics import has_words
 from sidestep_tui.dataset.manifest import Song
-from sidestep_tui.dataset.measure import Measured
+from sidestep_tui.dataset.measuring.measure import Measured
 from sidestep_tui.dataset.merge import FILE_NAME, NO_LYRICS
 
 WORDS: Final = ("caption", "lyrics", "bpm", "keyscale")

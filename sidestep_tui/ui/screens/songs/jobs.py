@@ -15,7 +15,7 @@ from textual.worker import Worker, WorkerCancelled, WorkerFailed, get_current_wo
 
 from sidestep_tui.core import crashes
 from sidestep_tui.core.errors import DataError, SidestepError
-from sidestep_tui.dataset.measure import Measured
+from sidestep_tui.dataset.measuring.measure import Measured
 from sidestep_tui.ui.base import SidestepScreen
 from sidestep_tui.ui.songs_place import SongsPlace
 
@@ -128,7 +128,8 @@ class SongsJobs(SidestepScreen):
     @work(thread=True, group="measure", exclusive=True, exit_on_error=False)
     def measure(self, manifest: Manifest, songs: Sequence[Song]) -> None:
         """Estimate tempo and key of songs by their sound, in children, a few songs at a time."""
-        from sidestep_tui.dataset import apart, measure_apart
+        from sidestep_tui.dataset import apart
+        from sidestep_tui.dataset.measuring import measure_apart
 
         worker = get_current_worker()
         for start in range(0, len(songs), MEASURED_AT_ONCE):

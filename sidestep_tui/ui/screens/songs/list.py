@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sidestep_tui.dataset.manifest import Song
-from sidestep_tui.dataset.measure import Measured
+from sidestep_tui.dataset.measuring.measure import Measured
 from sidestep_tui.ui.screens.songs.facts import SongFacts, lyric_lines, states
 from sidestep_tui.ui.screens.songs.query import Query, haystack_of, parse
 

@@ -113,7 +113,7 @@ def _edit_words(name: str, after: str) -> str:
 
 def _difference(diff: list[str], *, is_new: bool) -> list[Content]:
     """The lines that change, with `-` and `+` before them; of a long file the first ones."""
-    shown = [line for line in diff if not line.startswith("")][:12]
+    shown = [line for line in diff if not line.startswith("@@")][:12]
     styles = {"-": "$error", "+": "$success"}
     return [Content.styled(f"  {line[:400]}", styles.get(line[:1], "$muted")) for line in shown]
 

@@ -11,7 +11,7 @@ from rich.cells import cell_len, set_cell_size
 from sidestep_tui.core import text
 from sidestep_tui.dataset import values
 from sidestep_tui.dataset.manifest import Song
-from sidestep_tui.dataset.measure import compare_bpm, compare_key
+from sidestep_tui.dataset.measuring.measure import compare_bpm, compare_key
 from sidestep_tui.ui.screens.songs.facts import (
     SongFacts,
     clock,

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sidestep_tui.core import atomic, paths
 from sidestep_tui.core.errors import DataError, SidestepError
-from sidestep_tui.dataset import measure_key, measure_tempo, probe, values
+from sidestep_tui.dataset import probe, values
+from sidestep_tui.dataset.measuring import measure_key, measure_tempo
 
 if TYPE_CHECKING:
     import numpy as np

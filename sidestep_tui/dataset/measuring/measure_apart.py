@@ -17,7 +17,7 @@ from typing import Any, Final
 from sidestep_tui.core.errors import DataError
 from sidestep_tui.dataset import apart, reading
 from sidestep_tui.dataset.manifest import Manifest, scan
-from sidestep_tui.dataset.measure import Measured, measure_file, remembered
+from sidestep_tui.dataset.measuring.measure import Measured, measure_file, remembered
 
 TASK: Final = "measure"
 PART: Final = "measure_part"
