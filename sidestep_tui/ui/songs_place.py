@@ -26,3 +26,7 @@ class SongsPlace:
     """The checkpoint whose tokenizer counts; None counts nothing."""
     repeats: int = 1
     """How often each song is visited in an epoch, on top of what it says itself."""
+    genre_ratio: int = 0
+    """Percent of the songs that are described by their genre."""
+    validation: int = 0
+    """Percent of the songs that are held out of training."""

@@ -453,9 +453,8 @@ async def test_tokens_are_counted_by_a_child_and_cuts_are_named(
 
             from sidestep_tui.dataset import reading
 
-            (plain,) = reading.read(
-                Manifest.from_dict(given["manifest"]), reading.ReadingSettings(**given["settings"]), None
-            )
+            found, settings = Manifest.from_dict(given["manifest"]), reading.ReadingSettings(**given["settings"])
+            (plain,) = reading.read(found, settings, None, given["names"])
             counted = {"prompt_tokens": 201, "lyrics_tokens": 44, "caption_cut": 12, "lyrics_tokens_cut": 0}
             return [{**asdict(plain), **counted, "prompt_tokens_cut": 0}]
 
@@ -466,6 +465,22 @@ async def test_tokens_are_counted_by_a_child_and_cuts_are_named(
         await until(pilot, lambda: "201 of 256 tokens" in page.plain, "the counts")
         assert "44 of 2,048 tokens" in page.plain
         assert "last 12 characters of the caption are not read" in page.plain
+
+
+async def test_what_is_read_follows_the_shares_of_genre_and_of_held_out_songs(tmp_path: Path, monkeypatch: Any) -> None:
+    songs = tuple(make_song(tmp_path, number, genre="dub techno") for number in range(4))
+    found = Manifest(tmp_path, songs)
+    async with songs_app(found, monkeypatch, genre_ratio=50, validation=50).run_test(size=SMALL) as pilot:
+        await ready(pilot)
+        await pilot.press("m")
+        page = await dialog(pilot, Paper)
+        seen = [page.plain]
+        for _ in songs[1:]:
+            await pilot.press("right_square_bracket")
+            await pilot.pause()
+            seen.append(page.plain)
+        assert sum("described by its genre" in text for text in seen) == 2
+        assert sum("never trained on" in text for text in seen) == 2
 
 
 # Writing
@@ -687,6 +702,17 @@ async def test_doctor_and_slicer_ask_about_pending_edits_and_the_folder_is_read_
                 lambda session=session: screen.session is not session and not screen.busy,  # type: ignore[misc]
                 "another look",
             )
+
+
+async def test_new_slices_can_be_looked_at_at_once(folder: Path, tmp_path: Path) -> None:
+    slices = write_folder(tmp_path / "slices", {"a_001": {}, "a_002": {}})
+    async with app_at(SongsPlace(folder)).run_test(size=SMALL) as pilot:
+        screen = await ready(pilot)
+        await pilot.press("z")
+        await until(pilot, lambda: type(pilot.app.screen).__name__ == "SlicerScreen", "the slicer")
+        pilot.app.screen.dismiss(slices)
+        await until(pilot, lambda: isinstance(pilot.app.screen, SongsScreen) and pilot.app.screen is not screen, "them")
+        assert (await ready(pilot)).place.root == slices
 
 
 async def test_the_role_of_name_txt_is_flipped_for_the_folder(folder: Path) -> None:

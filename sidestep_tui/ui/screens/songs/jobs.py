@@ -153,18 +153,20 @@ class SongsJobs(SidestepScreen):
 
     @work(thread=True, group="read", exclusive=True, exit_on_error=False)
     def read_song(self, manifest: Manifest, song: Song, place: SongsPlace) -> None:
-        """Count the tokens of what the model reads of a song, in a child: the tokenizer stays out of this process."""
+        """Count the tokens of what the model reads of a song, in a child: the tokenizer stays out of this process.
+
+        `manifest` has all songs as they are edited: shares, such as that of held-out songs, are shares of all.
+        """
         from sidestep_tui.dataset import apart
         from sidestep_tui.launch import models
 
         assert place.model is not None
-        part = replace(manifest, songs=(song,), skipped=(), warnings=())
         try:
             given = {
-                "manifest": part.to_dict(),
+                "manifest": replace(manifest, skipped=(), warnings=()).to_dict(),
                 "tokenizer": str(models.tokenizer_dir(str(place.model))),
                 "settings": asdict(reading_settings(place)),
-                "names": [],
+                "names": [song.name],
             }
             (reading,) = apart.call("read", given)
         except SidestepError as error:
@@ -206,4 +208,6 @@ def reading_settings(place: SongsPlace) -> Any:
         max_duration=place.max_duration,
         duration_text=place.duration_text,
         repeats=place.repeats,
+        genre_ratio=place.genre_ratio,
+        validation=place.validation,
     )

@@ -95,11 +95,12 @@ class SongsLook(SongsWrites):
         song, manifest = self.listing.current, self.manifest
         if song is None or manifest is None:
             return None
-        (plain,) = reading.read(replace(manifest, songs=(song,)), reading_settings(self.place), None)
+        edited = replace(manifest, songs=self.session.songs if self.session is not None else manifest.songs)
+        (plain,) = reading.read(edited, reading_settings(self.place), None, [song.name])
         waiting = "choose a checkpoint to count tokens"
         if self.place.model is not None:
             waiting = "counting tokens"
-            self.read_song(manifest, song, self.place)
+            self.read_song(edited, song, self.place)
         return _reads(song.name), songs_pages.reading_page(asdict(plain), self.glyphs, waiting=waiting)
 
     def _turn_page(self, step: int) -> None:

@@ -41,6 +41,8 @@ def reading_page(reading: Mapping[str, Any], glyphs: Glyphs, *, waiting: str = "
     """
     lines = [Content.assemble(("prompt   ", "bold"), _tokens(reading["prompt_tokens"], PROMPT_TOKENS, waiting))]
     lines += [Content(f"  {line}") for line in reading["prompt"].rstrip("\n").split("\n")]
+    if reading["described_by"] == "genre":
+        lines += [_quiet("  described by its genre, as data.genre_ratio wants of some songs")]
     lines += [Content("")]
     lines += [Content.assemble(("lyrics   ", "bold"), _tokens(reading["lyrics_tokens"], LYRIC_TOKENS, waiting))]
     lines += [Content(f"  {line}") for line in reading["lyrics_text"].split("\n")]
@@ -61,12 +63,13 @@ def _tokens(count: int | None, room: int, waiting: str) -> Content:
 
 
 def _sound(reading: Mapping[str, Any]) -> list[str]:
-    frames, crop = text.thousands(reading["frames"]), text.thousands(reading["crop_frames"])
-    return [
-        f"{frames} latent frames ({text.duration(reading['seconds'])}), stated as {int(reading['stated_seconds'])} s.\n"
-        f"         An epoch hears {text.plural(reading['crops_per_epoch'], 'crop')} of {crop} frames: "
-        f"{reading['coverage']:.0%} of the song."
-    ]
+    length = f"{text.thousands(reading['frames'])} latent frames ({text.duration(reading['seconds'])})"
+    heard = "Held out: measured, never trained on."
+    if not reading["held_out"]:
+        crops = text.plural(reading["crops_per_epoch"], "crop")
+        crop = text.thousands(reading["crop_frames"])
+        heard = f"An epoch hears {crops} of {crop} frames: {reading['coverage']:.0%} of the song."
+    return [f"{length}, stated as {int(reading['stated_seconds'])} s.\n         {heard}"]
 
 
 def _cuts(reading: Mapping[str, Any]) -> list[str]:

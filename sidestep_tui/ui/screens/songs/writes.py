@@ -6,6 +6,8 @@ Edits that are not written are never lost without a yes: a new look at the folde
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from textual import on, work
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from sidestep_tui.dataset.editing.edits import EditSession, FieldChange
     from sidestep_tui.dataset.manifest import Manifest
     from sidestep_tui.dataset.sidecars import TxtSetting
+    from sidestep_tui.ui.app import SidestepApp
 
 _KEEP_DELAY: Final = 0.5
 _REVIEWED: Final = "reviewed"
@@ -33,6 +36,7 @@ _ROLES: Final[tuple[TxtSetting, ...]] = ("auto", "caption", "lyrics")
 class SongsWrites(SongsEdits):
     """The part of the songs screen that reads and writes files."""
 
+    app: SidestepApp
     manifest: Manifest | None
     problem: SidestepError | None
     busy: str
@@ -212,7 +216,12 @@ class SongsWrites(SongsEdits):
         from sidestep_tui.ui.screens.slicer.screen import SlicerScreen
 
         if await self._files_are_current("slicer"):
-            self._visit(SlicerScreen(self.place))
+            self._visit(SlicerScreen(self.place), self._open_slices)
+
+    def _open_slices(self, folder: Path | None) -> None:
+        """The slicer closed; with a folder where its slices are to be looked at next."""
+        if folder is not None:
+            self.app.open_songs(replace(self.place, root=folder))
 
     async def _files_are_current(self, who: str) -> bool:
         """Whether to go on: the other screens read the files, which do not have the pending edits yet."""
@@ -230,9 +239,9 @@ class SongsWrites(SongsEdits):
             return await self._write()
         return answer == "go"
 
-    def _visit(self, screen: Screen[Any]) -> None:
+    def _visit(self, screen: Screen[Any], closed: Callable[[Any], None] | None = None) -> None:
         self._visiting = True
-        self.app.push_screen(screen)
+        self.app.push_screen(screen, closed)
 
     def come_back(self) -> None:
         """After another screen has been on these songs, look at the folder again."""

@@ -273,6 +273,8 @@ class WizardJobs(SidestepScreen):
             duration_text=data.duration_text,
             model=self.session.model.path if self.session.model is not None else None,
             repeats=data.repeats,
+            genre_ratio=data.genre_ratio,
+            validation=data.validation,
         )
 
     def open_songs(self) -> None:
