@@ -13,7 +13,7 @@ class DataSettings(Group):
     """Which songs to learn from, and how they are read."""
 
     path: Annotated[str, Meta("songs", path="dataset")] = ""
-    """Folder with the songs (wav, flac, ogg, mp3, opus) and their captions and lyrics beside them."""
+    """Folder, or a ZIP of one, with the songs (wav, flac, ogg, mp3, opus) and their captions and lyrics beside them."""
 
     crop_seconds: Annotated[
         float,
@@ -58,7 +58,8 @@ class DataSettings(Group):
 
     loudness: Annotated[Literal["none", "peak", "lufs"], Meta("loudness", level="advanced")] = "none"
     """Whether songs are made equally loud before encoding: `peak` brings the highest sample to −1 dBFS, `lufs` the
-    loudness to −14 LUFS as streaming services do. Mixed sources need it; an album mastered as one does not."""
+    loudness to −14 LUFS as streaming services do, less where peaks would pass −1 dBFS. Mixed sources need it; an album
+    mastered as one does not."""
 
     genre_ratio: Annotated[
         int,
