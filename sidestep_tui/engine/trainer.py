@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from sidestep_tui.engine import adapters, checkpoint, objective, optimizers
+from sidestep_tui.engine import adapters, checkpoint, objective, optimizers, timesteps
 from sidestep_tui.engine.batches import Collator, Example, MicroBatch, Sampler, SongStore, derive_seed
 from sidestep_tui.engine.checkpoint import Position, TrainingState
 from sidestep_tui.engine.schedules import Schedule
@@ -81,9 +81,8 @@ class Trainer:
         self._silence = material.silence.to(material.device)
         self._null_condition = material.null_condition.to(material.device)
         self._sampler = Sampler(material.store, settings.data, settings.train, seed=seed)
-        self._collator = Collator(
-            material.store, settings.train, seed=seed, mu=material.timestep_mu, sigma=material.timestep_sigma
-        )
+        mu, sigma = timesteps.distribution(settings.train, mu=material.timestep_mu, sigma=material.timestep_sigma)
+        self._collator = Collator(material.store, settings.train, seed=seed, mu=mu, sigma=sigma)
         self._plan()
 
     def _plan(self) -> None:
@@ -162,7 +161,8 @@ class Trainer:
         context = objective.context_latents(self._silence, *batch.x0.shape[:2])
         dtype = self.material.dtype
         predicted = objective.predict(self.transformer, x_t, batch.t, condition, context, dtype=dtype)
-        losses = objective.example_losses(predicted, objective.velocity(batch.x0, batch.noise))
+        target = objective.velocity(batch.x0, batch.noise)
+        losses = objective.example_losses(predicted, target, train.loss, train.huber_delta)
         return losses * objective.loss_weights(batch.t, train.loss_weighting, train.snr_gamma)
 
     def _clip(self) -> torch.Tensor:

@@ -53,7 +53,6 @@ _GENERATION = Refuse("a setting of generation; training does not depend on it")
 _WORKERS = Refuse("songs are fed from memory, without worker processes")
 _LOGGING = Refuse("every step is written to the journal")
 _AUDITION = Refuse("auditions are not part of a preset")
-_DISTRIBUTION = Refuse("read from the model's own configuration, as it was trained")
 
 _SCHEDULES = {
     "cosine_with_warmup": "cosine",
@@ -83,6 +82,7 @@ _LOUDNESS = {
     **dict.fromkeys(("loudness", "r128", "ebu_r128"), "lufs"),
 }
 _NOISE = {"continuous": "model", "discrete": "turbo8"}
+_LOSSES = {"l2": "mse"}
 _KIND: dict[str, Any] = {"dora_lora": "dora"}
 
 _ADAPTER: dict[str, Meaning] = {
@@ -139,7 +139,11 @@ _TRAIN: dict[str, Meaning] = {
     **dict.fromkeys(
         ("adaptive_timestep_ratio", "adaptive_timestep"), Fixed(_OFF, "noise levels are drawn as the model's were")
     ),
-    **dict.fromkeys(("timestep_mu", "timestep_sigma"), _DISTRIBUTION),
+    "timestep_mu": Take("train.timestep_mu"),
+    "timestep_sigma": Take("train.timestep_sigma"),
+    **dict.fromkeys(("loss_type", "loss_fn"), Take("train.loss", _LOSSES)),
+    "huber_delta": Take("train.huber_delta"),
+    "huber_c": Refuse("that Huber is rounded at its corner; this one is Huber's own"),
     **dict.fromkeys(("shift", "dynamic_shift", "num_inference_steps", "guidance_scale"), _GENERATION),
     "nan_detection_max": Refuse("a loss that is not a number always stops the run"),
 }

@@ -19,4 +19,33 @@ def _gamma_inert(settings: Settings, facts: Facts) -> Iterator[Advice]:
         )
 
 
-RULES: tuple[Rule, ...] = (_gamma_inert,)
+def _delta_inert(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    from_default = type(settings.train).model_fields["huber_delta"].default
+    if settings.train.loss != "huber" and settings.train.huber_delta != from_default:
+        yield Advice(
+            "advice",
+            "train.huber_delta",
+            "The Huber delta has no effect while the loss is mse.",
+            **fix_of("Use the Huber loss", train__loss="huber"),
+        )
+
+
+def _distribution_inert(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    train = settings.train
+    if train.timestep_sigma > 0 and train.timesteps in ("uniform", "turbo8"):
+        yield Advice(
+            "advice",
+            "train.timestep_sigma",
+            f"Noise spread and centre have no effect on {train.timesteps} noise levels.",
+            **fix_of("Draw as the model was trained", train__timesteps="model"),
+        )
+    if train.timestep_sigma == 0 and train.timestep_mu != type(train).model_fields["timestep_mu"].default:
+        yield Advice(
+            "warning",
+            "train.timestep_mu",
+            "The noise centre has no effect without a noise spread: both are the model's own.",
+            **fix_of("Set the spread to 1", train__timestep_sigma=1.0),
+        )
+
+
+RULES: tuple[Rule, ...] = (_distribution_inert, _gamma_inert, _delta_inert)

@@ -35,16 +35,42 @@ class TrainSettings(Group):
     it."""
 
     timesteps: Annotated[
-        Literal["model", "logit_normal", "turbo8"], Meta("noise levels", level="expert", costs=("quality",))
+        Literal["model", "logit_normal", "uniform", "turbo8"],
+        Meta("noise levels", level="expert", costs=("quality",)),
     ] = "model"
     """How noise levels are drawn. `model` is what ACE-Step itself was trained with (the larger of two logit-normal
-    draws); `logit_normal` draws one; `turbo8` visits only the eight levels that turbo samples with."""
+    draws); `logit_normal` draws one, which hears more of the fine detail; `uniform` hears all levels alike; `turbo8`
+    visits only the eight levels that turbo samples with."""
+
+    timestep_sigma: Annotated[
+        float,
+        Field(ge=0, le=5),
+        Meta("noise spread", level="expert", step=0.1, costs=("quality",), zero_means="the model's own"),
+    ] = 0.0
+    """Sigma of the logit-normal draws, in place of the model's own (1). Larger reaches both ends, silence and pure
+    noise, more often. 0 takes sigma and mu from the model's configuration."""
+
+    timestep_mu: Annotated[
+        float, Field(ge=-5, le=5), Meta("noise centre", level="expert", step=0.1, costs=("quality",))
+    ] = -0.4
+    """Mu of the logit-normal draws: higher trains more on noise, where form and rhythm arise, lower more on fine
+    detail. Used only with a noise spread; without, the model's own counts (-0.4)."""
 
     condition_dropout: Annotated[
         float, Field(ge=0, le=1), Meta("condition dropout", level="advanced", step=0.05, costs=("quality",))
     ] = 0.15
     """Share of examples trained without caption and lyrics, so that guidance keeps working. The model's own value is
     0.15."""
+
+    loss: Annotated[Literal["mse", "huber"], Meta("loss", level="expert", costs=("quality",))] = "mse"
+    """`mse` squares every error, as the model was trained; `huber` squares small ones and counts large ones in
+    proportion, so that clicks and other outliers pull less."""
+
+    huber_delta: Annotated[
+        float, Field(gt=0, le=100), Meta("Huber delta", level="expert", step=0.1, costs=("quality",))
+    ] = 1.0
+    """From this error on, in units of the latents (about 1 is usual), Huber no longer squares; without effect on
+    `mse`."""
 
     loss_weighting: Annotated[
         Literal["none", "min_snr"], Meta("loss weighting", level="advanced", costs=("quality",))

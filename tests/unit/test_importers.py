@@ -504,3 +504,15 @@ def test_every_key_of_any_file_is_reported_and_every_value_is_valid(
         inside = [row for row in reported if row.startswith((f"{key}.", f"{key}: "))]
         assert key in reported or inside, (key, value)
     resolve([Layer("imported", report.values)])
+
+
+def test_the_noise_distribution_and_the_loss_are_taken(tmp_path: Path) -> None:
+    theirs = {"timestep_mu": 0.2, "timestep_sigma": 0.8, "loss_type": "l2", "huber_delta": 0.3, "huber_c": 0.1}
+    report = _import(tmp_path, theirs)
+    assert report.values == {
+        "train.timestep_mu": 0.2,
+        "train.timestep_sigma": 0.8,
+        "train.loss": "mse",
+        "train.huber_delta": 0.3,
+    }
+    assert [row.key for row in report.refused] == ["huber_c"]
