@@ -106,7 +106,8 @@ def save(
         return target
     tensors, numbers = optimizers.state_tensors(optimizer, adapters.trainable(transformer))
     with atomic.publish_dir(target) as directory:
-        export.write_adapter(directory, transformer, settings.adapter, provenance)
+        with optimizers.published_weights(optimizer):
+            export.write_adapter(directory, transformer, settings.adapter, provenance)
         export.write_tensors(directory / OPTIMIZER_FILE, tensors)
         document = {"format": FORMAT, **asdict(state), "optimizer_numbers": numbers}
         (directory / STATE_FILE).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", "utf-8")

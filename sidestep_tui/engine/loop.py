@@ -305,7 +305,8 @@ class TrainingRun:
         """Measure the held-out songs, if there are any; the first time says what the base model makes of them."""
         if self.validator is None:
             return
-        measured = self.validator.measure(self.trainer, self.control.should_stop, progress)
+        with optimizers.published_weights(self.trainer.optimizer):
+            measured = self.validator.measure(self.trainer, self.control.should_stop, progress)
         if measured is None:
             return
         tracker = self.trainer.tracker
@@ -370,7 +371,8 @@ class TrainingRun:
 
     def _publish(self, kind: Literal["best", "final"], *, loss: float | None) -> int:
         provenance = self._provenance(loss)
-        return export.publish(self.run_dir.adapter / kind, self.trainer.transformer, self.settings, provenance)
+        with optimizers.published_weights(self.trainer.optimizer):
+            return export.publish(self.run_dir.adapter / kind, self.trainer.transformer, self.settings, provenance)
 
     def _provenance(self, loss: float | None = None) -> export.Provenance:
         finite = loss is not None and math.isfinite(loss)
@@ -387,7 +389,8 @@ class TrainingRun:
 
     def _verify(self) -> None:
         """Reload what was exported into a fresh transformer; the trained one makes room for it first."""
-        expected = export.probe(self.trainer.transformer, dtype=self.dtype)
+        with optimizers.published_weights(self.trainer.optimizer):
+            expected = export.probe(self.trainer.transformer, dtype=self.dtype)
         del self.trainer
         devices.release(self.device)
         fresh = weights.load_transformer(self.base, self.dtype, self.device)

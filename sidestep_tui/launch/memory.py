@@ -26,8 +26,16 @@ CONTEXT_BYTES = int(0.7 * 1024**3)
 """CUDA context, cuBLAS workspaces and what the allocator cannot give back."""
 
 _TIME_EMBEDDING_CHANNELS = 256
-_BYTES_PER_ADAPTER_PARAMETER = {"adamw": 16.0, "adamw8bit": 10.3}
-"""fp32 weight, fp32 gradient and the optimizer's two moments."""
+_BYTES_PER_ADAPTER_PARAMETER = {
+    "adamw": 16.0,
+    "adamw8bit": 10.3,
+    "adafactor": 8.1,  # rows and columns of the second moment only
+    "prodigy": 22.3,  # two moments, the weighted gradients, and where A started
+    "schedule_free": 20.0,  # the second moment and two more copies of the weights
+    "lion": 12.0,
+    "muon": 12.0,
+}
+"""fp32 weight, fp32 gradient and what the optimizer keeps: two moments for AdamW."""
 
 Attention = Literal["flash", "math"]
 
