@@ -8,6 +8,7 @@ import click
 
 from sidestep_tui.cli import options, render
 from sidestep_tui.cli.runs_export import export
+from sidestep_tui.cli.runs_feed import feed
 from sidestep_tui.core import paths, text
 from sidestep_tui.protocol.registry import RunSummary
 
@@ -25,6 +26,7 @@ def runs(ctx: click.Context, as_json: bool) -> None:
 
 
 runs.add_command(export)
+runs.add_command(feed)
 
 
 def _list(*, as_json: bool) -> None:
