@@ -52,6 +52,10 @@ class TrainingState:
     skipped_in_a_row: int
     tracking: dict[str, Any]
     fingerprint: dict[str, Any]
+    warmup_steps: NonNegativeInt | None = None
+    """Steps that warm-up took or will take."""
+    next_lr: float | None = None
+    """Learning rate that the next step would have had."""
 
 
 _STATE = TypeAdapter(TrainingState)
@@ -68,6 +72,7 @@ def fingerprint(settings: Settings, *, model: str, dataset: str, held_out: str |
         "adapter.rank": adapter.rank,
         "adapter.alpha": adapter.alpha,
         "adapter.rslora": adapter.rslora,
+        **adapters.kind_settings(adapter),
         "adapter targets": sorted(adapters.target_suffixes(adapter)),
         "optim.optimizer": settings.optim.optimizer,
     }
@@ -121,7 +126,7 @@ def read(directory: Path) -> tuple[TrainingState, dict[str, Any]]:
         if document["format"] != FORMAT:
             raise _unreadable(directory, f"it has format {document['format']}, and this version reads {FORMAT}")
         numbers = document["optimizer_numbers"]
-        state = _STATE.validate_python({key: document[key] for key in TrainingState.__slots__})
+        state = _STATE.validate_python({key: document[key] for key in TrainingState.__slots__ if key in document})
         Tracker(best_after=0, patience=0).restore(state.tracking)
     except ValidationError as error:
         problem = error.errors()[0]
@@ -143,7 +148,7 @@ def restore(
     """Load adapter and optimizer, every tensor accounted for; returns how many adapter tensors there were."""
     try:
         _, tensors = adapters.read_adapter(directory)
-        count = adapters.load_state_dict(transformer, tensors, directory / adapters.WEIGHTS_FILE)
+        count = adapters.load_state_dict(transformer, tensors, adapters.weights_file(directory))
     except AdapterError as error:
         raise _unreadable(directory, f"{error.title} {error.message}".rstrip(". ")) from error
     try:

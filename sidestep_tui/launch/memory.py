@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sidestep_tui.core.errors import ModelError
+from sidestep_tui.schema.adapter_maths import matrix_parameters
 from sidestep_tui.schema.settings import Settings
 
 TOKENS_PER_SECOND = 12.5
@@ -151,9 +152,12 @@ def shape_for_variant(variant: str) -> ModelShape:
 
 @dataclass(frozen=True, slots=True)
 class _Targets:
-    """Summed input and output widths of the adapted matrices of one layer, on latent and on condition tokens."""
+    """Summed input and output widths of the adapted matrices of one layer, on latent and on condition tokens.
 
-    matrices: int
+    `shapes` holds each matrix as (inputs, outputs).
+    """
+
+    shapes: tuple[tuple[int, int], ...]
     latent_in: int
     latent_out: int
     condition_in: int
@@ -174,7 +178,7 @@ def _targets(shape: ModelShape, settings: Settings) -> _Targets:
     if settings.adapter.mlp:
         latent += [(hidden, shape.intermediate), (hidden, shape.intermediate), (shape.intermediate, hidden)]
     return _Targets(
-        matrices=len(latent) + len(condition),
+        shapes=(*latent, *condition),
         latent_in=sum(width for width, _ in latent),
         latent_out=sum(width for _, width in latent),
         condition_in=sum(width for width, _ in condition),
@@ -184,17 +188,14 @@ def _targets(shape: ModelShape, settings: Settings) -> _Targets:
 
 def adapted_matrices(shape: ModelShape, settings: Settings) -> int:
     """How many matrices of the model get an adapter."""
-    return shape.layers * _targets(shape, settings).matrices
+    return shape.layers * len(_targets(shape, settings).shapes)
 
 
 def adapter_parameters(shape: ModelShape, settings: Settings) -> int:
-    """Trainable weights: rank times the in and out widths of every target; DoRA adds one magnitude per output."""
+    """Trainable weights of all adapted matrices."""
     targets = _targets(shape, settings)
-    outputs = targets.latent_out + targets.condition_out
-    per_layer = settings.adapter.rank * (targets.latent_in + targets.condition_in + outputs)
-    if settings.adapter.kind == "dora":
-        per_layer += outputs
-    return shape.layers * per_layer
+    of_layer = (matrix_parameters(settings.adapter, outputs, inputs) for inputs, outputs in targets.shapes)
+    return shape.layers * sum(of_layer)
 
 
 def latent_tokens(settings: Settings) -> int:

@@ -1,10 +1,9 @@
-"""The arithmetic of a run that needs no model: steps, checkpoints, bytes, usual epochs, the adapter's scale."""
+"""The arithmetic of a run that needs no model: steps, checkpoints, bytes, usual epochs."""
 
 from __future__ import annotations
 
 import math
 
-from sidestep_tui.schema.adapter import AdapterSettings
 from sidestep_tui.schema.data import DataSettings
 from sidestep_tui.schema.settings import Settings
 
@@ -19,11 +18,6 @@ _EPOCHS = (
     (math.inf, 20, 200, 600),
 )
 _FP32 = 4
-
-
-def scale(adapter: AdapterSettings) -> float:
-    """What the adapter's change is multiplied by: alpha / rank, with rsLoRA alpha / √rank."""
-    return adapter.alpha / (math.sqrt(adapter.rank) if adapter.rslora else adapter.rank)
 
 
 def pieces_per_song(data: DataSettings) -> int:

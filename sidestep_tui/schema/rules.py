@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sidestep_tui.core import text
-from sidestep_tui.schema import rules_train
+from sidestep_tui.schema import rules_adapter, rules_train
+from sidestep_tui.schema.adapter_maths import has_scale, scale
 from sidestep_tui.schema.advice import Advice as Advice
 from sidestep_tui.schema.advice import Facts as Facts
 from sidestep_tui.schema.advice import Rule, Severity, fix_of
@@ -20,7 +21,6 @@ from sidestep_tui.schema.plan_maths import (
     disk_bytes,
     epochs_for,
     run_steps,
-    scale,
 )
 from sidestep_tui.schema.settings import Settings
 
@@ -50,6 +50,8 @@ def missing(settings: Settings) -> list[Advice]:
 def scale_sentence(settings: Settings) -> str:
     """How strongly the adapter acts, in one line: `The change is scaled by 2 (alpha 128 / rank 64).`"""
     adapter = settings.adapter
+    if not has_scale(adapter):
+        return "The change is taken as it is: alpha and rank have no say."
     below = f"√{adapter.rank}" if adapter.rslora else f"rank {adapter.rank}"
     return f"The change is scaled by {text.number(scale(adapter), 3)} (alpha {format_number(adapter.alpha)} / {below})."
 
@@ -104,7 +106,7 @@ def _extreme_scale(settings: Settings, facts: Facts) -> Iterator[Advice]:
     strength = scale(adapter)
     # rsLoRA with alpha 32 gives 32/√r: 4 at rank 64, 8 at rank 16. The bounds leave all recipes in use alone.
     high, low = (16.0, 0.5) if adapter.rslora else (4.0, 0.125)
-    if low <= strength <= high:
+    if low <= strength <= high or not has_scale(adapter):
         return
     usual = float(adapter.rank * 2) if not adapter.rslora else 32.0
     effect = "learn little" if strength < low else "act like a far higher learning rate and may diverge"
@@ -347,5 +349,6 @@ RULES: tuple[Rule, ...] = (
     _projections_unused,
     _disk,
     _never_saved_by_schedule,
+    *rules_adapter.RULES,
     *rules_train.RULES,
 )
