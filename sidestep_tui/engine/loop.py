@@ -198,6 +198,14 @@ class TrainingRun:
                 f"The run now ends at step {self.trainer.total_steps} instead of {state.total_steps}; "
                 f"the learning rate follows the schedule of that length."
             )
+        rate = self.trainer.schedule.lr(self.trainer.position.step)
+        if state.next_lr is not None and rate > 1.01 * state.next_lr:
+            self.reporter.warning(
+                "learning_rate_rises",
+                f"The learning rate goes on at {rate:.3g}; before the settings changed it would have been "
+                f"{state.next_lr:.3g}.",
+                "Set optim.lr lower or optim.schedule to constant if the loss jumps.",
+            )
         if best := self.trainer.tracker.best:
             self.reporter.best(step=best.step, epoch=best.epoch, loss=best.loss)
 
@@ -292,6 +300,7 @@ class TrainingRun:
             loss=result.loss,
             smoothed_loss=trainer.tracker.smoothed,
             seconds=time.monotonic() - self.epoch_began,
+            **result.breakdown.event(),
         )
         if is_best and (best := trainer.tracker.best):
             self.reporter.best(step=best.step, epoch=best.epoch, loss=best.loss)

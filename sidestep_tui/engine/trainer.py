@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -13,7 +13,7 @@ from sidestep_tui.engine import adapters, checkpoint, objective, optimizers, tim
 from sidestep_tui.engine.batches import Collator, Example, MicroBatch, Sampler, SongStore, derive_seed
 from sidestep_tui.engine.checkpoint import Position, TrainingState
 from sidestep_tui.engine.schedules import Schedule
-from sidestep_tui.engine.tracking import Tracker
+from sidestep_tui.engine.tracking import Breakdown, Tracker
 from sidestep_tui.schema.settings import Settings
 
 MAX_SKIPPED_IN_A_ROW = 5
@@ -60,6 +60,7 @@ class EpochResult:
     epoch: int
     step: int
     loss: float
+    breakdown: Breakdown = field(default_factory=Breakdown)
 
 
 class Trainer:
@@ -76,11 +77,15 @@ class Trainer:
         self.tracker = Tracker(settings.train.best_after, settings.train.patience)
         self.position = Position()
         self.skipped_in_a_row = 0
+        self._warmed_up_in: int | None = None
         self._loss_sum = 0.0
         self._loss_count = 0
         self._silence = material.silence.to(material.device)
         self._null_condition = material.null_condition.to(material.device)
         self._sampler = Sampler(material.store, settings.data, settings.train, seed=seed)
+        names = material.store.names()
+        self._titles = {place: names[song] for song, places in enumerate(material.store.takes) for place in places}
+        """By place in the store, the song that it is or that it was made from."""
         mu, sigma = timesteps.distribution(settings.train, mu=material.timestep_mu, sigma=material.timestep_sigma)
         self._collator = Collator(material.store, settings.train, seed=seed, mu=mu, sigma=sigma)
         self._plan()
@@ -90,7 +95,7 @@ class Trainer:
         train = self.settings.train
         steps = self.position.step + self._sampler.steps_left(self.position.epoch, self.position.offset, train.epochs)
         self.total_steps = min(steps, train.max_steps) if train.max_steps else steps
-        self.schedule = Schedule.of(self.settings.optim, self.total_steps)
+        self.schedule = Schedule.of(self.settings.optim, self.total_steps, warmed_up_in=self._warmed_up_in)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -115,13 +120,16 @@ class Trainer:
         optimizers.set_lr(self.optimizer, lr)
         # Adapter dropout draws from the global generators: seeding them here makes every step repeatable by itself.
         torch.manual_seed(derive_seed(self.seed, "dropout", self.position.step))
-        losses, computed, data_seconds = self._accumulate(examples)
+        losses, levels, computed, data_seconds = self._accumulate(examples)
         grad_norm = self._clip()
         # The only wait for the device in a step.
-        *values, norm = torch.cat([losses, grad_norm.reshape(1).to(losses)]).tolist()
+        *numbers, norm = torch.cat([losses, levels, grad_norm.reshape(1).to(losses)]).tolist()
+        values, drawn = numbers[: len(computed)], numbers[len(computed) :]
         finite = math.isfinite(norm) and all(math.isfinite(value) for value in values)
         if finite:
             self.optimizer.step()
+            for example, level, value in zip(computed, drawn, values, strict=True):
+                self.tracker.table.add(self._titles[example.song], level, value)
         self.optimizer.zero_grad(set_to_none=True)
         self._advance(examples, values if finite else [])
         seconds = time.perf_counter() - began
@@ -138,9 +146,13 @@ class Trainer:
             suspects=suspects,
         )
 
-    def _accumulate(self, examples: list[Example]) -> tuple[torch.Tensor, list[Example], float]:
-        """Add up the gradient of the mean loss over `examples`; returns losses [N], whose they are, and data time."""
+    def _accumulate(self, examples: list[Example]) -> tuple[torch.Tensor, torch.Tensor, list[Example], float]:
+        """Add up the gradient of the mean loss over `examples`.
+
+        Returns losses [N] and noise levels [N] on the device, whose they are, and seconds spent on data.
+        """
         losses: list[torch.Tensor] = []
+        levels: list[torch.Tensor] = []
         computed: list[Example] = []
         data_seconds = 0.0
         for group in self._sampler.micro_batches(examples):
@@ -150,8 +162,9 @@ class Trainer:
             batch_losses = self.losses(batch)
             (batch_losses.sum() / len(examples)).backward()
             losses.append(batch_losses.detach())
+            levels.append(batch.t)
             computed.extend(group)
-        return torch.cat(losses), computed, data_seconds
+        return torch.cat(losses), torch.cat(levels), computed, data_seconds
 
     def losses(self, batch: MicroBatch) -> torch.Tensor:
         """The objective: each example's weighted loss [B]."""
@@ -186,7 +199,8 @@ class Trainer:
     def end_epoch(self) -> EpochResult:
         """Close a finished epoch and move to the next one."""
         loss = self._loss_sum / self._loss_count if self._loss_count else math.nan
-        result = EpochResult(self.position.epoch + 1, self.position.step, loss)
+        breakdown = self.tracker.table.end_epoch()
+        result = EpochResult(self.position.epoch + 1, self.position.step, loss, breakdown)
         self.position = Position(self.position.step, self.position.epoch + 1, 0)
         self._loss_sum, self._loss_count = 0.0, 0
         return result
@@ -202,6 +216,8 @@ class Trainer:
             skipped_in_a_row=self.skipped_in_a_row,
             tracking=self.tracker.state(),
             fingerprint=dict(fingerprint),
+            warmup_steps=self.schedule.warmup_steps,
+            next_lr=self.schedule.lr(self.position.step),
         )
 
     def restore(self, directory: Path, state: TrainingState, optimizer_numbers: dict[str, object]) -> int:
@@ -211,6 +227,8 @@ class Trainer:
         self.skipped_in_a_row = state.skipped_in_a_row
         self._loss_sum, self._loss_count = state.loss_sum, state.loss_count
         self.tracker.restore(state.tracking)
+        if state.warmup_steps is not None and self.position.step >= state.warmup_steps:
+            self._warmed_up_in = state.warmup_steps
         self._plan()
         return count
 
