@@ -133,4 +133,4 @@ class TrackioSink:
         """Write what waits, and end."""
         if self._run is not None:
             with _border("trackio", self._hint):
-                self._run.finish()
+                self._trackio.finish()  # the run's own would be called, and talk, a second time at exit

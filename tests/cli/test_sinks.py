@@ -68,6 +68,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> FakeService:
     for name in ("wandb", "trackio"):
         module = ModuleType(name)
         module.init = fake.init  # type: ignore[attr-defined]
+        module.finish = fake.finish  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, name, module)
     return fake
 
