@@ -12,10 +12,11 @@ from diffusers import AceStepTransformer1DModel
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from sidestep_tui.core.errors import AdapterError
-from sidestep_tui.engine import adapters, export, lycoris
+from sidestep_tui.core.errors import AdapterError, RunError
+from sidestep_tui.engine import adapters, checkpoint, export, lycoris
 from sidestep_tui.launch import adapter_files, memory
-from sidestep_tui.schema import adapter_maths
+from sidestep_tui.protocol.rundir import RunDir
+from sidestep_tui.schema import adapter_maths, rules
 from sidestep_tui.schema.adapter import AdapterSettings
 from sidestep_tui.schema.settings import Settings
 
@@ -163,7 +164,7 @@ def test_lycoris_itself_loads_the_file_and_answers_the_same(new_transformer, tmp
 
 @pytest.mark.parametrize("adapter", [WHOLE, SPLIT, SPLIT_BOTH, {**SPLIT, "rslora": True}])
 def test_the_config_in_the_file_rebuilds_the_adapter_as_the_app_does(new_transformer, tmp_path, adapter):
-    """ACE-Step's app and Side-Step: a network made from `lokr_config`, then `load_weights`; nothing may be left over."""
+    """As ACE-Step's app and Side-Step: a network made from `lokr_config`, then its weights; nothing is left over."""
     from lycoris import LycorisNetwork, create_lycoris
 
     settings = AdapterSettings(**adapter)
@@ -198,3 +199,148 @@ def preset_file(directory: Path, preset: dict[str, object]) -> str:
     path = directory / "preset.toml"
     path.write_text(toml.dumps(preset))
     return str(path)
+
+
+def losses(trainer, steps: int) -> list[float]:
+    found = []
+    for _ in range(steps):
+        found.append(trainer.step().loss)
+        if trainer.at_end_of_epoch:
+            trainer.end_epoch()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("adapter", "checkpointing"), [(WHOLE, False), (SPLIT_BOTH, True), (LOHA, False), (LOHA, True)]
+)
+def test_training_moves_every_factor_and_resumes_bit_for_bit(
+    new_trainer, new_settings, tmp_path, adapter, checkpointing
+):
+    settings = new_settings(adapter=adapter, memory={"gradient_checkpointing": checkpointing})
+    straight = new_trainer(settings)
+    before = {name: parameter.detach().clone() for name, parameter in straight.parameters.items()}
+    expected = losses(straight, 7)
+    assert all(not torch.equal(parameter, before[name]) for name, parameter in straight.parameters.items())
+    first = new_trainer(settings)
+    found = losses(first, 4)
+    run_dir = RunDir.create(tmp_path, "drums")
+    fingerprint = checkpoint.fingerprint(settings, model="m", dataset="d")
+    state = first.state(fingerprint)
+    directory = checkpoint.save(run_dir, first.transformer, first.optimizer, state, settings, provenance())
+    torch.manual_seed(999)
+    second = new_trainer(settings)
+    saved, numbers = checkpoint.read(directory)
+    assert second.restore(directory, saved, numbers) == len(second.parameters) + len(
+        adapters.adapted_layers(second.transformer)
+    )
+    assert found + losses(second, 3) == expected
+    for name, parameter in second.parameters.items():
+        assert torch.equal(parameter, straight.parameters[name]), name
+    if settings.adapter.kind == "lokr":
+        other = new_settings(adapter={**adapter, "lokr_factor": 3})
+        with pytest.raises(RunError, match=r"adapter\.lokr_factor was 4 and is 3|lokr_factor was -1 and is 3"):
+            checkpoint.refuse_other(saved.fingerprint, checkpoint.fingerprint(other, model="m", dataset="d"), directory)
+
+
+def test_loss_falls_in_bfloat16_with_checkpointing(new_trainer, new_settings):
+    for adapter in (WHOLE, LOHA):
+        settings = new_settings(
+            adapter={**adapter, "mlp": True},
+            train={"epochs": 8, "timesteps": "turbo8"},
+            memory={"gradient_checkpointing": True},
+        )
+        trainer = new_trainer(settings, dtype=torch.bfloat16)
+        found = losses(trainer, 24)
+        assert sum(found[-6:]) < sum(found[:6])
+        assert {parameter.dtype for parameter in trainer.parameters.values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("adapter", [WHOLE, SPLIT, LOHA])
+def test_inspect_recognises_the_file(new_transformer, tmp_path, adapter):
+    settings = AdapterSettings(**adapter)
+    model = trained(new_transformer, settings)
+    export.write_adapter(tmp_path, model, settings, provenance())
+    report = adapter_files.inspect(tmp_path)
+    assert report.kind == ("LoKr" if settings.kind == "lokr" else "LoHa")
+    assert report.naming == "original"
+    assert report.layers == 2
+    assert report.warnings == []
+    assert report.parameters == sum(parameter.numel() for parameter in adapters.trainable(model).values())
+    assert set(report.targets) == {
+        f"{block}.{name}" for block in ("self_attn", "cross_attn") for name in ("q_proj", "k_proj", "v_proj", "o_proj")
+    } | ({"mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"} if settings.mlp else set())
+    whole = settings.lokr_full_matrix and settings.kind == "lokr"
+    assert (report.ranks, report.alphas) == (((), ()) if whole else ((settings.rank,), (settings.alpha,)))
+
+
+def test_files_in_diffusers_names_load_and_misfits_are_named(new_transformer, tmp_path):
+    settings = AdapterSettings(**SPLIT)
+    model = trained(new_transformer, settings)
+    export.write_adapter(tmp_path, model, settings, provenance())
+    expected = export.probe(model, dtype=torch.float32)
+    file = adapters.weights_file(tmp_path)
+    good = load_file(file)
+    names = (("_q_proj.", "_to_q."), ("_k_proj.", "_to_k."), ("_v_proj.", "_to_v."), ("_o_proj.", "_to_out_0."))
+
+    def renamed(key: str) -> str:
+        for ours, theirs in names:
+            key = key.replace(ours, theirs)
+        return key
+
+    save_file({renamed(key): tensor for key, tensor in good.items()}, file)
+    fresh = new_transformer()
+    adapters.load_adapter(fresh, tmp_path)
+    assert torch.equal(export.probe(fresh, dtype=torch.float32), expected)
+
+    def refusal(tensors: dict[str, torch.Tensor]) -> str:
+        save_file(tensors, file)
+        (tmp_path / "lokr_config.json").unlink(missing_ok=True)
+        target = new_transformer()
+        with pytest.raises(AdapterError) as caught:
+            adapters.load_adapter(target, tmp_path)
+        assert not adapters.adapted_layers(target)
+        return str(caught.value)
+
+    stem = "lycoris_layers_0_self_attn_q_proj"
+    assert "alpha" in refusal({key: tensor for key, tensor in good.items() if not key.endswith(".alpha")})
+    assert stem in refusal({key: tensor for key, tensor in good.items() if key != f"{stem}.lokr_w1"})
+    assert "32 × 32" in refusal({**good, f"{stem}.lokr_w1": torch.zeros(3, 2)})
+    assert "dora_scale" in refusal({**good, f"{stem}.dora_scale": torch.zeros(32, 1)})
+    assert "lycoris_proj_in" in refusal({**good, "lycoris_proj_in.lokr_w1": torch.zeros(2, 2)})
+
+
+def test_resuming_onto_other_alphas_is_refused(new_transformer, tmp_path):
+    model = trained(new_transformer, AdapterSettings(**SPLIT))
+    tensors = adapters.state_dict(model)
+    other = new_transformer()
+    adapters.inject(other, AdapterSettings(**{**SPLIT, "alpha": 4.0}))
+    with pytest.raises(AdapterError, match="alpha"):
+        adapters.load_state_dict(other, tensors, tmp_path)
+
+
+def advised(**adapter: object) -> dict[str, str]:
+    return {advice.path: advice.sentence for advice in rules.check(Settings.model_validate({"adapter": adapter}))}
+
+
+def test_settings_without_effect_are_told():
+    assert "no dropout" in advised(kind="lokr", dropout=0.1)["adapter.dropout"]
+    assert "Alpha has no effect" in advised(kind="lokr", alpha=1.0)["adapter.alpha"]
+    assert "at rank 64" in advised(kind="lokr", lokr_full_matrix=False, alpha=32.0)["adapter.alpha"]
+    assert "only on LoKr" in advised(lokr_factor=8)["adapter.lokr_factor"]
+    assert "adapter.alpha" not in advised(kind="lokr", lokr_full_matrix=False, rank=8, alpha=16.0)
+    assert "adapter.alpha" not in advised(kind="lokr")
+    assert "as it is" in rules.scale_sentence(Settings.model_validate({"adapter": {"kind": "lokr"}}))
+    for settings in ({"kind": "lokr"}, {"kind": "loha"}):
+        assert not [path for path in advised(**settings) if path.startswith("adapter.")]
+
+
+def test_the_card_names_the_file_and_who_loads_it(new_transformer, new_settings, tmp_path):
+    for kind in ("lokr", "loha"):
+        settings = new_settings(adapter={"kind": kind})
+        model = trained(new_transformer, settings.adapter)
+        export.publish(tmp_path / kind, model, settings, provenance())
+        export.publish(tmp_path / kind, model, settings, provenance())  # a later export of the same run
+        card = (tmp_path / kind / "README.md").read_text()
+        assert f"{kind}_weights.safetensors" in card
+        assert "create_lycoris_from_weights" in card
+        assert export.read_provenance(tmp_path / kind)["run"] == "drums"
