@@ -22,6 +22,7 @@ from sidestep_tui.engine.checkpoint import TrainingState
 from sidestep_tui.engine.control import Control
 from sidestep_tui.engine.failures import StopRequested
 from sidestep_tui.engine.reporter import Reporter
+from sidestep_tui.engine.resumption import report_changes
 from sidestep_tui.engine.trainer import MAX_SKIPPED_IN_A_ROW, Material, StepResult, Trainer
 from sidestep_tui.engine.validation import Validator
 from sidestep_tui.protocol.inbox import Command
@@ -193,11 +194,7 @@ class TrainingRun:
         checkpoint.refuse_other(state.fingerprint, self.fingerprint, directory)
         count = self.trainer.restore(directory, state, optimizer_numbers)
         self.reporter.log(f"Resumed from {directory.name}: {count} of {count} adapter tensors.")
-        if self.trainer.total_steps != state.total_steps:
-            self.reporter.log(
-                f"The run now ends at step {self.trainer.total_steps} instead of {state.total_steps}; "
-                f"the learning rate follows the schedule of that length."
-            )
+        report_changes(self.reporter, self.trainer, state)
         rate = self.trainer.schedule.lr(self.trainer.position.step)
         if state.next_lr is not None and rate > 1.01 * state.next_lr:
             self.reporter.warning(

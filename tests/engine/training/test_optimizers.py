@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 
 from sidestep_tui.core.errors import SettingsError
 from sidestep_tui.engine import adapters, checkpoint, export, optimizers
+from sidestep_tui.engine.resumption import report_changes
 from sidestep_tui.engine.trainer import Trainer
 from sidestep_tui.engine.update_rules import SHARED, Lion, Prodigy, ScheduleFreeAdamW
 from sidestep_tui.protocol.rundir import RunDir
@@ -286,3 +288,85 @@ def test_an_optimizer_step_moves_nothing_to_the_host(monkeypatch) -> None:
             for method in ("item", "__bool__", "__float__", "tolist"):
                 patch.setattr(torch.Tensor, method, refuse)
             optimizer.step()
+
+
+def test_a_longer_run_does_not_warm_up_again(new_trainer, new_settings, run_dir) -> None:
+    """Warm-up takes at most half of a run: a longer one may have more of it, but not after its end."""
+    first = new_trainer(new_settings(optim={"warmup_steps": 100}))
+    train(first, first.total_steps)
+    assert first.schedule.warmup_steps == 4
+    longer_settings = new_settings(optim={"warmup_steps": 100}, train={"epochs": 20})
+    second = resumed(new_trainer(longer_settings), saved(first, run_dir))
+    rates = [second.schedule.lr(step) for step in range(second.position.step, second.total_steps)]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] < 0.98 * longer_settings.optim.lr
+    train(second, 2)
+    third = resumed(new_trainer(longer_settings), saved(second, run_dir))
+    assert third.schedule == second.schedule
+
+
+def test_a_run_stopped_in_its_warm_up_goes_on_warming_up(new_trainer, new_settings, run_dir) -> None:
+    settings = new_settings(optim={"warmup_steps": 4})
+    first = new_trainer(settings)
+    train(first, 2)
+    second = resumed(new_trainer(settings), saved(first, run_dir))
+    assert second.schedule == first.schedule
+    assert second.step().lr == pytest.approx(settings.optim.lr * (0.1 + 0.9 * 2 / 4))
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "wsd", "cosine_restarts", "constant"])
+def test_a_changed_rate_scales_the_rest_of_every_schedule(new_trainer, new_settings, run_dir, schedule) -> None:
+    first = new_trainer(new_settings(optim={"schedule": schedule}))
+    train(first, 5)
+    directory = saved(first, run_dir)
+    second = resumed(new_trainer(new_settings(optim={"schedule": schedule, "lr": 5e-3})), directory)
+    left = range(5, first.total_steps)
+    assert [second.schedule.lr(step) for step in left] == pytest.approx([first.schedule.lr(step) / 2 for step in left])
+
+
+def test_a_checkpoint_from_before_warm_up_was_noted_resumes(new_trainer, run_dir) -> None:
+    trainer = new_trainer()
+    train(trainer, 2)
+    directory = saved(trainer, run_dir)
+    path = directory / checkpoint.STATE_FILE
+    document = json.loads(path.read_text())
+    del document["warmup_steps"], document["next_lr"]
+    path.write_text(json.dumps(document))
+    assert resumed(new_trainer(), directory).schedule == trainer.schedule
+
+
+class Told:
+    """A reporter that remembers."""
+
+    def __init__(self) -> None:
+        self.logged: list[str] = []
+        self.warned: list[str] = []
+
+    def log(self, message: str) -> None:
+        self.logged.append(message)
+
+    def warning(self, code: str, message: str, hint: str = "") -> None:
+        self.warned.append(f"{code}: {message}")
+
+
+@pytest.mark.parametrize(
+    ("optim", "train_settings", "rises", "another_end"),
+    [
+        ({}, {}, False, False),
+        ({"lr": 5e-3}, {}, False, False),
+        ({"lr": 5e-2}, {}, True, False),
+        ({}, {"epochs": 9}, True, True),
+        ({}, {"epochs": 2, "max_steps": 6}, False, True),
+    ],
+)
+def test_a_rate_that_rises_on_resume_is_said(
+    new_trainer, new_settings, run_dir, optim, train_settings, rises, another_end
+) -> None:
+    first = new_trainer()
+    train(first, 5)
+    directory = saved(first, run_dir)
+    state, _ = checkpoint.read(directory)
+    told = Told()
+    report_changes(told, resumed(new_trainer(new_settings(optim=optim, train=train_settings)), directory), state)
+    assert len(told.warned) == rises
+    assert len(told.logged) == another_end
