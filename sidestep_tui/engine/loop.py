@@ -195,14 +195,6 @@ class TrainingRun:
         count = self.trainer.restore(directory, state, optimizer_numbers)
         self.reporter.log(f"Resumed from {directory.name}: {count} of {count} adapter tensors.")
         report_changes(self.reporter, self.trainer, state)
-        rate = self.trainer.schedule.lr(self.trainer.position.step)
-        if state.next_lr is not None and rate > 1.01 * state.next_lr:
-            self.reporter.warning(
-                "learning_rate_rises",
-                f"The learning rate goes on at {rate:.3g}; before the settings changed it would have been "
-                f"{state.next_lr:.3g}.",
-                "Set optim.lr lower or optim.schedule to constant if the loss jumps.",
-            )
         if best := self.trainer.tracker.best:
             self.reporter.best(step=best.step, epoch=best.epoch, loss=best.loss)
 
