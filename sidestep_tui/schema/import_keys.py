@@ -46,7 +46,9 @@ class Share:
 
 Meaning = Take | Fixed | Refuse | Share
 
-_OFF = (0, 0.0, False, None, "", "none", "0", "0.0", "false")
+OFF = (0, 0.0, False, None, "", "none", "0", "0.0", "false")
+"""What other trainers write for a switch that is off."""
+_OFF = OFF
 _PLACE = Refuse("a place on another machine; name it when you start a run")
 _MODEL = Refuse("the checkpoint says what it is; choose it when you start a run")
 _GENERATION = Refuse("a setting of generation; training does not depend on it")
@@ -145,7 +147,7 @@ _TRAIN: dict[str, Meaning] = {
     "huber_delta": Take("train.huber_delta"),
     "huber_c": Refuse("that Huber is rounded at its corner; this one is Huber's own"),
     **dict.fromkeys(("shift", "dynamic_shift", "num_inference_steps", "guidance_scale"), _GENERATION),
-    "nan_detection_max": Refuse("a loss that is not a number always stops the run"),
+    "nan_detection_max": Refuse("after five steps without a finite loss the run goes back, see train.rollbacks"),
 }
 _DATA: dict[str, Meaning] = {
     "max_duration": Take("data.max_duration"),

@@ -10,7 +10,7 @@ from typing import Any
 
 from sidestep_tui.core import paths, text
 from sidestep_tui.core.errors import SettingsError
-from sidestep_tui.schema import codec, import_sound, presets
+from sidestep_tui.schema import codec, import_adapter, import_sound, presets
 from sidestep_tui.schema.draft import PERSONAL
 from sidestep_tui.schema.fields import fields_by_path, group_names
 from sidestep_tui.schema.import_files import read_json, read_yaml
@@ -105,7 +105,10 @@ def _translate_key(state: Translation, key: str, leaf: str, value: Any) -> None:
     if leaf == "use_dora":
         _translate_dora(state, key, value)
         return
-    meaning = meaning_of(key, leaf)
+    kind = import_adapter.kind_of(state.source)
+    if import_adapter.translate(state, kind, key, leaf, value):
+        return
+    meaning = import_adapter.meaning_of(kind, leaf) or meaning_of(key, leaf)
     match meaning:
         case Share(path):
             import_sound.translate_share(state, key, path, value)

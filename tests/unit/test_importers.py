@@ -392,10 +392,67 @@ def test_dora_as_a_switch_becomes_a_kind(tmp_path: Path) -> None:
 
 
 def test_kinds_and_optimizers_that_are_not_here_are_refused(tmp_path: Path) -> None:
-    report = _import(tmp_path, {"adapter_type": "lokr", "optimizer_type": "prodigy", "rank": 4})
+    report = _import(tmp_path, {"adapter_type": "ia3", "optimizer_type": "sgd", "rank": 4})
     assert report.values == {"adapter.rank": 4}
     assert {row.key for row in report.refused} == {"adapter_type", "optimizer_type"}
     assert "lora, dora" in _rows(report)["adapter_type"][1]
+
+
+# What Side-Step writes for LoKr: the keys of every kind at once.
+SIDE_STEP_LOKR: dict[str, Any] = {
+    "adapter_type": "lokr",
+    "rank": 64,
+    "alpha": 128,
+    "dropout": 0.0,
+    "lokr_linear_dim": 10000,
+    "lokr_linear_alpha": 1.0,
+    "lokr_factor": -1,
+    "lokr_decompose_both": False,
+    "lokr_use_tucker": True,
+    "lokr_use_scalar": False,
+    "lokr_weight_decompose": False,
+    "loha_linear_dim": 8,
+    "oft_block_size": 64,
+}
+
+
+def test_the_keys_of_lokr_become_its_settings(tmp_path: Path) -> None:
+    report = _import(tmp_path, SIDE_STEP_LOKR)
+    assert report.values == {
+        "adapter.kind": "lokr",
+        "adapter.alpha": 1.0,
+        "adapter.lokr_full_matrix": True,
+        "adapter.lokr_factor": -1,
+        "adapter.lokr_decompose_both": False,
+    }
+    assert {row.key for row in report.refused} == {"rank", "alpha", "loha_linear_dim", "oft_block_size"}
+    assert set(_rows(report)) == set(SIDE_STEP_LOKR)
+
+
+def test_a_small_dimension_of_lokr_is_a_rank(tmp_path: Path) -> None:
+    upstream = {"adapter_type": "lokr", "linear_dim": 64, "linear_alpha": 128, "factor": 8, "use_scalar": True}
+    report = _import(tmp_path, upstream)
+    assert report.values == {
+        "adapter.kind": "lokr",
+        "adapter.rank": 64,
+        "adapter.alpha": 128.0,
+        "adapter.lokr_full_matrix": False,
+        "adapter.lokr_factor": 8,
+    }
+    assert {row.key for row in report.refused} == {"use_scalar"}
+
+
+def test_the_keys_of_loha_become_rank_and_alpha(tmp_path: Path) -> None:
+    report = _import(tmp_path, {"adapter_type": "loha", "loha_linear_dim": 8, "loha_linear_alpha": 4, "rank": 64})
+    assert report.values == {"adapter.kind": "loha", "adapter.rank": 8, "adapter.alpha": 4.0}
+    assert {row.key for row in report.refused} == {"rank"}
+
+
+@pytest.mark.parametrize("dimension", ["x", 0, -4, None, True, [8]])
+def test_a_dimension_that_is_no_size_is_refused(tmp_path: Path, dimension: object) -> None:
+    report = _import(tmp_path, {"adapter_type": "lokr", "lokr_linear_dim": dimension})
+    assert report.values == {"adapter.kind": "lokr"}
+    assert {row.key for row in report.refused} == {"lokr_linear_dim"}
 
 
 def test_hostile_values_are_refused_by_key(tmp_path: Path) -> None:
