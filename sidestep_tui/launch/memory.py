@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from sidestep_tui.core.errors import ModelError
 from sidestep_tui.schema.adapter_maths import matrix_parameters
+from sidestep_tui.schema.plan_maths import OPTIMIZER_BYTES
 from sidestep_tui.schema.settings import Settings
 
 TOKENS_PER_SECOND = 12.5
@@ -27,16 +28,8 @@ CONTEXT_BYTES = int(0.7 * 1024**3)
 """CUDA context, cuBLAS workspaces and what the allocator cannot give back."""
 
 _TIME_EMBEDDING_CHANNELS = 256
-_BYTES_PER_ADAPTER_PARAMETER = {
-    "adamw": 16.0,
-    "adamw8bit": 10.3,
-    "adafactor": 8.1,  # rows and columns of the second moment only
-    "prodigy": 22.3,  # two moments, the weighted gradients, and where A started
-    "schedule_free": 20.0,  # the second moment and two more copies of the weights
-    "lion": 12.0,
-    "muon": 12.0,
-}
-"""fp32 weight, fp32 gradient and what the optimizer keeps: two moments for AdamW."""
+_BYTES_PER_ADAPTER_PARAMETER = 8.0
+"""fp32 weight and fp32 gradient."""
 
 Attention = Literal["flash", "math"]
 
@@ -234,8 +227,8 @@ def estimate(
     else:
         activations = batch * shape.layers * per_layer
     weights = shape.parameters * width
-    adapter = trained * 8.0
-    optimizer = trained * (_BYTES_PER_ADAPTER_PARAMETER[settings.optim.optimizer] - 8.0)
+    adapter = trained * _BYTES_PER_ADAPTER_PARAMETER
+    optimizer = trained * OPTIMIZER_BYTES[settings.optim.optimizer]
     overhead = (FRAGMENTATION - 1) * (weights + adapter + optimizer + activations) + context_bytes
     return MemoryEstimate(int(weights), int(adapter), int(optimizer), int(activations), int(overhead))
 

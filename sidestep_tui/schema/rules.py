@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sidestep_tui.core import text
-from sidestep_tui.schema import rules_adapter, rules_train
+from sidestep_tui.schema import rules_adapter, rules_optim, rules_train
 from sidestep_tui.schema.adapter_maths import has_scale, scale
 from sidestep_tui.schema.advice import Advice as Advice
 from sidestep_tui.schema.advice import Facts as Facts
@@ -278,7 +278,7 @@ def _disk(settings: Settings, facts: Facts) -> Iterator[Advice]:
     total = disk_bytes(settings, facts.adapter_parameters, **known)
     sentence = f"{text.plural(count, 'checkpoint')} and the final and best adapters take {text.file_size(total)}"
     if facts.free_disk_bytes is not None and total > facts.free_disk_bytes:
-        adapter, full = checkpoint_bytes(facts.adapter_parameters)
+        adapter, full = checkpoint_bytes(facts.adapter_parameters, settings.optim.optimizer)
         keep = max(1, (facts.free_disk_bytes - 2 * adapter) // (2 * full))
         yield Advice(
             "warning",
@@ -311,6 +311,8 @@ def _never_saved_by_schedule(settings: Settings, facts: Facts) -> Iterator[Advic
 
 def _odd_learning_rate(settings: Settings, facts: Facts) -> Iterator[Advice]:
     lr = settings.optim.lr
+    if settings.optim.optimizer == "prodigy":
+        return
     if lr > 1e-3:
         sentence = f"A learning rate of {format_number(lr)} usually diverges; 1e-4 is a safe start."
         yield Advice("warning", "optim.lr", sentence, **fix_of("Set it to 1e-4", optim__lr=1e-4))
@@ -350,5 +352,6 @@ RULES: tuple[Rule, ...] = (
     _disk,
     _never_saved_by_schedule,
     *rules_adapter.RULES,
+    *rules_optim.RULES,
     *rules_train.RULES,
 )
