@@ -58,6 +58,11 @@ _AUDITION = Refuse("auditions are not part of a preset")
 
 _SCHEDULES = {
     "cosine_with_warmup": "cosine",
+    "cosine_with_min_lr": "cosine",
+    **dict.fromkeys(
+        ("cosine_with_restarts", "cosine_annealing_warm_restarts", "cosine_warm_restarts"), "cosine_restarts"
+    ),
+    **dict.fromkeys(("warmup_stable_decay", "warmup-stable-decay"), "wsd"),
     "constant_with_warmup": "constant",
     "linear_with_warmup": "linear",
 }
@@ -68,7 +73,13 @@ _OPTIMIZERS = {
     "paged_adamw8bit": "adamw8bit",
     "paged_adamw_8bit": "adamw8bit",
     "adamw_torch": "adamw",
-    "adamw_torch_fused": "adamw",
+    **dict.fromkeys(("adamw_torch_fused", "adamw_fused", "fused_adamw"), "adamw"),
+    "prodigyopt": "prodigy",
+    **dict.fromkeys(("lion_32bit", "lion_pytorch"), "lion"),
+    **dict.fromkeys(
+        ("adamwschedulefree", "adamw_schedulefree", "adamw_schedule_free", "schedule_free_adamw", "schedulefree"),
+        "schedule_free",
+    ),
 }
 _PRECISIONS = {
     "bf16": "bfloat16",
@@ -114,7 +125,9 @@ _OPTIM: dict[str, Meaning] = {
     **dict.fromkeys(("adam_epsilon", "eps"), Take("optim.eps")),
     "warmup_start_factor": Fixed((0.1,), "warm-up always starts at a tenth of the peak"),
     "scheduler_formula": Fixed(_OFF, "formulas are programs and are not run"),
-    "cosine_restarts_count": Refuse("the schedule has no restarts"),
+    "cosine_restarts_count": Refuse("the first cosine takes a quarter of the steps, each next one twice as long"),
+    **dict.fromkeys(("loraplus_lr_ratio", "lora_plus_lr_ratio", "loraplus_ratio"), Take("optim.lr_ratio_b")),
+    "prodigy_d_coef": Fixed((1, 1.0, "1", "1.0", None), "Prodigy takes the rate as it finds it"),
 }
 _TRAIN: dict[str, Meaning] = {
     **dict.fromkeys(("epochs", "max_epochs", "num_epochs", "num_train_epochs"), Take("train.epochs")),

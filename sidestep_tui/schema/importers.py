@@ -89,6 +89,7 @@ def _import_mapping(path: Path, source: Mapping[str, Any], doubles: list[str], *
     _translate_targets(state, {leaf: leaves[leaf] for leaf in TARGET_KEYS if leaf in leaves})
     import_sound.translate_alterations(state, {leaf: leaves[leaf] for leaf in ALTERATION_KEYS if leaf in leaves})
     _correct_best(state)
+    _correct_schedule(state)
     _about_rows(state)
     name = source.get("name")
     description = source.get("description") or source.get("_description") or ""
@@ -265,6 +266,21 @@ def _correct_best(state: Translation) -> None:
     else:
         state.values["train.best_after"] = epochs // 2
         detail = f"train.best_after = {epochs // 2} ({after} lies behind the last of {epochs} epochs)"
+    state.rows = [row for row in state.rows if row.key != key]
+    state.rows.append(Row(key, "translated", detail))
+
+
+def _correct_schedule(state: Translation) -> None:
+    """Prodigy and schedule-free AdamW take no schedule; others ignore the one that stands beside them."""
+    optimizer, schedule = state.values.get("optim.optimizer"), state.values.get("optim.schedule")
+    if optimizer not in ("prodigy", "schedule_free") or schedule == "constant":
+        return
+    state.values["optim.schedule"] = "constant"
+    key = state.given["optim.schedule" if schedule else "optim.optimizer"]
+    name = "Prodigy" if optimizer == "prodigy" else "schedule-free AdamW"
+    why = f"{name} takes no schedule, not {schedule}" if schedule else f"{name} takes no schedule"
+    told = "" if schedule else f"optim.optimizer = {optimizer}; "
+    detail = f"{told}optim.schedule = constant ({why})"
     state.rows = [row for row in state.rows if row.key != key]
     state.rows.append(Row(key, "translated", detail))
 

@@ -573,3 +573,39 @@ def test_the_noise_distribution_and_the_loss_are_taken(tmp_path: Path) -> None:
         "train.huber_delta": 0.3,
     }
     assert [row.key for row in report.refused] == ["huber_c"]
+
+
+@pytest.mark.parametrize(
+    ("given", "values"),
+    [
+        ({"optimizer_type": "adafactor"}, {"optim.optimizer": "adafactor"}),
+        ({"optimizer_type": "Lion"}, {"optim.optimizer": "lion"}),
+        ({"optimizer": "adamw_torch_fused"}, {"optim.optimizer": "adamw"}),
+        ({"scheduler_type": "cosine_restarts"}, {"optim.schedule": "cosine_restarts"}),
+        ({"lr_scheduler_type": "cosine_with_restarts"}, {"optim.schedule": "cosine_restarts"}),
+        ({"lr_scheduler_type": "warmup_stable_decay"}, {"optim.schedule": "wsd"}),
+        ({"scheduler_type": "linear"}, {"optim.schedule": "linear"}),
+        ({"loraplus_lr_ratio": 16}, {"optim.lr_ratio_b": 16.0}),
+        (
+            {"optimizer_type": "prodigy", "scheduler_type": "cosine", "learning_rate": 1.0},
+            {"optim.optimizer": "prodigy", "optim.schedule": "constant", "optim.lr": 1.0},
+        ),
+        ({"optimizer_type": "prodigy"}, {"optim.optimizer": "prodigy", "optim.schedule": "constant"}),
+        (
+            {"optimizer_type": "AdamWScheduleFree", "scheduler_type": "constant"},
+            {"optim.optimizer": "schedule_free", "optim.schedule": "constant"},
+        ),
+    ],
+)
+def test_optimizers_and_schedules_of_others_keep_their_meaning(
+    tmp_path: Path, given: dict[str, Any], values: dict[str, Any]
+) -> None:
+    report = _import(tmp_path, given)
+    assert report.values == values
+    assert set(_rows(report)) == set(given)
+    assert report.refused == []
+
+
+def test_a_schedule_that_others_ignore_beside_prodigy_is_said(tmp_path: Path) -> None:
+    rows = _rows(_import(tmp_path, {"optimizer_type": "prodigy", "scheduler_type": "cosine"}))
+    assert rows["scheduler_type"] == ("translated", "optim.schedule = constant (Prodigy takes no schedule, not cosine)")
