@@ -20,8 +20,7 @@ from sidestep_tui.protocol.tail import DEFAULT_LIMIT, Tail
 
 _ENVELOPE: Final = frozenset({"v", "seq", "t", "session", "type", "step", "epoch"})
 _EPOCH_NAMES: Final = {"loss": "epoch_loss", "smoothed_loss": "smoothed", "seconds": "epoch_seconds"}
-SONGS: Final = "eval/by_song/"
-"""Names of songs follow; such metrics stay on this machine unless they are asked for."""
+_SONGS: Final = "/by_song/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ def point_of(event: Event) -> Point | None:
     """The numbers of a `step`, `epoch` or `eval` event; None for any other, or one without a step.
 
     Steps keep their names (`loss`), epochs get `epoch_loss`, `smoothed` and `epoch_seconds`, measurements on held-out
-    songs `eval/…`, with one more level for each table in them (`eval/by_level/0.250`).
+    songs `eval/…`. Tables have one more level (`epoch/by_band/…`, `eval/by_level/0.250`).
     """
     kind, seq, step = event.get("type"), event.get("seq"), event.get("step")
     if kind not in ("step", "epoch", "eval") or type(seq) is not int or type(step) is not int:
@@ -49,8 +48,7 @@ def point_of(event: Event) -> Point | None:
     for key, value in event.items():
         if key in _ENVELOPE:
             continue
-        name = _EPOCH_NAMES.get(key, f"epoch_{key}") if kind == "epoch" else f"eval/{key}" if kind == "eval" else key
-        _gather(values, name, value)
+        _gather(values, _name(kind, key, value), value)
     epoch, t = event.get("epoch"), event.get("t")
     return Point(
         seq,
@@ -60,6 +58,19 @@ def point_of(event: Event) -> Point | None:
         str(event.get("session", "")),
         values,
     )
+
+
+def _name(kind: str, key: str, value: object) -> str:
+    if kind == "step":
+        return key
+    if kind == "eval" or isinstance(value, Mapping | list):
+        return f"{kind}/{key}"
+    return _EPOCH_NAMES.get(key, f"epoch_{key}")
+
+
+def names_a_song(metric: str) -> bool:
+    """Whether the metric's name tells what a song is called: such metrics do not go to services."""
+    return _SONGS in metric
 
 
 def _gather(values: dict[str, float], name: str, value: object) -> None:

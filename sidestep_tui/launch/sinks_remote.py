@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sidestep_tui.core.errors import RunError
-from sidestep_tui.launch.sinks import SONGS, Point
+from sidestep_tui.launch.sinks import Point, names_a_song
 from sidestep_tui.launch.sinks_export import missing_package
 from sidestep_tui.launch.sinks_feed import About, sink_name
 
 
 def _metrics(point: Point) -> dict[str, float]:
-    return {sink_name(name): value for name, value in point.values.items() if not name.startswith(SONGS)}
+    return {sink_name(name): value for name, value in point.values.items() if not names_a_song(name)}
 
 
 @contextlib.contextmanager

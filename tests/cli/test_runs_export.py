@@ -62,7 +62,7 @@ def test_a_step_its_epoch_and_its_measurement_are_one_row(story: Story, run_cli:
     story.begin("a")
     story.say("eval", step=0, epoch=0, loss=2.0, by_level={"0.250": 1.5})
     story.steps(1, 3)
-    story.say("epoch", epoch=1, step=3, loss=0.6, smoothed_loss=None, seconds=4.0)
+    story.say("epoch", epoch=1, step=3, loss=0.6, smoothed_loss=None, seconds=4.0, by_song={"a/b": 0.5})
     story.say("eval", step=3, epoch=1, loss=1.0, by_level={"0.250": 0.75})
     outcome = run_cli("runs", "export", "blues")
     assert outcome.code == 0, outcome.err
@@ -73,6 +73,7 @@ def test_a_step_its_epoch_and_its_measurement_are_one_row(story: Story, run_cli:
     assert rows[0]["loss"] == "" and rows[0]["eval/loss"] == "2.0"
     assert float(rows[3]["loss"]) == 1.0 / 3
     assert (rows[3]["epoch_loss"], rows[3]["epoch_seconds"], rows[3]["eval/by_level/0.250"]) == ("0.6", "4.0", "0.75")
+    assert rows[3]["epoch/by_song/a/b"] == "0.5"
     assert rows[3]["t"] == "1004.0"
 
 

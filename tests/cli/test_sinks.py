@@ -276,10 +276,14 @@ def test_true_tensorboard_reads_every_point_once(story: Story) -> None:
 
 
 def test_names_of_songs_paths_and_prompts_are_not_sent(home: Path, service: FakeService, run_cli: Cli) -> None:
-    write_run(home / "runs" / "jazz", "finished", steps=20, steps_per_epoch=10, held_out=2, gpus=0)
+    run = write_run(home / "runs" / "jazz", "finished", steps=20, steps_per_epoch=10, held_out=2, gpus=0)
+    told = {"epoch": 2, "step": 20, "loss": 0.5, "by_song": {"song_x": 0.5}, "by_band": {"0.0-0.2": 0.7}}
+    event = {**run.events[-1], "seq": run.events[-1]["seq"] + 1, "type": "epoch", **told}
+    with (home / "runs" / "jazz" / "events.jsonl").open("a") as handle:
+        handle.write(json.dumps(event) + "\n")
     assert run_cli("runs", "feed", "jazz", "--to", "wandb").code == 0
     names = {name for row in service.rows for name in row}
-    assert {"train/loss", "epoch/loss", "eval/loss", "eval/by_level/0.250"} <= names
+    assert {"train/loss", "epoch/loss", "eval/loss", "eval/by_level/0.250", "epoch/by_band/0.0-0.2"} <= names
     assert not [name for name in names if "song_" in name]
     config = service.inits[0]["config"]
     assert config["adapter.rank"] > 0
