@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,19 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """What the watchdog has done so far."""
+
+    lr: float = 0.0
+    """`optim.lr` when it last went back; a resume with another one begins anew."""
+    lr_scale: float = 1.0
+    skipped: NonNegativeInt = 0
+    """Steps of the run that changed nothing."""
+    returns: tuple[tuple[NonNegativeInt, NonNegativeInt], ...] = ()
+    """After which step training went back, and to the weights of which."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingState:
     """What a resumed run continues from, besides weights and optimizer."""
 
@@ -56,6 +69,7 @@ class TrainingState:
     """Steps that warm-up took or will take."""
     next_lr: float | None = None
     """Learning rate that the next step would have had."""
+    watchdog: Watch = field(default_factory=Watch)
 
 
 _STATE = TypeAdapter(TrainingState)

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import psutil
 
 from sidestep_tui.core import text
-from sidestep_tui.core.errors import DivergedError, RunError
+from sidestep_tui.core.errors import RunError
 from sidestep_tui.dataset import manifest as songs_on_disk
 from sidestep_tui.dataset import split
-from sidestep_tui.engine import adapters, checkpoint, devices, encode, export, optimizers, validation, weights
+from sidestep_tui.engine import adapters, checkpoint, devices, encode, export, optimizers, validation, watchdog, weights
 from sidestep_tui.engine import trainer as training
 from sidestep_tui.engine.batches import SongStore
 from sidestep_tui.engine.cache import EncodedDataset
@@ -23,7 +23,7 @@ from sidestep_tui.engine.control import Control
 from sidestep_tui.engine.failures import StopRequested
 from sidestep_tui.engine.reporter import Reporter
 from sidestep_tui.engine.resumption import report_changes
-from sidestep_tui.engine.trainer import MAX_SKIPPED_IN_A_ROW, Material, StepResult, Trainer
+from sidestep_tui.engine.trainer import Material, StepResult, Trainer
 from sidestep_tui.engine.validation import Validator
 from sidestep_tui.protocol.inbox import Command
 from sidestep_tui.protocol.rundir import RunDir, checkpoint_step
@@ -249,7 +249,7 @@ class TrainingRun:
             raise StopRequested(saves=not self.control.should_abort())
 
     def _report(self, result: StepResult) -> None:
-        """Tell the journal about a step; a step without a finite loss names its songs, the fifth in a row ends all."""
+        """Tell the journal about a step; one without a finite loss goes to the watchdog."""
         self.reporter.step(
             step=result.step,
             epoch=result.epoch,
@@ -262,21 +262,8 @@ class TrainingRun:
         )
         if not result.skipped:
             return
-        names = text.listing(result.suspects)
-        if self.trainer.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
-            newest = self.run_dir.latest_checkpoint()
-            raise DivergedError(
-                "The loss is not a number any more.",
-                f"{MAX_SKIPPED_IN_A_ROW} steps in a row, up to step {result.step}, had no finite loss or gradient "
-                f"(songs: {names}).",
-                (f"{newest.name} is the last good checkpoint. " if newest else "")
-                + "Start again with a lower learning rate, and look at these songs.",
-            )
-        self.reporter.warning(
-            "step_skipped",
-            f"Step {result.step} changed nothing: its loss or gradient is not finite (songs: {names}).",
-            "If it happens again, lower the learning rate or look at these songs.",
-        )
+        verdict = watchdog.judge(self.trainer, self.run_dir, result)
+        self.reporter.warning(verdict.code, verdict.message, verdict.hint)
 
     def _end_epoch(self) -> None:
         """Close the epoch and keep a new best."""

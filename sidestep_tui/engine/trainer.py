@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
 from sidestep_tui.engine import adapters, checkpoint, objective, optimizers, timesteps
 from sidestep_tui.engine.batches import Collator, Example, MicroBatch, Sampler, SongStore, derive_seed
-from sidestep_tui.engine.checkpoint import Position, TrainingState
+from sidestep_tui.engine.checkpoint import Position, TrainingState, Watch
 from sidestep_tui.engine.schedules import Schedule
 from sidestep_tui.engine.tracking import Breakdown, Tracker
+from sidestep_tui.protocol.rundir import checkpoint_step
 from sidestep_tui.schema.settings import Settings
 
 MAX_SKIPPED_IN_A_ROW = 5
-"""So many steps without a finite loss end the run."""
+"""So many steps without a finite loss send the weights back to a checkpoint, or end the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class Trainer:
         self.tracker = Tracker(settings.train.best_after, settings.train.patience)
         self.position = Position()
         self.skipped_in_a_row = 0
+        self.watch = Watch()
         self._warmed_up_in: int | None = None
         self._loss_sum = 0.0
         self._loss_count = 0
@@ -103,6 +105,11 @@ class Trainer:
         return self._sampler.steps_per_epoch
 
     @property
+    def next_lr(self) -> float:
+        """Learning rate of the next step: the schedule's, lowered as often as the weights went back."""
+        return self.schedule.lr(self.position.step) * self.watch.lr_scale
+
+    @property
     def is_done(self) -> bool:
         """Whether all steps are done."""
         return self.position.step >= self.total_steps
@@ -116,7 +123,7 @@ class Trainer:
         """Teach the examples of the next optimizer step; a step that is not finite changes no weight."""
         began = time.perf_counter()
         examples = self._sampler.examples(self.position.epoch, self.position.offset)
-        lr = self.schedule.lr(self.position.step)
+        lr = self.next_lr
         optimizers.set_lr(self.optimizer, lr)
         # Adapter dropout draws from the global generators: seeding them here makes every step repeatable by itself.
         torch.manual_seed(derive_seed(self.seed, "dropout", self.position.step))
@@ -188,6 +195,8 @@ class Trainer:
         self._loss_sum += math.fsum(values)
         self._loss_count += len(values)
         self.skipped_in_a_row = 0 if values else self.skipped_in_a_row + 1
+        if not values:
+            self.watch = replace(self.watch, skipped=self.watch.skipped + 1)
         step, epoch, offset = self.position.step + 1, self.position.epoch, self.position.offset + len(examples)
         self.position = Position(step, epoch, offset)
 
@@ -214,10 +223,11 @@ class Trainer:
             loss_sum=self._loss_sum,
             loss_count=self._loss_count,
             skipped_in_a_row=self.skipped_in_a_row,
+            watchdog=self.watch,
             tracking=self.tracker.state(),
             fingerprint=dict(fingerprint),
             warmup_steps=self.schedule.warmup_steps,
-            next_lr=self.schedule.lr(self.position.step),
+            next_lr=self.next_lr,
         )
 
     def restore(self, directory: Path, state: TrainingState, optimizer_numbers: dict[str, object]) -> int:
@@ -225,12 +235,28 @@ class Trainer:
         count = checkpoint.restore(directory, self.transformer, self.optimizer, dict(optimizer_numbers))
         self.position = state.position
         self.skipped_in_a_row = state.skipped_in_a_row
+        self.watch = state.watchdog
+        if self.watch.lr != self.settings.optim.lr:
+            self.watch = Watch(skipped=self.watch.skipped)
         self._loss_sum, self._loss_count = state.loss_sum, state.loss_count
         self.tracker.restore(state.tracking)
         if state.warmup_steps is not None and self.position.step >= state.warmup_steps:
             self._warmed_up_in = state.warmup_steps
         self._plan()
         return count
+
+    def go_back(self, directory: Path, optimizer_numbers: dict[str, object]) -> None:
+        """Take weights and optimizer from a checkpoint and go on from here with a lower learning rate."""
+        self.optimizer.zero_grad(set_to_none=True)
+        checkpoint.restore(directory, self.transformer, self.optimizer, dict(optimizer_numbers))
+        self.skipped_in_a_row = 0
+        way = (self.position.step, checkpoint_step(directory) or 0)
+        self.watch = replace(
+            self.watch,
+            lr=self.settings.optim.lr,
+            lr_scale=self.watch.lr_scale * self.settings.train.rollback_lr,
+            returns=(*self.watch.returns, way),
+        )
 
 
 def build(transformer: torch.nn.Module, material: Material, settings: Settings, *, seed: int) -> Trainer:

@@ -48,4 +48,15 @@ def _distribution_inert(settings: Settings, facts: Facts) -> Iterator[Advice]:
         )
 
 
-RULES: tuple[Rule, ...] = (_distribution_inert, _gamma_inert, _delta_inert)
+def _rollback_inert(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    train = settings.train
+    if train.rollbacks == 0 and train.rollback_lr != type(train).model_fields["rollback_lr"].default:
+        yield Advice(
+            "advice",
+            "train.rollback_lr",
+            "The learning rate after a rollback has no effect: the run never goes back.",
+            **fix_of("Go back up to 2 times", train__rollbacks=2),
+        )
+
+
+RULES: tuple[Rule, ...] = (_distribution_inert, _gamma_inert, _delta_inert, _rollback_inert)

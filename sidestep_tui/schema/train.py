@@ -93,6 +93,16 @@ class TrainSettings(Group):
     """Stop when this many epochs brought no new best; 80 is a patient choice for several hundred epochs. 0 never stops
     early."""
 
+    rollbacks: Annotated[int, Field(ge=0, le=100), Meta("rollbacks", level="expert", zero_means="give up at once")] = 2
+    """How often the run may go back to its last good checkpoint when the loss stops being a number for five steps in
+    a row, before it ends as diverged. What was learnt since that checkpoint is lost; save often."""
+
+    rollback_lr: Annotated[
+        float, Field(gt=0, le=1), Meta("LR after rollback", level="expert", step=0.1, costs=("quality",))
+    ] = 0.5
+    """The learning rate is multiplied by this each time the run goes back. 1 leaves it, and the same may happen
+    again."""
+
     validate_every: Annotated[
         int,
         Field(ge=1, le=1000),
