@@ -70,7 +70,7 @@ def _name(kind: str, key: str, value: object) -> str:
 
 def names_a_song(metric: str) -> bool:
     """Whether the metric's name tells what a song is called: such metrics do not go to services."""
-    return _SONGS in metric
+    return _SONGS in f"/{metric}"
 
 
 def _gather(values: dict[str, float], name: str, value: object) -> None:
