@@ -1,6 +1,6 @@
 """Adapters inside the diffusers transformer: exact targets, float32 weights, key-exact loading.
 
-LoRA and DoRA are peft's, LoKr and LoHa our own in the format of LyCORIS (`lycoris`).
+LoRA, DoRA and OFT are peft's, LoKr and LoHa our own in the format of LyCORIS (`lycoris`).
 
 Adapters on disk carry the module names of the original ACE-Step code (`q_proj`), the model in memory those of
 diffusers (`to_q`); `keymap` translates (ACESTEP_FACTS.md §5.1).
@@ -15,9 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
+from peft import (
+    LoraConfig,
+    OFTConfig,
+    PeftConfig,
+    get_peft_model_state_dict,
+    inject_adapter_in_model,
+    set_peft_model_state_dict,
+)
 from peft.tuners.lora import Linear as LoraLinear
 from peft.tuners.lora.dora import DoraLinearLayer
+from peft.tuners.oft import Linear as OftLinear
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
@@ -53,9 +61,10 @@ def target_suffixes(settings: AdapterSettings) -> tuple[str, ...]:
 
 def kind_settings(settings: AdapterSettings) -> dict[str, object]:
     """The settings of the chosen kind alone that a resumed run must share, by path."""
-    if settings.kind != "lokr":
+    if settings.kind not in ("lokr", "oft"):
         return {}
-    return {f"adapter.{name}": value for name, value in settings.model_dump().items() if name.startswith("lokr_")}
+    own = f"{settings.kind}_"
+    return {f"adapter.{name}": value for name, value in settings.model_dump().items() if name.startswith(own)}
 
 
 def refuse_empty(settings: AdapterSettings) -> None:
@@ -102,7 +111,14 @@ def inject(transformer: torch.nn.Module, settings: AdapterSettings, *, autocast:
     if settings.kind in lycoris.KINDS:
         lycoris.inject(transformer, names, settings)
         return len(names)
-    config = LoraConfig(
+    _inject(transformer, _peft_config(settings, names), set(names), autocast=autocast)
+    return len(names)
+
+
+def _peft_config(settings: AdapterSettings, names: list[str]) -> PeftConfig:
+    if settings.kind == "oft":
+        return OFTConfig(r=0, oft_block_size=settings.oft_block_size, target_modules=names)
+    return LoraConfig(
         r=settings.rank,
         lora_alpha=whole(settings.alpha),
         lora_dropout=settings.dropout,
@@ -110,8 +126,18 @@ def inject(transformer: torch.nn.Module, settings: AdapterSettings, *, autocast:
         use_dora=settings.kind == "dora",
         use_rslora=settings.rslora,
     )
-    _inject(transformer, config, set(names), autocast=autocast)
-    return len(names)
+
+
+def _refuse_uneven(transformer: torch.nn.Module, config: OFTConfig, names: set[str]) -> None:
+    """Refuse blocks that do not divide a layer: peft would take other ones for that layer alone."""
+    block = config.oft_block_size
+    widths = sorted({transformer.get_submodule(name).in_features for name in names})
+    if uneven := [width for width in widths if width % block]:
+        raise AdapterError(
+            "The blocks of the adapter do not divide the model's layers.",
+            f"A layer of {uneven[0]} inputs has no whole number of blocks of {block}.",
+            "Set adapter.oft_block_size to a power of two such as 32.",
+        )
 
 
 def _refuse_second(transformer: torch.nn.Module) -> None:
@@ -119,11 +145,13 @@ def _refuse_second(transformer: torch.nn.Module) -> None:
         raise AdapterError("The model already carries an adapter.", hint="Load a fresh transformer first.")
 
 
-def _inject(transformer: torch.nn.Module, config: LoraConfig, names: set[str], *, autocast: bool) -> None:
+def _inject(transformer: torch.nn.Module, config: PeftConfig, names: set[str], *, autocast: bool) -> None:
     """Add the adapter to exactly `names`, with float32 weights on a frozen base."""
+    if isinstance(config, OFTConfig):
+        _refuse_uneven(transformer, config, names)
     transformer.requires_grad_(False)
     inject_adapter_in_model(config, transformer, adapter_name=ADAPTER_NAME)
-    layers = _lora_layers(transformer)
+    layers = _peft_layers(transformer)
     if set(layers) != names:
         raise AdapterError(
             "The adapter landed on other modules than it was meant for.",
@@ -134,8 +162,9 @@ def _inject(transformer: torch.nn.Module, config: LoraConfig, names: set[str], *
         parameter.data = parameter.data.float()
     for layer in layers.values():
         layer.cast_input_dtype_enabled = not autocast
-        for magnitude in layer.lora_magnitude_vector.values():
-            _exact_magnitude(layer, magnitude)
+        if isinstance(layer, LoraLinear):
+            for magnitude in layer.lora_magnitude_vector.values():
+                _exact_magnitude(layer, magnitude)
 
 
 def _exact_magnitude(layer: LoraLinear, magnitude: DoraLinearLayer) -> None:
@@ -147,11 +176,11 @@ def _exact_magnitude(layer: LoraLinear, magnitude: DoraLinearLayer) -> None:
 
 def adapted_layers(transformer: torch.nn.Module) -> Mapping[str, torch.nn.Module]:
     """The adapted modules by name."""
-    return _lora_layers(transformer) or lycoris.layers(transformer)
+    return _peft_layers(transformer) or lycoris.layers(transformer)
 
 
-def _lora_layers(transformer: torch.nn.Module) -> dict[str, LoraLinear]:
-    return {name: module for name, module in transformer.named_modules() if isinstance(module, LoraLinear)}
+def _peft_layers(transformer: torch.nn.Module) -> dict[str, LoraLinear | OftLinear]:
+    return {name: module for name, module in transformer.named_modules() if isinstance(module, (LoraLinear, OftLinear))}
 
 
 def trainable(transformer: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
@@ -213,17 +242,25 @@ def load_adapter(transformer: torch.nn.Module, directory: Path, *, autocast: boo
     known = {name for name, module in transformer.named_modules() if isinstance(module, torch.nn.Linear)}
     if stray := sorted(modules - known):
         raise _stray(directory, stray)
-    lora = LoraConfig(
+    _inject(transformer, _stored_config(config, sorted(modules)), modules, autocast=autocast)
+    return load_state_dict(transformer, tensors, source)
+
+
+def _stored_config(config: dict[str, Any], names: list[str]) -> PeftConfig:
+    """The configuration of an adapter directory, for exactly the modules `names`."""
+    if str(config["peft_type"]).upper() == "OFT":
+        kept = ("coft", "eps", "block_share", "use_cayley_neumann", "num_cayley_neumann_terms")
+        options = {key: config[key] for key in kept if key in config}
+        return OFTConfig(r=0, oft_block_size=int(config["oft_block_size"]), target_modules=names, **options)
+    return LoraConfig(
         r=int(config["r"]),
         lora_alpha=config["lora_alpha"],
-        target_modules=sorted(modules),
+        target_modules=names,
         use_dora=bool(config.get("use_dora", False)),
         use_rslora=bool(config.get("use_rslora", False)),
         rank_pattern={path_to_diffusers(k): v for k, v in (config.get("rank_pattern") or {}).items()},
         alpha_pattern={path_to_diffusers(k): v for k, v in (config.get("alpha_pattern") or {}).items()},
     )
-    _inject(transformer, lora, modules, autocast=autocast)
-    return load_state_dict(transformer, tensors, source)
 
 
 def _attach(
@@ -288,17 +325,17 @@ def read_adapter(directory: Path) -> tuple[dict[str, Any], dict[str, torch.Tenso
         ) from error
     except (ValueError, SafetensorError) as error:
         raise AdapterError("The adapter cannot be read.", f"{directory}: {error}", "Use another copy of it.") from error
-    if str(config.get("peft_type", "")).upper() != "LORA":
+    if str(config.get("peft_type", "")).upper() not in ("LORA", "OFT"):
         raise AdapterError(
             "This kind of adapter cannot be loaded.",
             f"{directory / CONFIG_FILE} says '{config.get('peft_type')}'.",
-            "LoRA, DoRA, LoKr and LoHa adapters can.",
+            "LoRA, DoRA and OFT adapters of peft can, and LoKr and LoHa of LyCORIS.",
         )
     return config, {KEY_PREFIX + path_to_original(k.removeprefix(KEY_PREFIX)): v for k, v in tensors.items()}
 
 
 def _module_of(key: str) -> str:
-    return key.removeprefix(KEY_PREFIX).split(".lora_", 1)[0]
+    return key.removeprefix(KEY_PREFIX).split(".lora_", 1)[0].split(".oft_", 1)[0]
 
 
 def whole(alpha: float) -> float | int:

@@ -85,8 +85,7 @@ def peft_config(adapter: AdapterSettings, base_model: str) -> dict[str, Any]:
 
     `task_type` stays null: with FEATURE_EXTRACTION, peft would pass `input_ids` to a diffusers transformer.
     """
-    return {
-        "peft_type": "LORA",
+    common = {
         "task_type": None,
         "base_model_name_or_path": base_model,
         "auto_mapping": None,
@@ -95,11 +94,25 @@ def peft_config(adapter: AdapterSettings, base_model: str) -> dict[str, Any]:
         "target_modules": [path_to_original(name) for name in target_patterns(adapter)],
         "modules_to_save": None,
         "fan_in_fan_out": False,
-        "init_lora_weights": True,
         "layers_to_transform": None,
         "layers_pattern": None,
-        **lora_options(adapter),
     }
+    if adapter.kind == "oft":
+        return {"peft_type": "OFT", **common, **_OFT_OPTIONS, "oft_block_size": adapter.oft_block_size}
+    return {"peft_type": "LORA", **common, "init_lora_weights": True, **lora_options(adapter)}
+
+
+_OFT_OPTIONS = {
+    "r": 0,
+    "module_dropout": 0.0,
+    "bias": "none",
+    "init_weights": True,
+    "coft": False,
+    "block_share": False,
+    "use_cayley_neumann": True,
+    "num_cayley_neumann_terms": 5,
+}
+"""How peft turns an adapter's numbers into rotations; written out, as its defaults may change."""
 
 
 def write_adapter(
@@ -121,15 +134,13 @@ def write_adapter(
         return len(tensors)
     lora = {f"transformer.{key}": value for key, value in lora_options(adapter).items()}
     lora["transformer.target_modules"] = target_patterns(adapter)
-    metadata = {
-        "format": "pt",
-        DIFFUSERS_METADATA_KEY: json.dumps(lora, sort_keys=True),
-        OWN_METADATA_KEY: json.dumps(asdict(provenance), sort_keys=True),
-    }
+    metadata = {"format": "pt", OWN_METADATA_KEY: json.dumps(asdict(provenance), sort_keys=True)}
+    if adapter.kind != "oft":
+        metadata[DIFFUSERS_METADATA_KEY] = json.dumps(lora, sort_keys=True)
     write_tensors(directory / adapters.WEIGHTS_FILE, tensors, metadata)
     config = peft_config(adapter, provenance.base_model)
     (directory / adapters.CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
-    if not diffusers_reads_original_names(tensors):
+    if adapter.kind != "oft" and not diffusers_reads_original_names(tensors):
         _write_diffusers_file(directory / DIFFUSERS_DIR, tensors, metadata)
     return len(tensors)
 
@@ -284,7 +295,7 @@ def verify(directory: Path, fresh: torch.nn.Module, expected: torch.Tensor, *, d
     return count
 
 
-_KINDS = {"lora": "LoRA", "dora": "DoRA", "lokr": "LoKr", "loha": "LoHa"}
+_KINDS = {"lora": "LoRA", "dora": "DoRA", "lokr": "LoKr", "loha": "LoHa", "oft": "OFT"}
 _LIBRARIES = {"lokr": "lycoris", "loha": "lycoris"}
 
 
@@ -328,6 +339,8 @@ An adapter trained on base also works on turbo; the reverse does not hold.
 def _capacity_row(adapter: AdapterSettings) -> str:
     stable = " (rank-stabilised)" if adapter.rslora else ""
     values = f"{adapter.rank}, {adapter.alpha:g}{stable}"
+    if adapter.kind == "oft":
+        return f"| Block size | {adapter.oft_block_size} |"
     if adapter.kind != "lokr":
         return f"| Rank, alpha | {values} |"
     factor = "automatic" if adapter.lokr_factor < 1 else str(adapter.lokr_factor)
@@ -342,6 +355,10 @@ def _loading(adapter: AdapterSettings) -> str:
         return f"""{app if adapter.kind == "lokr" else ""}- **ComfyUI**: use `{file}` as a LoRA, at strength 1.
 - **LyCORIS**: `create_lycoris_from_weights(1.0, "{file}", model.decoder)`, then `apply_to()`.
 - diffusers' `load_lora_weights` does not read this kind."""
+    if adapter.kind == "oft":
+        return """- **ACE-Step 1.5 app**: choose this directory as the LoRA.
+- **peft**: `PeftModel.from_pretrained(model.decoder, "this-directory")`.
+- diffusers' `load_lora_weights` and ComfyUI do not read this kind."""
     scale = adapter_maths.scale(adapter)
     subfolder = "" if adapter.attention != "none" and {"q", "k"} & set(adapter.projections) else f"/{DIFFUSERS_DIR}"
     return f"""- **ACE-Step 1.5 app**: choose this directory as the LoRA.

@@ -14,12 +14,13 @@ Projection = Literal["q", "k", "v", "o"]
 class AdapterSettings(Group):
     """The small set of weights that learns your style; the base model stays frozen."""
 
-    kind: Annotated[Literal["lora", "dora", "lokr", "loha"], Meta("kind", costs=("parameters", "memory", "time"))] = (
-        "lora"
-    )
+    kind: Annotated[
+        Literal["lora", "dora", "lokr", "loha", "oft"], Meta("kind", costs=("parameters", "memory", "time"))
+    ] = "lora"
     """LoRA is fast, small and loads everywhere. DoRA also learns a magnitude per output: slightly closer to full
     fine-tuning, about twice the activation memory. LoKr is a hundredth of the size and wants about three times the
-    learning rate; ACE-Step's app and ComfyUI load it. LoHa reaches rank² with two small pairs and is the slowest."""
+    learning rate; ACE-Step's app and ComfyUI load it. LoHa reaches rank² with two small pairs and is the slowest.
+    OFT turns what each layer hears instead of adding to it; ACE-Step's app loads it."""
 
     rank: Annotated[int, Field(ge=1, le=512), Meta("rank", bump="double", costs=("parameters", "memory", "disk"))] = 64
     """Capacity. Lower is faster and smaller and may underfit (16: a subtle touch); higher keeps more detail and may
@@ -45,6 +46,12 @@ class AdapterSettings(Group):
 
     lokr_decompose_both: Annotated[bool, Meta("LoKr split both", level="expert", costs=("parameters",))] = False
     """LoKr only, without full matrix: split the smaller factor at the rank too. Fewer weights, less capacity."""
+
+    oft_block_size: Annotated[
+        int, Field(ge=2, le=512), Meta("OFT block", level="advanced", bump="double", costs=("parameters", "time"))
+    ] = 32
+    """OFT only: how many inputs are turned together; a power of two. Larger blocks learn more and weigh more: a matrix
+    has half its inputs times the block size less one."""
 
     rslora: Annotated[bool, Meta("rank-stabilised", level="advanced", costs=("quality",))] = False
     """Scale by alpha / √rank instead of alpha / rank, so that one alpha suits every rank."""

@@ -67,8 +67,8 @@ def scale(adapter: AdapterSettings) -> float:
 
 
 def has_scale(adapter: AdapterSettings) -> bool:
-    """Whether rank and alpha decide how strongly the adapter acts: not in a LoKr whose factors are whole."""
-    return not (adapter.kind == "lokr" and is_whole(adapter))
+    """Whether rank and alpha decide how strongly the adapter acts: not in OFT, nor in a LoKr of whole factors."""
+    return adapter.kind != "oft" and not (adapter.kind == "lokr" and is_whole(adapter))
 
 
 def is_whole(adapter: AdapterSettings) -> bool:
@@ -87,10 +87,22 @@ def matrix_parameters(adapter: AdapterSettings, outputs: int, inputs: int) -> in
             return _count(lokr_shapes(adapter, outputs, inputs))
         case "loha":
             return _count(loha_shapes(adapter, outputs, inputs))
+        case "oft":
+            # Each block is turned by a rotation made from a skew-symmetric matrix.
+            return inputs * (adapter.oft_block_size - 1) // 2
         case "dora":
             return adapter.rank * (outputs + inputs) + outputs
         case _:
             return adapter.rank * (outputs + inputs)
+
+
+def kept_per_token(adapter: AdapterSettings, outputs: int, inputs: int) -> int:
+    """Values that the backward pass of LoKr needs on a matrix besides its input: x with one factor applied."""
+    small = factors(inputs, adapter.lokr_factor)[0]
+    shapes = lokr_shapes(adapter, outputs, inputs)
+    if "lokr_w2" in shapes:
+        return small * shapes["lokr_w2"][0]
+    return small * sum(shapes["lokr_w2_a"])
 
 
 def _count(shapes: Shapes) -> int:

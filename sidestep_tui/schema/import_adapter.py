@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sidestep_tui.schema.import_keys import OFF, Fixed, Meaning, Take
+from sidestep_tui.schema.import_keys import OFF, Fixed, Meaning, Refuse, Take
 from sidestep_tui.schema.import_report import Translation, number
 
 _KIND_KEYS = ("adapter_type", "adapter", "peft_type")
@@ -37,6 +37,13 @@ _MEANINGS: dict[str, dict[str, Meaning]] = {
         "linear_alpha": Take("adapter.alpha"),
         "factor": Fixed((-1, *OFF), "LoHa has no factor"),
     },
+    "oft": {
+        "dropout": _PLAIN["dropout"],
+        "oft_block_size": Take("adapter.oft_block_size"),
+        "oft_coft": Fixed(OFF, "rotations are not held back"),
+        "oft_eps": Refuse("only for constrained OFT"),
+        **dict.fromkeys(("rank", "alpha", "lora_alpha"), Refuse("only for LoRA adapters")),
+    },
 }
 _OF_LORA = {"rank": "linear_dim", "r": "linear_dim", "alpha": "linear_alpha", "lora_alpha": "linear_alpha"}
 
@@ -49,7 +56,8 @@ def kind_of(source: Mapping[str, Any]) -> str:
 
 def meaning_of(kind: str, leaf: str) -> Meaning | None:
     """What a key means to an adapter of `kind`; None if it is none of its keys."""
-    return _MEANINGS.get(kind, {}).get(leaf.removeprefix(f"{kind}_"))
+    own = _MEANINGS.get(kind, {})
+    return own.get(leaf) or own.get(leaf.removeprefix(f"{kind}_"))
 
 
 def translate(state: Translation, kind: str, key: str, leaf: str, value: Any) -> bool:

@@ -448,6 +448,13 @@ def test_the_keys_of_loha_become_rank_and_alpha(tmp_path: Path) -> None:
     assert {row.key for row in report.refused} == {"rank"}
 
 
+def test_the_block_size_of_oft_is_taken(tmp_path: Path) -> None:
+    given = {"adapter_type": "oft", "oft_block_size": 64, "oft_coft": False, "oft_eps": 6e-5, "eps": 1e-8, "rank": 64}
+    report = _import(tmp_path, given)
+    assert report.values == {"adapter.kind": "oft", "adapter.oft_block_size": 64, "optim.eps": 1e-8}
+    assert {row.key for row in report.refused} == {"oft_eps", "rank"}
+
+
 @pytest.mark.parametrize("dimension", ["x", 0, -4, None, True, [8]])
 def test_a_dimension_that_is_no_size_is_refused(tmp_path: Path, dimension: object) -> None:
     report = _import(tmp_path, {"adapter_type": "lokr", "lokr_linear_dim": dimension})
