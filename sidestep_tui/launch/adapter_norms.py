@@ -206,7 +206,8 @@ class _Reader:
         first, second = self._factor(parts, "lokr_w1", module), self._factor(parts, "lokr_w2", module)
         split = [keys for keys in (first, second) if len(keys) == 2]
         rank = self._shape(split[0][1])[0] if split else None
-        scale = 1.0 if rank is None else self._stored_alpha(parts, rank) / rank
+        # LyCORIS reads an alpha of 0 as none.
+        scale = 1.0 if rank is None else (self._stored_alpha(parts, rank) or rank) / rank
         shapes = [(self._shape(keys[0])[0], self._shape(keys[-1])[1]) for keys in (first, second)]
         norms = [self._norm(handle, keys) for keys in (first, second)]
         shape = (shapes[0][0] * shapes[1][0], shapes[0][1] * shapes[1][1])
@@ -238,7 +239,7 @@ class _Reader:
         outputs = self._shape(a1)[0]
         if (self._shape(a2)[0], self._shape(b2)[1]) != (outputs, inputs):
             raise self._misfit(a2, a1)
-        scale = self._stored_alpha(parts, rank) / rank
+        scale = (self._stored_alpha(parts, rank) or rank) / rank
         matrices = [self._read(handle, key) for key in (a1, b1, a2, b2)]
         known = [matrix for matrix in matrices if matrix is not None]
         if len(known) < 4 or "hada_t1" in parts:
@@ -260,13 +261,13 @@ class _Reader:
         return float(alpha) / (math.sqrt(rank) if self._settings.get("use_rslora") is True else rank)
 
     def _stored_alpha(self, parts: Mapping[str, str], rank: int) -> float:
-        """What the file says; LyCORIS and ComfyUI take the rank where it says nothing, LyCORIS for 0 too."""
+        """What the file says; loaders of these formats take the rank where it says nothing."""
         if "alpha" not in parts:
             return float(rank)
         value = self._header.scalar(parts["alpha"])
         if value is None or not math.isfinite(value):
             raise _broken(self._header.path, parts["alpha"], "it is not one finite number")
-        return value or float(rank)
+        return value
 
     def _complete(self, parts: Mapping[str, str], wanted: tuple[str, ...], module: str) -> None:
         missing = [part for part in wanted if part not in parts]

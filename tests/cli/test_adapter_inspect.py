@@ -86,6 +86,7 @@ def test_the_norm_of_a_low_rank_change_is_that_of_the_product(tmp_path: Path, dt
         (None, {"lora_adapter_metadata": "{"}, None, 1.0),
         (None, {}, None, 1.0),
         ({"lora_alpha": 8}, {}, 20.0, 5.0),
+        ({"lora_alpha": 8}, {}, 0.0, 0.0),
     ],
 )
 def test_the_scale_is_the_one_that_loaders_apply(
@@ -120,6 +121,13 @@ def test_a_kronecker_change_is_measured_without_building_it(tmp_path: Path, spli
     assert module.norm == pytest.approx(scale * np.linalg.norm(np.kron(*factors)), rel=1e-5)
     assert (module.block, module.target, module.scale) == (7, "cross_attn.k_proj", scale)
     assert (module.outputs, module.inputs) == (24, 30)
+
+
+def test_lycoris_reads_an_alpha_of_nothing_as_the_rank(tmp_path: Path) -> None:
+    tensors = {f"{STEM}.lokr_w1": draw(4, 3), f"{STEM}.lokr_w2_a": draw(6, 2), f"{STEM}.lokr_w2_b": draw(2, 8)}
+    assert examine(save(tmp_path / "a.safetensors", tensors)).scales == (1.0,)
+    tensors[f"{STEM}.alpha"] = np.float32(0)
+    assert examine(save(tmp_path / "b.safetensors", tensors)).scales == (1.0,)
 
 
 def test_an_elementwise_change_is_measured_row_by_row(tmp_path: Path) -> None:

@@ -168,14 +168,15 @@ def test_a_second_feed_sends_only_what_came_since(story: Story, service: FakeSer
     assert {init["resume"] for init in service.inits} == {"allow"}
 
 
+@pytest.mark.parametrize("kill_at", range(8, 13))
 @pytest.mark.parametrize(("name", "kind"), [("wandb", WandbSink), ("trackio", TrackioSink)])
 def test_a_killed_feed_repeats_nothing_and_says_what_may_be_missing(
-    story: Story, service: FakeService, name: str, kind: type[Any], monkeypatch: pytest.MonkeyPatch
+    story: Story, service: FakeService, name: str, kind: type[Any], kill_at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sinks_feed, "BLOCK_BYTES", 400)
     story.begin("a")
     story.steps(1, 30)
-    service.kill_at = 10
+    service.kill_at = kill_at
     die(feed(story, kind(), name))
     service.kill_at = None
     said: list[str] = []
@@ -183,7 +184,7 @@ def test_a_killed_feed_repeats_nothing_and_says_what_may_be_missing(
         feeding.pump()
     steps = [step for step, _ in service.losses]
     assert len(set(steps)) == len(steps)
-    assert steps[:10] == list(range(1, 11)) and steps[-1] == 30
+    assert steps[:kill_at] == list(range(1, kill_at + 1)) and steps[-1] == 30
     missing = set(range(1, 31)) - set(steps)
     assert len(missing) <= 4
     assert len(said) == 1 and "not sent again" in said[0]
@@ -199,6 +200,16 @@ def test_a_live_run_that_is_resumed_further_back_marks_the_place(story: Story, s
         assert feeding.pump() == 3
     assert service.losses == expected(1, 6) + [(step, 1 / step + 1.0) for step in (5, 6, 7)]
     assert [row["step"] for row in service.rows if "train/went_back_to" in row] == [4]
+
+
+def test_an_event_that_stands_twice_in_the_journal_is_sent_once(story: Story, service: FakeService) -> None:
+    story.begin("a")
+    story.steps(1, 3)
+    lines = story.run.events.read_bytes().splitlines(keepends=True)
+    story.run.events.write_bytes(b"".join([*lines, *lines[1:]]))
+    with feed(story, WandbSink(), "wandb") as feeding:
+        assert feeding.pump() == 3
+    assert service.losses == expected(1, 3)
 
 
 def test_a_feed_after_the_fact_leaves_out_what_was_redone(story: Story, service: FakeService) -> None:
@@ -289,6 +300,20 @@ def test_names_of_songs_paths_and_prompts_are_not_sent(home: Path, service: Fake
     assert config["adapter.rank"] > 0
     assert not [key for key in config if key.partition(".")[0] in ("data", "model", "output")]
     assert not [value for value in config.values() if isinstance(value, str) and not value.isidentifier()]
+
+
+def test_only_numbers_choices_and_switches_of_the_settings_are_told(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups = {
+        "adapter": {"rank": 8, "kind": "lora", "start_from": "/home/me/a", "words": "my style", "layers": [1]},
+        "optim": {"lr": 1e-4, "fused": True},
+        "data": {"batch": 3},
+    }
+    settings = SimpleNamespace(model_dump=lambda mode: groups)
+    monkeypatch.setattr(sinks_feed, "read_run", lambda path: SimpleNamespace(settings=settings))
+    told = {"adapter.rank": 8, "adapter.kind": "lora", "optim.lr": 1e-4, "optim.fused": True}
+    assert sinks_feed.config_of(story.run) == told
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb", "trackio"])
