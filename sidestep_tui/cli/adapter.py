@@ -39,7 +39,7 @@ def inspect(path: Path, as_json: bool) -> None:
         "file": paths.shorten(report.path),
         "kind": report.kind,
         "names": f"{report.naming} module names",
-        "base": f"{anatomy.base} by its widths" if anatomy.base else "neither 2B nor XL by its widths",
+        "base": f"{anatomy.base} by its widths" if anatomy.base else "not told by its widths",
         "rank": text.listing([str(rank) for rank in report.ranks], most=8) or "–",
         "alpha": text.listing([text.number(alpha) for alpha in report.alphas], most=8) or "–",
         "scale": text.listing([text.number(scale) for scale in anatomy.scales], most=8) or "–",

@@ -189,7 +189,7 @@ class _Reader:
         if any(part.startswith("hada_") for part in parts):
             return ModuleChange(clean, block, target, *self._hadamard(handle, name, parts))
         if any(part.startswith("oft_") for part in parts):
-            return ModuleChange(clean, block, target, None, None, None, None, None)
+            return ModuleChange(clean, block, target, None, None, None, self._rotated(parts), None)
         raise _broken(self._header.path, next(iter(parts.values())), "there are no factors beside it")
 
     def _low_rank(self, handle: BinaryIO, module: str, parts: Mapping[str, str], down: str, up: str) -> _Measured:
@@ -214,6 +214,14 @@ class _Reader:
         if norms[0] is None or norms[1] is None or "lokr_t2" in parts:
             return rank, scale, *shape, None
         return rank, scale, *shape, abs(scale) * norms[0] * norms[1]
+
+    def _rotated(self, parts: Mapping[str, str]) -> int | None:
+        """Inputs that OFT turns: `oft_R` [blocks, b(b-1)/2] holds the upper half of b × b blocks (peft)."""
+        if "oft_R" not in parts:
+            return None
+        blocks, above = self._shape(parts["oft_R"])
+        size = (1 + math.isqrt(1 + 8 * above)) // 2
+        return blocks * size if size * (size - 1) == 2 * above else None
 
     def _factor(self, parts: Mapping[str, str], name: str, module: str) -> tuple[str, ...]:
         """The keys of one factor: one whole matrix, or two whose product it is."""

@@ -252,6 +252,7 @@ def test_what_a_file_alone_cannot_tell_stays_open(tmp_path: Path, run_cli: Cli) 
     path = save(tmp_path / "adapter_model.safetensors", {f"{NAME}.oft_R.weight": draw(4, 6)})
     found = examine(path)
     assert found.norm is None and found.scales == ()
+    assert [module.inputs for module in found.modules] == [16]
     assert "change  –" in run_cli("adapter", "inspect", path).out
 
 
