@@ -20,7 +20,10 @@ _LABELS = {"beta1": "Beta 1", "beta2": "Beta 2", "eps": "Epsilon"}
 _LION_BETA2 = 0.99
 _LION_HIGHEST_LR = 5e-5
 _WITH_B_MATRICES = ("lora", "dora")
-_WITH_VECTORS = ("dora",)
+_BEYOND_MATRICES = {
+    "dora": "DoRA learns a vector of magnitudes for each layer",
+    "oft": "OFT learns angles of rotation, which are no matrix to it",
+}
 
 
 def _no_schedule_beside(settings: Settings, facts: Facts) -> Iterator[Advice]:
@@ -76,11 +79,12 @@ def _constants_of_lion(settings: Settings, facts: Facts) -> Iterator[Advice]:
 
 
 def _vectors_and_muon(settings: Settings, facts: Facts) -> Iterator[Advice]:
-    if settings.optim.optimizer == "muon" and settings.adapter.kind in _WITH_VECTORS:
+    reason = _BEYOND_MATRICES.get(settings.adapter.kind)
+    if settings.optim.optimizer == "muon" and reason is not None:
         yield Advice(
             "error",
             "optim.optimizer",
-            "Muon trains matrices only, and DoRA learns a vector of magnitudes for each layer.",
+            f"Muon trains matrices only, and {reason}.",
             **fix_of("Use AdamW", optim__optimizer="adamw"),
         )
 

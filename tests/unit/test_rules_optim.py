@@ -32,6 +32,7 @@ def settings_of(values: dict[str, Any]) -> Settings:
         ({"optim.optimizer": "lion", "optim.lr": 0.01}, "optim.lr", "warning", "usually diverges"),
         ({"optim.optimizer": "lion", "optim.lr": 2e-5}, "optim.beta2", "advice", "0.99, not 0.999"),
         ({"optim.optimizer": "muon", "adapter.kind": "dora"}, "optim.optimizer", "error", "matrices only"),
+        ({"optim.optimizer": "muon", "adapter.kind": "oft"}, "optim.optimizer", "error", "angles"),
         ({"optim.lr_ratio_b": 4.0, "adapter.kind": "lokr"}, "optim.lr_ratio_b", "error", "Only LoRA and DoRA"),
         ({"optim.optimizer": "adafactor", "optim.beta1": 0.8}, "optim.beta1", "advice", "no effect on Adafactor"),
         ({"optim.optimizer": "muon", "optim.eps": 1e-6}, "optim.eps", "advice", "no effect on Muon"),
