@@ -320,6 +320,8 @@ def test_only_numbers_choices_and_switches_of_the_settings_are_told(
 def test_a_missing_package_is_named_with_its_remedy(
     story: Story, run_cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
+    for loaded in [item for item in sys.modules if item.startswith(f"{name}.")]:
+        monkeypatch.delitem(sys.modules, loaded)
     monkeypatch.setitem(sys.modules, name, None)
     story.begin("a")
     outcome = run_cli("runs", "feed", "blues", "--to", name)
