@@ -14,7 +14,18 @@ from sidestep_tui.core import text
 from sidestep_tui.core.errors import RunError
 from sidestep_tui.dataset import manifest as songs_on_disk
 from sidestep_tui.dataset import split
-from sidestep_tui.engine import adapters, checkpoint, devices, encode, export, optimizers, validation, watchdog, weights
+from sidestep_tui.engine import (
+    adapters,
+    averages,
+    checkpoint,
+    devices,
+    encode,
+    export,
+    optimizers,
+    validation,
+    watchdog,
+    weights,
+)
 from sidestep_tui.engine import trainer as training
 from sidestep_tui.engine.batches import SongStore
 from sidestep_tui.engine.cache import EncodedDataset
@@ -290,7 +301,7 @@ class TrainingRun:
         """Measure the held-out songs, if there are any; the first time says what the base model makes of them."""
         if self.validator is None:
             return
-        with optimizers.published_weights(self.trainer.optimizer):
+        with averages.published(self.trainer.optimizer):
             measured = self.validator.measure(self.trainer, self.control.should_stop, progress)
         if measured is None:
             return
@@ -356,7 +367,7 @@ class TrainingRun:
 
     def _publish(self, kind: Literal["best", "final"], *, loss: float | None) -> int:
         provenance = self._provenance(loss)
-        with optimizers.published_weights(self.trainer.optimizer):
+        with averages.published(self.trainer.optimizer):
             return export.publish(self.run_dir.adapter / kind, self.trainer.transformer, self.settings, provenance)
 
     def _provenance(self, loss: float | None = None) -> export.Provenance:
@@ -374,7 +385,7 @@ class TrainingRun:
 
     def _verify(self) -> None:
         """Reload what was exported into a fresh transformer; the trained one makes room for it first."""
-        with optimizers.published_weights(self.trainer.optimizer):
+        with averages.published(self.trainer.optimizer):
             expected = export.probe(self.trainer.transformer, dtype=self.dtype)
         del self.trainer
         devices.release(self.device)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from sidestep_tui.engine import adapters, checkpoint, objective, optimizers, timesteps
+from sidestep_tui.engine import adapters, averages, checkpoint, objective, optimizers, timesteps
 from sidestep_tui.engine.batches import Collator, Example, MicroBatch, Sampler, SongStore, derive_seed
 from sidestep_tui.engine.checkpoint import Position, TrainingState, Watch
 from sidestep_tui.engine.schedules import Schedule
@@ -135,6 +135,7 @@ class Trainer:
         finite = math.isfinite(norm) and all(math.isfinite(value) for value in values)
         if finite:
             self.optimizer.step()
+            averages.update(self.optimizer, self.settings.train.ema_decay)
             for example, level, value in zip(computed, drawn, values, strict=True):
                 self.tracker.table.add(self._titles[example.song], level, value)
         self.optimizer.zero_grad(set_to_none=True)
@@ -232,7 +233,7 @@ class Trainer:
 
     def restore(self, directory: Path, state: TrainingState, optimizer_numbers: dict[str, object]) -> int:
         """Continue from a checkpoint; returns the number of adapter tensors loaded."""
-        count = checkpoint.restore(directory, self.transformer, self.optimizer, dict(optimizer_numbers))
+        count = self._load(directory, optimizer_numbers)
         self.position = state.position
         self.skipped_in_a_row = state.skipped_in_a_row
         self.watch = state.watchdog
@@ -248,7 +249,7 @@ class Trainer:
     def go_back(self, directory: Path, optimizer_numbers: dict[str, object]) -> None:
         """Take weights and optimizer from a checkpoint and go on from here with a lower learning rate."""
         self.optimizer.zero_grad(set_to_none=True)
-        checkpoint.restore(directory, self.transformer, self.optimizer, dict(optimizer_numbers))
+        self._load(directory, optimizer_numbers)
         self.skipped_in_a_row = 0
         way = (self.position.step, checkpoint_step(directory) or 0)
         self.watch = replace(
@@ -257,6 +258,12 @@ class Trainer:
             lr_scale=self.watch.lr_scale * self.settings.train.rollback_lr,
             returns=(*self.watch.returns, way),
         )
+
+    def _load(self, directory: Path, optimizer_numbers: dict[str, object]) -> int:
+        count = checkpoint.restore(directory, self.transformer, self.optimizer, dict(optimizer_numbers))
+        if self.settings.train.ema_decay == 0:
+            averages.drop(self.optimizer)
+        return count
 
 
 def build(transformer: torch.nn.Module, material: Material, settings: Settings, *, seed: int) -> Trainer:

@@ -231,7 +231,7 @@ def estimate(
     activations += _rebuilt_bytes(shape, settings)
     weights = shape.parameters * width
     adapter = trained * _BYTES_PER_ADAPTER_PARAMETER
-    optimizer = trained * OPTIMIZER_BYTES[settings.optim.optimizer]
+    optimizer = trained * (OPTIMIZER_BYTES[settings.optim.optimizer] + (4 if settings.train.ema_decay else 0))
     overhead = (FRAGMENTATION - 1) * (weights + adapter + optimizer + activations) + context_bytes
     return MemoryEstimate(int(weights), int(adapter), int(optimizer), int(activations), int(overhead))
 

@@ -149,7 +149,8 @@ _TRAIN: dict[str, Meaning] = {
         Fixed(_OFF, "runs do not steer towards a loss"),
     ),
     "save_best_every_n_steps": Fixed(_OFF, "the best adapter is decided at the end of an epoch"),
-    **dict.fromkeys(("ema_decay", "ema_start_step"), Fixed(_OFF, "weights are not averaged over steps")),
+    "ema_decay": Take("train.ema_decay"),
+    "ema_start_step": Fixed(_OFF, "the average begins with the first step and warms up"),
     **dict.fromkeys(("val_split", "validation_split"), Share("data.validation")),
     **dict.fromkeys(
         ("adaptive_timestep_ratio", "adaptive_timestep"), Fixed(_OFF, "noise levels are drawn as the model's were")

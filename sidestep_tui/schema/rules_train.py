@@ -59,4 +59,14 @@ def _rollback_inert(settings: Settings, facts: Facts) -> Iterator[Advice]:
         )
 
 
-RULES: tuple[Rule, ...] = (_distribution_inert, _gamma_inert, _delta_inert, _rollback_inert)
+def _averaged_twice(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    if settings.train.ema_decay > 0 and settings.optim.optimizer == "schedule_free":
+        yield Advice(
+            "error",
+            "train.ema_decay",
+            "Schedule-free AdamW keeps an average of its own; a second one beside it is not exported.",
+            **fix_of("Turn EMA off", train__ema_decay=0.0),
+        )
+
+
+RULES: tuple[Rule, ...] = (_averaged_twice, _distribution_inert, _gamma_inert, _delta_inert, _rollback_inert)

@@ -93,6 +93,15 @@ class TrainSettings(Group):
     """Stop when this many epochs brought no new best; 80 is a patient choice for several hundred epochs. 0 never stops
     early."""
 
+    ema_decay: Annotated[
+        float,
+        Field(ge=0, lt=1),
+        Meta("EMA decay", level="expert", step=0.001, costs=("memory", "quality"), zero_means="off"),
+    ] = 0.0
+    """Export and measure a moving average of the adapter instead of its last state: calmer, but behind by about
+    1 / (1 - decay) steps. 0.99 to 0.999 are usual; costs 4 bytes per adapter weight. Checkpoints keep both; 0 is
+    off."""
+
     rollbacks: Annotated[int, Field(ge=0, le=100), Meta("rollbacks", level="expert", zero_means="give up at once")] = 2
     """How often the run may go back to its last good checkpoint when the loss stops being a number for five steps in
     a row, before it ends as diverged. What was learnt since that checkpoint is lost; save often."""

@@ -161,6 +161,7 @@ def test_a_side_step_preset_is_translated(tmp_path: Path) -> None:
         "train.snr_gamma": 5.0,
         "train.best_after": 200,
         "train.patience": 0,
+        "train.ema_decay": 0.0,
         "data.repeats": 2,
         "data.crop_seconds": 60.0,
         "data.validation": 10,

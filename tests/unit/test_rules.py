@@ -56,6 +56,13 @@ CASES: list[tuple[dict[str, Any], Facts, str, str, str]] = [
     ({"train__snr_gamma": 3.0}, Facts(), "train.snr_gamma", "advice", "no effect"),
     ({"train__huber_delta": 0.5}, Facts(), "train.huber_delta", "advice", "no effect while the loss is mse"),
     ({"train__rollbacks": 0, "train__rollback_lr": 0.3}, Facts(), "train.rollback_lr", "advice", "never goes back"),
+    (
+        {"train__ema_decay": 0.99, "optim__optimizer": "schedule_free"},
+        Facts(),
+        "train.ema_decay",
+        "error",
+        "an average of its own",
+    ),
     ({"train__timestep_mu": 0.5}, Facts(), "train.timestep_mu", "warning", "without a noise spread"),
     (
         {"train__timesteps": "uniform", "train__timestep_sigma": 0.5},
