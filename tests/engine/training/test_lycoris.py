@@ -344,3 +344,19 @@ def test_the_card_names_the_file_and_who_loads_it(new_transformer, new_settings,
         assert f"{kind}_weights.safetensors" in card
         assert "create_lycoris_from_weights" in card
         assert export.read_provenance(tmp_path / kind)["run"] == "drums"
+
+
+@pytest.mark.parametrize("adapter", [WHOLE, SPLIT_BOTH, LOHA])
+def test_layers_compile_without_a_graph_break(adapter):
+    holder = torch.nn.ModuleDict({"one": torch.nn.Linear(32, 24, bias=False)})
+    lycoris.inject(holder, ["one"], AdapterSettings(**adapter))
+    layer = holder["one"]
+    for parameter in layer.own_parameters().values():
+        torch.nn.init.normal_(parameter)
+    x = torch.randn(2, 5, 32)
+    weights = list(layer.own_parameters().values())
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    found = torch.autograd.grad(compiled(x).square().sum(), weights)
+    expected = torch.autograd.grad(layer(x).square().sum(), weights)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, rtol=1e-5)
