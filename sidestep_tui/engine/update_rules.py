@@ -43,7 +43,7 @@ class Lion(torch.optim.Optimizer):
             if not parameters:
                 continue
             for parameter in parameters:
-                if not self.state[parameter]:
+                if "exp_avg" not in self.state[parameter]:
                     self.state[parameter]["exp_avg"] = torch.zeros_like(parameter)
             momenta = [self.state[parameter]["exp_avg"] for parameter in parameters]
             (beta1, beta2), lr = group["betas"], group["lr"]
@@ -99,7 +99,7 @@ class Prodigy(torch.optim.Optimizer):
     def _begin(self, parameters: list[torch.Tensor]) -> Group:
         """Empty state for what has none; a parameter that starts at zero keeps its start as one number."""
         for parameter in parameters:
-            if self.state[parameter]:
+            if "s" in self.state[parameter]:
                 continue
             for entry in ("exp_avg", "exp_avg_sq", "s"):
                 self.state[parameter][entry] = torch.zeros_like(parameter)
@@ -107,7 +107,7 @@ class Prodigy(torch.optim.Optimizer):
             # Waits for the device, in the first step of a run only.
             self.state[parameter]["start"] = start.clone() if bool(start.any()) else start.new_zeros(())
         shared: Group = self.state[SHARED]
-        if not shared:
+        if "d" not in shared:
             zero = parameters[0].detach().new_zeros(())
             shared.update(step=0, d=zero + self.FIRST_ESTIMATE, numerator=zero)
         return shared
@@ -167,7 +167,7 @@ class ScheduleFreeAdamW(torch.optim.Optimizer):
         if not work:
             return
         shared: Group = self.state[SHARED]
-        if not shared:
+        if "weights" not in shared:
             shared.update(step=0, weights=0.0)
         shared["step"] += 1
         first = work[0][0]
@@ -181,7 +181,7 @@ class ScheduleFreeAdamW(torch.optim.Optimizer):
         self, group: Group, parameters: list[torch.Tensor], gradients: list[torch.Tensor], step: int, share: float
     ) -> None:
         for parameter in parameters:
-            if not self.state[parameter]:
+            if "z" not in self.state[parameter]:
                 self.state[parameter].update(
                     z=parameter.detach().clone(), x=parameter.detach().clone(), exp_avg_sq=torch.zeros_like(parameter)
                 )
@@ -207,7 +207,7 @@ class ScheduleFreeAdamW(torch.optim.Optimizer):
     def _moved(self) -> Iterator[tuple[Group, torch.Tensor]]:
         for group in self.param_groups:
             for parameter in group["params"]:
-                if self.state.get(parameter):
+                if "z" in self.state.get(parameter, {}):
                     yield group, parameter
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
