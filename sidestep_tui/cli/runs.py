@@ -1,4 +1,4 @@
-"""`runs`: what is running, what has ended, what died."""
+"""`runs`: what is running, what has ended, what died; and their numbers for other tools."""
 
 from __future__ import annotations
 
@@ -7,14 +7,29 @@ import time
 import click
 
 from sidestep_tui.cli import options, render
+from sidestep_tui.cli.runs_export import export
+from sidestep_tui.cli.runs_feed import feed
 from sidestep_tui.core import paths, text
 from sidestep_tui.protocol.registry import RunSummary
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @options.json_option
-def runs(as_json: bool) -> None:
-    """List the known runs, living ones first: those started on this account and those in ./runs."""
+@click.pass_context
+def runs(ctx: click.Context, as_json: bool) -> None:
+    """List the known runs, living ones first: those started on this account and those in ./runs.
+
+    With a command: hand the numbers of one run to other tools.
+    """
+    if ctx.invoked_subcommand is None:
+        _list(as_json=as_json)
+
+
+runs.add_command(export)
+runs.add_command(feed)
+
+
+def _list(*, as_json: bool) -> None:
     found = options.known_runs()
     if as_json:
         render.data_json([_fields(run) for run in found])

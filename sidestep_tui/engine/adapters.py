@@ -1,4 +1,6 @@
-"""LoRA and DoRA inside the diffusers transformer: exact targets, float32 weights, key-exact loading.
+"""Adapters inside the diffusers transformer: exact targets, float32 weights, key-exact loading.
+
+LoRA, DoRA and OFT are peft's, LoKr and LoHa our own in the format of LyCORIS (`lycoris`).
 
 Adapters on disk carry the module names of the original ACE-Step code (`q_proj`), the model in memory those of
 diffusers (`to_q`); `keymap` translates (ACESTEP_FACTS.md §5.1).
@@ -8,24 +10,37 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
+from peft import (
+    LoraConfig,
+    OFTConfig,
+    PeftConfig,
+    get_peft_model_state_dict,
+    inject_adapter_in_model,
+    set_peft_model_state_dict,
+)
 from peft.tuners.lora import Linear as LoraLinear
 from peft.tuners.lora.dora import DoraLinearLayer
-from safetensors import SafetensorError
+from peft.tuners.oft import Linear as OftLinear
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from sidestep_tui.core.errors import AdapterError
 from sidestep_tui.core.text import listing
-from sidestep_tui.engine.keymap import path_to_diffusers, path_to_original
+from sidestep_tui.engine import lycoris
+from sidestep_tui.engine.keymap import lycoris_to_original, path_to_diffusers, path_to_original
 from sidestep_tui.schema.adapter import AdapterSettings
 
 ADAPTER_NAME = "default"
 WEIGHTS_FILE = "adapter_model.safetensors"
 CONFIG_FILE = "adapter_config.json"
+LYCORIS_FILES = {kind: f"{kind}_weights.safetensors" for kind in lycoris.KINDS}
+LYCORIS_CONFIGS = {kind: f"{kind}_config" for kind in lycoris.KINDS}
+"""What LyCORIS adapters call their configuration: the name of the metadata, and of the file with .json behind it."""
 KEY_PREFIX = "base_model.model."
 
 _PROJECTIONS = {"q": "to_q", "k": "to_k", "v": "to_v", "o": "to_out.0"}
@@ -42,6 +57,14 @@ def target_suffixes(settings: AdapterSettings) -> tuple[str, ...]:
         for projection in dict.fromkeys(settings.projections)
     ]
     return tuple(attention + ([f"mlp.{name}" for name in _MLP] if settings.mlp else []))
+
+
+def kind_settings(settings: AdapterSettings) -> dict[str, object]:
+    """The settings of the chosen kind alone that a resumed run must share, by path."""
+    if settings.kind not in ("lokr", "oft"):
+        return {}
+    own = f"{settings.kind}_"
+    return {f"adapter.{name}": value for name, value in settings.model_dump().items() if name.startswith(own)}
 
 
 def refuse_empty(settings: AdapterSettings) -> None:
@@ -85,7 +108,17 @@ def inject(transformer: torch.nn.Module, settings: AdapterSettings, *, autocast:
     """
     _refuse_second(transformer)
     names = target_modules(transformer, settings)
-    config = LoraConfig(
+    if settings.kind in lycoris.KINDS:
+        lycoris.inject(transformer, names, settings)
+        return len(names)
+    _inject(transformer, _peft_config(settings, names), set(names), autocast=autocast)
+    return len(names)
+
+
+def _peft_config(settings: AdapterSettings, names: list[str]) -> PeftConfig:
+    if settings.kind == "oft":
+        return OFTConfig(r=0, oft_block_size=settings.oft_block_size, target_modules=names)
+    return LoraConfig(
         r=settings.rank,
         lora_alpha=whole(settings.alpha),
         lora_dropout=settings.dropout,
@@ -93,8 +126,18 @@ def inject(transformer: torch.nn.Module, settings: AdapterSettings, *, autocast:
         use_dora=settings.kind == "dora",
         use_rslora=settings.rslora,
     )
-    _inject(transformer, config, set(names), autocast=autocast)
-    return len(names)
+
+
+def _refuse_uneven(transformer: torch.nn.Module, config: OFTConfig, names: set[str]) -> None:
+    """Refuse blocks that do not divide a layer: peft would take other ones for that layer alone."""
+    block = config.oft_block_size
+    widths = sorted({transformer.get_submodule(name).in_features for name in names})
+    if uneven := [width for width in widths if width % block]:
+        raise AdapterError(
+            "The blocks of the adapter do not divide the model's layers.",
+            f"A layer of {uneven[0]} inputs has no whole number of blocks of {block}.",
+            "Set adapter.oft_block_size to a power of two such as 32.",
+        )
 
 
 def _refuse_second(transformer: torch.nn.Module) -> None:
@@ -102,11 +145,13 @@ def _refuse_second(transformer: torch.nn.Module) -> None:
         raise AdapterError("The model already carries an adapter.", hint="Load a fresh transformer first.")
 
 
-def _inject(transformer: torch.nn.Module, config: LoraConfig, names: set[str], *, autocast: bool) -> None:
+def _inject(transformer: torch.nn.Module, config: PeftConfig, names: set[str], *, autocast: bool) -> None:
     """Add the adapter to exactly `names`, with float32 weights on a frozen base."""
+    if isinstance(config, OFTConfig):
+        _refuse_uneven(transformer, config, names)
     transformer.requires_grad_(False)
     inject_adapter_in_model(config, transformer, adapter_name=ADAPTER_NAME)
-    layers = adapted_layers(transformer)
+    layers = _peft_layers(transformer)
     if set(layers) != names:
         raise AdapterError(
             "The adapter landed on other modules than it was meant for.",
@@ -117,8 +162,9 @@ def _inject(transformer: torch.nn.Module, config: LoraConfig, names: set[str], *
         parameter.data = parameter.data.float()
     for layer in layers.values():
         layer.cast_input_dtype_enabled = not autocast
-        for magnitude in layer.lora_magnitude_vector.values():
-            _exact_magnitude(layer, magnitude)
+        if isinstance(layer, LoraLinear):
+            for magnitude in layer.lora_magnitude_vector.values():
+                _exact_magnitude(layer, magnitude)
 
 
 def _exact_magnitude(layer: LoraLinear, magnitude: DoraLinearLayer) -> None:
@@ -128,9 +174,13 @@ def _exact_magnitude(layer: LoraLinear, magnitude: DoraLinearLayer) -> None:
         magnitude.weight.data = torch.linalg.vector_norm(weight.detach().float(), dim=1)
 
 
-def adapted_layers(transformer: torch.nn.Module) -> dict[str, LoraLinear]:
+def adapted_layers(transformer: torch.nn.Module) -> Mapping[str, torch.nn.Module]:
     """The adapted modules by name."""
-    return {name: module for name, module in transformer.named_modules() if isinstance(module, LoraLinear)}
+    return _peft_layers(transformer) or lycoris.layers(transformer)
+
+
+def _peft_layers(transformer: torch.nn.Module) -> dict[str, LoraLinear | OftLinear]:
+    return {name: module for name, module in transformer.named_modules() if isinstance(module, (LoraLinear, OftLinear))}
 
 
 def trainable(transformer: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
@@ -140,6 +190,8 @@ def trainable(transformer: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
 
 def state_dict(transformer: torch.nn.Module) -> dict[str, torch.Tensor]:
     """The adapter's tensors on the CPU, under the names that adapter files use."""
+    if lycoris.layers(transformer):
+        return lycoris.state_dict(transformer)
     tensors = get_peft_model_state_dict(transformer, adapter_name=ADAPTER_NAME)
     return {
         KEY_PREFIX + path_to_original(name): tensor.detach().to("cpu", copy=True).contiguous()
@@ -163,8 +215,11 @@ def load_state_dict(transformer: torch.nn.Module, tensors: dict[str, torch.Tenso
                 f"{len(keys)} of {len(present)} tensors are {problem} in {source}: {listing(keys, 2)}.",
                 "Check that it was trained for this size of model and with these targets.",
             )
-    renamed = {path_to_diffusers(name.removeprefix(KEY_PREFIX)): tensor for name, tensor in tensors.items()}
-    set_peft_model_state_dict(transformer, renamed, adapter_name=ADAPTER_NAME)
+    if lycoris.layers(transformer):
+        lycoris.put(transformer, tensors)
+    else:
+        renamed = {path_to_diffusers(name.removeprefix(KEY_PREFIX)): tensor for name, tensor in tensors.items()}
+        set_peft_model_state_dict(transformer, renamed, adapter_name=ADAPTER_NAME)
     loaded = state_dict(transformer)
     if wrong := [name for name in tensors if not torch.equal(loaded[name], tensors[name].to(loaded[name]))]:
         raise AdapterError("The adapter was not loaded completely.", f"{listing(wrong, 2)} kept other values.")
@@ -172,36 +227,93 @@ def load_state_dict(transformer: torch.nn.Module, tensors: dict[str, torch.Tenso
 
 
 def load_adapter(transformer: torch.nn.Module, directory: Path, *, autocast: bool = False) -> int:
-    """Inject the adapter in `directory` (PEFT layout, original or diffusers names) with its own rank and alpha.
+    """Inject the adapter in `directory` (PEFT or LyCORIS, original or diffusers names) with its own rank and alpha.
 
     `autocast` as in `inject`; DoRA's answers differ in the last bits between the two.
     Returns the number of tensors, all of which found their place. Raises AdapterError otherwise.
     """
     _refuse_second(transformer)
     config, tensors = read_adapter(directory)
+    source = weights_file(directory)
+    if source.name in LYCORIS_FILES.values():
+        _attach(transformer, config, tensors, source)
+        return load_state_dict(transformer, tensors, source)
     modules = {path_to_diffusers(_module_of(name)) for name in tensors}
     known = {name for name, module in transformer.named_modules() if isinstance(module, torch.nn.Linear)}
     if stray := sorted(modules - known):
-        raise AdapterError(
-            "The adapter does not fit the model.",
-            f"{directory} trains {len(stray)} modules that the model does not have: {listing(stray, 2)}.",
-            "Check that it was trained for this size of model.",
-        )
-    lora = LoraConfig(
+        raise _stray(directory, stray)
+    _inject(transformer, _stored_config(config, sorted(modules)), modules, autocast=autocast)
+    return load_state_dict(transformer, tensors, source)
+
+
+def _stored_config(config: dict[str, Any], names: list[str]) -> PeftConfig:
+    """The configuration of an adapter directory, for exactly the modules `names`."""
+    if str(config["peft_type"]).upper() == "OFT":
+        kept = ("coft", "eps", "block_share", "use_cayley_neumann", "num_cayley_neumann_terms")
+        options = {key: config[key] for key in kept if key in config}
+        return OFTConfig(r=0, oft_block_size=int(config["oft_block_size"]), target_modules=names, **options)
+    return LoraConfig(
         r=int(config["r"]),
         lora_alpha=config["lora_alpha"],
-        target_modules=sorted(modules),
+        target_modules=names,
         use_dora=bool(config.get("use_dora", False)),
         use_rslora=bool(config.get("use_rslora", False)),
         rank_pattern={path_to_diffusers(k): v for k, v in (config.get("rank_pattern") or {}).items()},
         alpha_pattern={path_to_diffusers(k): v for k, v in (config.get("alpha_pattern") or {}).items()},
     )
-    _inject(transformer, lora, modules, autocast=autocast)
-    return load_state_dict(transformer, tensors, directory / WEIGHTS_FILE)
+
+
+def _attach(
+    transformer: torch.nn.Module, config: dict[str, Any], tensors: dict[str, torch.Tensor], source: Path
+) -> None:
+    """Make room in the model for the tensors of a LyCORIS file; AdapterError if they do not fit it."""
+    alpha = config.get("linear_alpha")
+    try:
+        plans, stray = lycoris.plans_of(transformer, tensors, float(alpha) if alpha is not None else None)
+    except (TypeError, ValueError) as error:
+        raise AdapterError(
+            "The adapter does not fit the model.", f"{source}: {error}.", "Check that it was trained for this model."
+        ) from error
+    if stray:
+        raise _stray(source, stray)
+    lycoris.attach(transformer, plans)
+
+
+def _stray(source: Path, stray: list[str]) -> AdapterError:
+    return AdapterError(
+        "The adapter does not fit the model.",
+        f"{source} trains {len(stray)} modules that the model does not have: {listing(stray, 2)}.",
+        "Check that it was trained for this size of model.",
+    )
+
+
+def weights_file(directory: Path) -> Path:
+    """The file with the tensors of the adapter in `directory`; that of PEFT if there is none."""
+    names = (WEIGHTS_FILE, *LYCORIS_FILES.values())
+    return next((directory / name for name in names if (directory / name).is_file()), directory / WEIGHTS_FILE)
+
+
+def _read_lycoris(file: Path, kind: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Configuration (from the file's metadata, or beside it) and tensors of a LyCORIS adapter, in original names."""
+    name = LYCORIS_CONFIGS[kind]
+    try:
+        with safe_open(file, framework="pt") as handle:
+            embedded = (handle.metadata() or {}).get(name)
+        beside = file.parent / f"{name}.json"
+        text = embedded if embedded is not None else beside.read_text("utf-8") if beside.is_file() else "{}"
+        config = json.loads(text)
+        tensors = {lycoris_to_original(key): tensor for key, tensor in load_file(file).items()}
+    except (OSError, ValueError, SafetensorError) as error:
+        raise AdapterError("The adapter cannot be read.", f"{file}: {error}", "Use another copy of it.") from error
+    return config if isinstance(config, dict) else {}, tensors
 
 
 def read_adapter(directory: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """The configuration and tensors of a PEFT adapter directory, keys in the names of adapter files."""
+    """The configuration and tensors of an adapter directory, keys in the names of adapter files."""
+    file = weights_file(directory)
+    for kind, name in LYCORIS_FILES.items():
+        if file.name == name:
+            return _read_lycoris(file, kind)
     try:
         config = json.loads((directory / CONFIG_FILE).read_text("utf-8"))
         tensors = load_file(directory / WEIGHTS_FILE)
@@ -213,17 +325,17 @@ def read_adapter(directory: Path) -> tuple[dict[str, Any], dict[str, torch.Tenso
         ) from error
     except (ValueError, SafetensorError) as error:
         raise AdapterError("The adapter cannot be read.", f"{directory}: {error}", "Use another copy of it.") from error
-    if str(config.get("peft_type", "")).upper() != "LORA":
+    if str(config.get("peft_type", "")).upper() not in ("LORA", "OFT"):
         raise AdapterError(
             "This kind of adapter cannot be loaded.",
             f"{directory / CONFIG_FILE} says '{config.get('peft_type')}'.",
-            "LoRA and DoRA adapters can.",
+            "LoRA, DoRA and OFT adapters of peft can, and LoKr and LoHa of LyCORIS.",
         )
     return config, {KEY_PREFIX + path_to_original(k.removeprefix(KEY_PREFIX)): v for k, v in tensors.items()}
 
 
 def _module_of(key: str) -> str:
-    return key.removeprefix(KEY_PREFIX).split(".lora_", 1)[0]
+    return key.removeprefix(KEY_PREFIX).split(".lora_", 1)[0].split(".oft_", 1)[0]
 
 
 def whole(alpha: float) -> float | int:

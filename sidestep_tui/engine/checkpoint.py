@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,19 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """What the watchdog has done so far."""
+
+    lr: float = 0.0
+    """`optim.lr` when it last went back; a resume with another one begins anew."""
+    lr_scale: float = 1.0
+    skipped: NonNegativeInt = 0
+    """Steps of the run that changed nothing."""
+    returns: tuple[tuple[NonNegativeInt, NonNegativeInt], ...] = ()
+    """After which step training went back, and to the weights of which."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingState:
     """What a resumed run continues from, besides weights and optimizer."""
 
@@ -52,6 +65,11 @@ class TrainingState:
     skipped_in_a_row: int
     tracking: dict[str, Any]
     fingerprint: dict[str, Any]
+    warmup_steps: NonNegativeInt | None = None
+    """Steps that warm-up took or will take."""
+    next_lr: float | None = None
+    """Learning rate that the next step would have had."""
+    watchdog: Watch = field(default_factory=Watch)
 
 
 _STATE = TypeAdapter(TrainingState)
@@ -68,6 +86,7 @@ def fingerprint(settings: Settings, *, model: str, dataset: str, held_out: str |
         "adapter.rank": adapter.rank,
         "adapter.alpha": adapter.alpha,
         "adapter.rslora": adapter.rslora,
+        **adapters.kind_settings(adapter),
         "adapter targets": sorted(adapters.target_suffixes(adapter)),
         "optim.optimizer": settings.optim.optimizer,
     }
@@ -106,7 +125,8 @@ def save(
         return target
     tensors, numbers = optimizers.state_tensors(optimizer, adapters.trainable(transformer))
     with atomic.publish_dir(target) as directory:
-        export.write_adapter(directory, transformer, settings.adapter, provenance)
+        with optimizers.published_weights(optimizer):
+            export.write_adapter(directory, transformer, settings.adapter, provenance)
         export.write_tensors(directory / OPTIMIZER_FILE, tensors)
         document = {"format": FORMAT, **asdict(state), "optimizer_numbers": numbers}
         (directory / STATE_FILE).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", "utf-8")
@@ -120,7 +140,7 @@ def read(directory: Path) -> tuple[TrainingState, dict[str, Any]]:
         if document["format"] != FORMAT:
             raise _unreadable(directory, f"it has format {document['format']}, and this version reads {FORMAT}")
         numbers = document["optimizer_numbers"]
-        state = _STATE.validate_python({key: document[key] for key in TrainingState.__slots__})
+        state = _STATE.validate_python({key: document[key] for key in TrainingState.__slots__ if key in document})
         Tracker(best_after=0, patience=0).restore(state.tracking)
     except ValidationError as error:
         problem = error.errors()[0]
@@ -142,7 +162,7 @@ def restore(
     """Load adapter and optimizer, every tensor accounted for; returns how many adapter tensors there were."""
     try:
         _, tensors = adapters.read_adapter(directory)
-        count = adapters.load_state_dict(transformer, tensors, directory / adapters.WEIGHTS_FILE)
+        count = adapters.load_state_dict(transformer, tensors, adapters.weights_file(directory))
     except AdapterError as error:
         raise _unreadable(directory, f"{error.title} {error.message}".rstrip(". ")) from error
     try:

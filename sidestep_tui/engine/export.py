@@ -21,8 +21,9 @@ from safetensors.torch import save
 import sidestep_tui
 from sidestep_tui.core import atomic, text
 from sidestep_tui.core.errors import AdapterError, DivergedError, RunError
-from sidestep_tui.engine import adapters, objective
+from sidestep_tui.engine import adapters, lycoris, objective
 from sidestep_tui.engine.keymap import path_to_diffusers, path_to_original
+from sidestep_tui.schema import adapter_maths
 from sidestep_tui.schema.adapter import AdapterSettings
 from sidestep_tui.schema.settings import Settings
 
@@ -84,8 +85,7 @@ def peft_config(adapter: AdapterSettings, base_model: str) -> dict[str, Any]:
 
     `task_type` stays null: with FEATURE_EXTRACTION, peft would pass `input_ids` to a diffusers transformer.
     """
-    return {
-        "peft_type": "LORA",
+    common = {
         "task_type": None,
         "base_model_name_or_path": base_model,
         "auto_mapping": None,
@@ -94,11 +94,25 @@ def peft_config(adapter: AdapterSettings, base_model: str) -> dict[str, Any]:
         "target_modules": [path_to_original(name) for name in target_patterns(adapter)],
         "modules_to_save": None,
         "fan_in_fan_out": False,
-        "init_lora_weights": True,
         "layers_to_transform": None,
         "layers_pattern": None,
-        **lora_options(adapter),
     }
+    if adapter.kind == "oft":
+        return {"peft_type": "OFT", **common, **_OFT_OPTIONS, "oft_block_size": adapter.oft_block_size}
+    return {"peft_type": "LORA", **common, "init_lora_weights": True, **lora_options(adapter)}
+
+
+_OFT_OPTIONS = {
+    "r": 0,
+    "module_dropout": 0.0,
+    "bias": "none",
+    "init_weights": True,
+    "coft": False,
+    "block_share": False,
+    "use_cayley_neumann": True,
+    "num_cayley_neumann_terms": 5,
+}
+"""How peft turns an adapter's numbers into rotations; written out, as its defaults may change."""
 
 
 def write_adapter(
@@ -115,19 +129,36 @@ def write_adapter(
             f"For example {text.listing(bad, 2)}; it was not saved.",
             "Start again with a lower learning rate.",
         )
+    if adapter.kind in lycoris.KINDS:
+        _write_lycoris(directory, tensors, adapter, provenance)
+        return len(tensors)
     lora = {f"transformer.{key}": value for key, value in lora_options(adapter).items()}
     lora["transformer.target_modules"] = target_patterns(adapter)
-    metadata = {
-        "format": "pt",
-        DIFFUSERS_METADATA_KEY: json.dumps(lora, sort_keys=True),
-        OWN_METADATA_KEY: json.dumps(asdict(provenance), sort_keys=True),
-    }
+    metadata = {"format": "pt", OWN_METADATA_KEY: json.dumps(asdict(provenance), sort_keys=True)}
+    if adapter.kind != "oft":
+        metadata[DIFFUSERS_METADATA_KEY] = json.dumps(lora, sort_keys=True)
     write_tensors(directory / adapters.WEIGHTS_FILE, tensors, metadata)
     config = peft_config(adapter, provenance.base_model)
     (directory / adapters.CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
-    if not diffusers_reads_original_names(tensors):
+    if adapter.kind != "oft" and not diffusers_reads_original_names(tensors):
         _write_diffusers_file(directory / DIFFUSERS_DIR, tensors, metadata)
     return len(tensors)
+
+
+def _write_lycoris(
+    directory: Path, tensors: dict[str, torch.Tensor], adapter: AdapterSettings, provenance: Provenance
+) -> None:
+    """`lokr_weights.safetensors` with its `lokr_config` inside, where ACE-Step's app looks, and as a file beside it."""
+    name = adapters.LYCORIS_CONFIGS[adapter.kind]
+    document = lycoris.document(adapter, [path_to_original(pattern) for pattern in target_patterns(adapter)])
+    metadata = {
+        "format": "lycoris",
+        "algo": adapter.kind,
+        name: json.dumps(document, sort_keys=True),
+        OWN_METADATA_KEY: json.dumps(asdict(provenance), sort_keys=True),
+    }
+    write_tensors(directory / adapters.LYCORIS_FILES[adapter.kind], tensors, metadata)
+    (directory / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n", "utf-8")
 
 
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -163,7 +194,7 @@ def _write_diffusers_file(directory: Path, tensors: dict[str, torch.Tensor], met
 def read_provenance(directory: Path) -> dict[str, Any]:
     """What an exported adapter says about its origin; empty if it is not one of ours."""
     try:
-        with safe_open(directory / adapters.WEIGHTS_FILE, framework="pt") as handle:
+        with safe_open(adapters.weights_file(directory), framework="pt") as handle:
             metadata = handle.metadata() or {}
         value = json.loads(metadata.get(OWN_METADATA_KEY, "{}"))
     except (OSError, SafetensorError, ValueError):
@@ -264,32 +295,34 @@ def verify(directory: Path, fresh: torch.nn.Module, expected: torch.Tensor, *, d
     return count
 
 
+_KINDS = {"lora": "LoRA", "dora": "DoRA", "lokr": "LoKr", "loha": "LoHa", "oft": "OFT"}
+_LIBRARIES = {"lokr": "lycoris", "loha": "lycoris"}
+
+
 def model_card(settings: Settings, provenance: Provenance, *, kind: str) -> str:
     """README.md of an export: what it is, how to call it, how to load it."""
     adapter, optim, train = settings.adapter, settings.optim, settings.train
-    scale = adapter.alpha / (adapter.rank**0.5 if adapter.rslora else adapter.rank)
     loss = "" if provenance.loss is None else f", mean loss {provenance.loss:.4f}"
     tag = f"Put `{provenance.tag}` into the prompt to call the style." if provenance.tag else "It has no trigger tag."
     parts = [part for part, on in (("attention", adapter.attention != "none"), ("MLP", adapter.mlp)) if on]
     attention = f" (attention: {adapter.attention})" if adapter.attention != "none" else ""
     crop = f"crops of {settings.data.crop_seconds:g} s" if settings.data.crop_seconds else "whole songs"
-    subfolder = "" if adapter.attention != "none" and {"q", "k"} & set(adapter.projections) else f"/{DIFFUSERS_DIR}"
     return f"""---
-library_name: peft
+library_name: {_LIBRARIES.get(adapter.kind, "peft")}
 base_model: {provenance.base_model}
 tags: [ace-step, music, {adapter.kind}]
 ---
 
 # {provenance.run} ({kind})
 
-A {"DoRA" if adapter.kind == "dora" else "LoRA"} adapter for ACE-Step 1.5 `{provenance.variant}`.
+A {_KINDS[adapter.kind]} adapter for ACE-Step 1.5 `{provenance.variant}`.
 {tag} Suggested strength: 1.0; try 0.6 to 0.9 if it drowns the prompt.
 
 | | |
 |---|---|
 | Base | {provenance.base_model} ({provenance.variant}) |
 | Trained | {text.thousands(provenance.step)} steps, {text.thousands(provenance.epoch)} epochs{loss} |
-| Rank, alpha | {adapter.rank}, {adapter.alpha:g}{" (rank-stabilised)" if adapter.rslora else ""} |
+{_capacity_row(adapter)}
 | Parts | {" and ".join(parts)}{attention} |
 | Optimizer | {optim.optimizer}, learning rate {optim.lr:g}, {optim.schedule} |
 | Batch | {train.batch_size} × {train.accumulation}, {crop} |
@@ -297,9 +330,37 @@ A {"DoRA" if adapter.kind == "dora" else "LoRA"} adapter for ACE-Step 1.5 `{prov
 
 ## Loading it
 
-- **ACE-Step 1.5 app**: choose this directory as the LoRA.
-- **diffusers**: `pipe.load_lora_weights("this-directory{subfolder}")`; rank and alpha are in the file.
-- **ComfyUI** and others that read the tensors alone: set the strength to {scale:g}, which is what alpha amounts to.
+{_loading(adapter)}
 
 An adapter trained on base also works on turbo; the reverse does not hold.
 """
+
+
+def _capacity_row(adapter: AdapterSettings) -> str:
+    stable = " (rank-stabilised)" if adapter.rslora else ""
+    values = f"{adapter.rank}, {adapter.alpha:g}{stable}"
+    if adapter.kind == "oft":
+        return f"| Block size | {adapter.oft_block_size} |"
+    if adapter.kind != "lokr":
+        return f"| Rank, alpha | {values} |"
+    factor = "automatic" if adapter.lokr_factor < 1 else str(adapter.lokr_factor)
+    return f"| Factor | {factor}, {'both factors whole' if adapter.lokr_full_matrix else f'rank, alpha {values}'} |"
+
+
+def _loading(adapter: AdapterSettings) -> str:
+    """How the loaders that read this kind of adapter are given it."""
+    if adapter.kind in lycoris.KINDS:
+        file = adapters.LYCORIS_FILES[adapter.kind]
+        app = "- **ACE-Step 1.5 app**: choose this directory as the LoRA; it needs `lycoris-lora`.\n"
+        return f"""{app if adapter.kind == "lokr" else ""}- **ComfyUI**: use `{file}` as a LoRA, at strength 1.
+- **LyCORIS**: `create_lycoris_from_weights(1.0, "{file}", model.decoder)`, then `apply_to()`.
+- diffusers' `load_lora_weights` does not read this kind."""
+    if adapter.kind == "oft":
+        return """- **ACE-Step 1.5 app**: choose this directory as the LoRA.
+- **peft**: `PeftModel.from_pretrained(model.decoder, "this-directory")`.
+- diffusers' `load_lora_weights` and ComfyUI do not read this kind."""
+    scale = adapter_maths.scale(adapter)
+    subfolder = "" if adapter.attention != "none" and {"q", "k"} & set(adapter.projections) else f"/{DIFFUSERS_DIR}"
+    return f"""- **ACE-Step 1.5 app**: choose this directory as the LoRA.
+- **diffusers**: `pipe.load_lora_weights("this-directory{subfolder}")`; rank and alpha are in the file.
+- **ComfyUI** and others that read the tensors alone: set the strength to {scale:g}, which is what alpha amounts to."""

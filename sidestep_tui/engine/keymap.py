@@ -74,6 +74,25 @@ def path_to_original(path: str) -> str:
     return ".".join(renamed)
 
 
+LYCORIS_PREFIX = "lycoris_"
+_LYCORIS_ENDS = {"_to_q": "_q_proj", "_to_k": "_k_proj", "_to_v": "_v_proj", "_to_out_0": "_o_proj"}
+
+
+def path_to_lycoris(path: str) -> str:
+    """The name of a module in LyCORIS files, of original names: `layers.0.self_attn.to_q` →
+    `lycoris_layers_0_self_attn_q_proj`."""
+    return LYCORIS_PREFIX + path_to_original(path).replace(".", "_")
+
+
+def lycoris_to_original(key: str) -> str:
+    """A key of a LyCORIS file in original names: `lycoris_layers_0_self_attn_to_q.lokr_w1` → `…_q_proj.lokr_w1`."""
+    stem, dot, part = key.partition(".")
+    for ours, theirs in _LYCORIS_ENDS.items():
+        if stem.endswith(ours):
+            return stem.removesuffix(ours) + theirs + dot + part
+    return key
+
+
 def key_to_diffusers(key: str) -> tuple[Component, str] | None:
     """The component and its key for a key of an original `model.safetensors`, or None if the key is unknown."""
     if key == NULL_CONDITION:

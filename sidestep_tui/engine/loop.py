@@ -11,10 +11,21 @@ from typing import Any, Literal
 import psutil
 
 from sidestep_tui.core import text
-from sidestep_tui.core.errors import DivergedError, RunError
+from sidestep_tui.core.errors import RunError
 from sidestep_tui.dataset import manifest as songs_on_disk
 from sidestep_tui.dataset import split
-from sidestep_tui.engine import adapters, checkpoint, devices, encode, export, optimizers, validation, weights
+from sidestep_tui.engine import (
+    adapters,
+    averages,
+    checkpoint,
+    devices,
+    encode,
+    export,
+    optimizers,
+    validation,
+    watchdog,
+    weights,
+)
 from sidestep_tui.engine import trainer as training
 from sidestep_tui.engine.batches import SongStore
 from sidestep_tui.engine.cache import EncodedDataset
@@ -22,7 +33,8 @@ from sidestep_tui.engine.checkpoint import TrainingState
 from sidestep_tui.engine.control import Control
 from sidestep_tui.engine.failures import StopRequested
 from sidestep_tui.engine.reporter import Reporter
-from sidestep_tui.engine.trainer import MAX_SKIPPED_IN_A_ROW, Material, StepResult, Trainer
+from sidestep_tui.engine.resumption import report_changes
+from sidestep_tui.engine.trainer import Material, StepResult, Trainer
 from sidestep_tui.engine.validation import Validator
 from sidestep_tui.protocol.inbox import Command
 from sidestep_tui.protocol.rundir import RunDir, checkpoint_step
@@ -193,11 +205,7 @@ class TrainingRun:
         checkpoint.refuse_other(state.fingerprint, self.fingerprint, directory)
         count = self.trainer.restore(directory, state, optimizer_numbers)
         self.reporter.log(f"Resumed from {directory.name}: {count} of {count} adapter tensors.")
-        if self.trainer.total_steps != state.total_steps:
-            self.reporter.log(
-                f"The run now ends at step {self.trainer.total_steps} instead of {state.total_steps}; "
-                f"the learning rate follows the schedule of that length."
-            )
+        report_changes(self.reporter, self.trainer, state)
         if best := self.trainer.tracker.best:
             self.reporter.best(step=best.step, epoch=best.epoch, loss=best.loss)
 
@@ -252,7 +260,7 @@ class TrainingRun:
             raise StopRequested(saves=not self.control.should_abort())
 
     def _report(self, result: StepResult) -> None:
-        """Tell the journal about a step; a step without a finite loss names its songs, the fifth in a row ends all."""
+        """Tell the journal about a step; one without a finite loss goes to the watchdog."""
         self.reporter.step(
             step=result.step,
             epoch=result.epoch,
@@ -265,21 +273,8 @@ class TrainingRun:
         )
         if not result.skipped:
             return
-        names = text.listing(result.suspects)
-        if self.trainer.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
-            newest = self.run_dir.latest_checkpoint()
-            raise DivergedError(
-                "The loss is not a number any more.",
-                f"{MAX_SKIPPED_IN_A_ROW} steps in a row, up to step {result.step}, had no finite loss or gradient "
-                f"(songs: {names}).",
-                (f"{newest.name} is the last good checkpoint. " if newest else "")
-                + "Start again with a lower learning rate, and look at these songs.",
-            )
-        self.reporter.warning(
-            "step_skipped",
-            f"Step {result.step} changed nothing: its loss or gradient is not finite (songs: {names}).",
-            "If it happens again, lower the learning rate or look at these songs.",
-        )
+        verdict = watchdog.judge(self.trainer, self.run_dir, result)
+        self.reporter.warning(verdict.code, verdict.message, verdict.hint)
 
     def _end_epoch(self) -> None:
         """Close the epoch and keep a new best."""
@@ -292,6 +287,7 @@ class TrainingRun:
             loss=result.loss,
             smoothed_loss=trainer.tracker.smoothed,
             seconds=time.monotonic() - self.epoch_began,
+            **result.breakdown.event(),
         )
         if is_best and (best := trainer.tracker.best):
             self.reporter.best(step=best.step, epoch=best.epoch, loss=best.loss)
@@ -305,7 +301,8 @@ class TrainingRun:
         """Measure the held-out songs, if there are any; the first time says what the base model makes of them."""
         if self.validator is None:
             return
-        measured = self.validator.measure(self.trainer, self.control.should_stop, progress)
+        with averages.published(self.trainer.optimizer):
+            measured = self.validator.measure(self.trainer, self.control.should_stop, progress)
         if measured is None:
             return
         tracker = self.trainer.tracker
@@ -370,7 +367,8 @@ class TrainingRun:
 
     def _publish(self, kind: Literal["best", "final"], *, loss: float | None) -> int:
         provenance = self._provenance(loss)
-        return export.publish(self.run_dir.adapter / kind, self.trainer.transformer, self.settings, provenance)
+        with averages.published(self.trainer.optimizer):
+            return export.publish(self.run_dir.adapter / kind, self.trainer.transformer, self.settings, provenance)
 
     def _provenance(self, loss: float | None = None) -> export.Provenance:
         finite = loss is not None and math.isfinite(loss)
@@ -387,7 +385,8 @@ class TrainingRun:
 
     def _verify(self) -> None:
         """Reload what was exported into a fresh transformer; the trained one makes room for it first."""
-        expected = export.probe(self.trainer.transformer, dtype=self.dtype)
+        with averages.published(self.trainer.optimizer):
+            expected = export.probe(self.trainer.transformer, dtype=self.dtype)
         del self.trainer
         devices.release(self.device)
         fresh = weights.load_transformer(self.base, self.dtype, self.device)

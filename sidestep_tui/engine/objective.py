@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 Weighting = Literal["none", "min_snr"]
+Loss = Literal["mse", "huber"]
 
 
 def interpolate(x0: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -55,9 +56,18 @@ def loss_weights(t: torch.Tensor, weighting: Weighting, gamma: float) -> torch.T
     return snr.clamp_max(gamma) / (snr + 1.0)
 
 
-def example_losses(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean squared error of each example [B], in float32 over all frames and channels."""
-    return F.mse_loss(predicted.float(), target.float(), reduction="none").mean(dim=(1, 2))
+def example_losses(
+    predicted: torch.Tensor, target: torch.Tensor, loss: Loss = "mse", delta: float = 1.0
+) -> torch.Tensor:
+    """Error of each example [B], in float32 over all frames and channels; there are no masks, as nothing is padded.
+
+    `mse` is the mean of e². `huber` is the mean of e² up to |e| = δ and of δ(2|e| − δ) beyond: twice the usual form
+    (Huber 1964, "Robust Estimation of a Location Parameter"), so that small errors weigh as they do in `mse`.
+    """
+    predicted, target = predicted.float(), target.float()
+    if loss == "huber":
+        return 2.0 * F.huber_loss(predicted, target, reduction="none", delta=delta).mean(dim=(1, 2))
+    return F.mse_loss(predicted, target, reduction="none").mean(dim=(1, 2))
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[Any]:

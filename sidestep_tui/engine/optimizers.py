@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from sidestep_tui.core.errors import RunError, SettingsError
 from sidestep_tui.core.text import listing
+from sidestep_tui.engine.update_rules import SHARED, Lion, Prodigy, ScheduleFreeAdamW
 from sidestep_tui.schema.optim import OptimSettings
 
 _FUSED_DEVICES = ("cuda", "cpu", "mps")
@@ -16,23 +19,84 @@ _FUSED_DEVICES = ("cuda", "cpu", "mps")
 def build(
     optim: OptimSettings, parameters: dict[str, torch.nn.Parameter], device: torch.device
 ) -> torch.optim.Optimizer:
-    """The optimizer that the settings ask for, over `parameters` in their order."""
-    values = list(parameters.values())
-    options: dict[str, Any] = {
+    """The optimizer that the settings ask for, over `parameters` in their order.
+
+    Raises SettingsError when its library is missing or when it cannot train these weights.
+    """
+    groups = _groups(optim, parameters)
+    adam: dict[str, Any] = {
         "lr": optim.lr,
         "betas": (optim.beta1, optim.beta2),
         "eps": optim.eps,
         "weight_decay": optim.weight_decay,
     }
-    if optim.optimizer == "adamw8bit":
-        return _adamw8bit(values, options)
-    return torch.optim.AdamW(values, fused=device.type in _FUSED_DEVICES, **options)
+    lion = {key: value for key, value in adam.items() if key != "eps"}
+    match optim.optimizer:
+        case "adamw":
+            return torch.optim.AdamW(groups, fused=device.type in _FUSED_DEVICES, **adam)
+        case "adamw8bit":
+            return _bitsandbytes().optim.AdamW8bit(groups, **adam)
+        case "adafactor":
+            return _adafactor(groups, optim)
+        case "prodigy":
+            return Prodigy(groups, **adam)
+        case "schedule_free":
+            return ScheduleFreeAdamW(groups, **adam)
+        case "lion":
+            return Lion(groups, **lion)
+        case "muon":
+            return _muon(groups, parameters, optim)
 
 
-def _adamw8bit(values: list[torch.nn.Parameter], options: dict[str, Any]) -> torch.optim.Optimizer:
-    bitsandbytes = _bitsandbytes()
-    optimizer: torch.optim.Optimizer = bitsandbytes.optim.AdamW8bit(values, **options)
-    return optimizer
+def _groups(optim: OptimSettings, parameters: dict[str, torch.nn.Parameter]) -> list[dict[str, Any]]:
+    """One group, or two where B matrices have a rate of their own (LoRA+, arXiv:2402.12354).
+
+    `lr_scale` is what `set_lr` multiplies a group's rate by.
+    """
+    if optim.lr_ratio_b == 1.0:
+        return [{"params": list(parameters.values()), "lr_scale": 1.0}]
+    matrices = [parameter for name, parameter in parameters.items() if _is_b_matrix(name)]
+    if not matrices:
+        raise SettingsError(
+            "There are no B matrices to learn at another rate.",
+            f"optim.lr_ratio_b is {optim.lr_ratio_b:g}, and this kind of adapter has none.",
+            "Set optim.lr_ratio_b to 1, or train a LoRA.",
+        )
+    others = [parameter for name, parameter in parameters.items() if not _is_b_matrix(name)]
+    groups: list[dict[str, Any]] = [
+        {"params": others, "lr_scale": 1.0},
+        {"params": matrices, "lr_scale": optim.lr_ratio_b},
+    ]
+    return [{**group, "lr": optim.lr * group["lr_scale"]} for group in groups if group["params"]]
+
+
+def _is_b_matrix(name: str) -> bool:
+    return "lora_B" in name.split(".")
+
+
+def _adafactor(groups: list[dict[str, Any]], optim: OptimSettings) -> torch.optim.Optimizer:
+    """Adafactor without momentum, at the rate of the schedule.
+
+    Not torch's own: that scales by the size of each weight, so that B, which starts at zero, hardly moves, and it
+    waits for the device twice per tensor.
+    """
+    # 0.1 s for those who choose it.
+    from transformers.optimization import Adafactor
+
+    return Adafactor(groups, lr=optim.lr, weight_decay=optim.weight_decay, scale_parameter=False, relative_step=False)
+
+
+def _muon(
+    groups: list[dict[str, Any]], parameters: dict[str, torch.nn.Parameter], optim: OptimSettings
+) -> torch.optim.Optimizer:
+    """Muon, with its updates scaled to the size of AdamW's so that learning rates keep their meaning."""
+    if other := [name for name, parameter in parameters.items() if parameter.ndim != 2]:
+        raise SettingsError(
+            "Muon cannot train this adapter.",
+            f"Muon trains matrices only, and {len(other)} of {len(parameters)} tensors are none: {listing(other, 2)}.",
+            "Set optim.optimizer to 'adamw', or train a LoRA.",
+        )
+    return torch.optim.Muon(groups, lr=optim.lr, weight_decay=optim.weight_decay, adjust_lr_fn="match_rms_adamw")
 
 
 def refuse_missing(optim: OptimSettings) -> None:
@@ -57,22 +121,45 @@ def _bitsandbytes() -> Any:
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Use `lr` from the next step on."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group["lr_scale"]
+
+
+@contextmanager
+def published_weights(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Within this, the parameters are what is saved, exported and measured: for most optimizers they always are."""
+    if not isinstance(optimizer, ScheduleFreeAdamW):
+        yield
+        return
+    optimizer.show_average()
+    try:
+        yield
+    finally:
+        optimizer.show_training_point()
 
 
 def state_tensors(
     optimizer: torch.optim.Optimizer, parameters: dict[str, torch.nn.Parameter]
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """The optimizer's state as CPU tensors and as plain numbers, both keyed `<parameter name>|<entry>`."""
+    """The optimizer's state as CPU tensors and as plain numbers, both keyed `<parameter name>|<entry>`.
+
+    What belongs to all parameters together has no name before the bar.
+    """
     tensors: dict[str, torch.Tensor] = {}
     numbers: dict[str, Any] = {}
-    for name, parameter in parameters.items():
-        for entry, value in optimizer.state.get(parameter, {}).items():
+    states = [(name, optimizer.state.get(parameter, {})) for name, parameter in parameters.items()]
+    for name, state in (*states, ("", _shared(optimizer))):
+        for entry, value in state.items():
             if isinstance(value, torch.Tensor):
                 tensors[f"{name}|{entry}"] = value.detach().to("cpu", copy=True).contiguous()
             else:
                 numbers[f"{name}|{entry}"] = value
     return tensors, numbers
+
+
+def _shared(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """What the optimizer keeps for all parameters together."""
+    known: Mapping[Any, dict[str, Any]] = optimizer.state
+    return known[SHARED] if SHARED in known else {}
 
 
 def restore_state(
@@ -86,13 +173,14 @@ def restore_state(
     Learning rate and other options stay those of the optimizer at hand, so that edited settings take effect.
     Raises RunError unless every parameter and every entry finds its counterpart.
     """
-    index = {name: position for position, name in enumerate(parameters)}
-    state: dict[int, dict[str, Any]] = {}
+    order = {id(p): place for place, p in enumerate(p for group in optimizer.param_groups for p in group["params"])}
+    index: dict[str, int | str] = {name: order[id(parameter)] for name, parameter in parameters.items()}
+    state: dict[int | str, dict[str, Any]] = {}
     for key, value in (*tensors.items(), *numbers.items()):
         name, _, entry = key.rpartition("|")
-        if name not in index:
+        if name and name not in index:
             raise RunError("The checkpoint does not fit this run.", f"Its optimizer knows a weight '{name}'.")
-        state.setdefault(index[name], {})[entry] = value
+        state.setdefault(index[name] if name else SHARED, {})[entry] = value
     if missing := [name for name in parameters if index[name] not in state]:
         raise RunError(
             "The checkpoint is not complete.",
@@ -100,4 +188,10 @@ def restore_state(
             "Delete this checkpoint to resume from the one before it.",
         )
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    device = next(iter(parameters.values())).device
+    for entry, value in _shared(optimizer).items():
+        if isinstance(value, torch.Tensor):
+            _shared(optimizer)[entry] = value.to(device)
+    if isinstance(optimizer, ScheduleFreeAdamW):
+        optimizer.show_training_point()
     return len(tensors)

@@ -1,10 +1,10 @@
-"""Which epoch was best, and when to stop waiting for a better one."""
+"""Which epoch was best, when to stop waiting for a better one, and where the loss comes from."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 WINDOW = 5
@@ -12,6 +12,16 @@ WINDOW = 5
 
 MIN_IMPROVEMENT = 0.001
 """How far the moving average must fall to count as a new best."""
+
+BANDS = 4
+"""Parts of equal width into which the noise levels from 0 to 1 are told."""
+
+_FINE = 8
+"""Parts by which songs are compared: the loss differs by level far more than by song."""
+_KEPT = 0.9
+"""Share of a song's past that counts on after an epoch: about ten epochs are remembered."""
+_SONGS_TOLD = 100
+"""Songs told one by one in the journal: half of them the highest, half the lowest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +39,7 @@ class Tracker:
     The moving average needs five epochs and runs from the first one, so that it is a mean of five on the very first
     epoch that may be best. Epochs count from 1. Best is looked for from epoch `best_after` on; patience counts epochs
     since the last best, or since the first one that could have been. `baseline` is the loss of the held-out songs
-    before the first step, against which later ones are judged.
+    before the first step, against which later ones are judged. `table` says where the loss comes from.
     """
 
     def __init__(self, best_after: int, patience: int) -> None:
@@ -38,6 +48,7 @@ class Tracker:
         self.best: Best | None = None
         self.smoothed: float | None = None
         self.baseline: float | None = None
+        self.table = LossTable()
         self._losses: deque[float] = deque(maxlen=WINDOW)
         self._waiting_since: int | None = None
 
@@ -68,6 +79,7 @@ class Tracker:
             "baseline": None if self.baseline is None else _plain(self.baseline),
             "waiting_since": self._waiting_since,
             "best": None if self.best is None else [self.best.step, self.best.epoch, self.best.loss],
+            "table": self.table.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -76,9 +88,105 @@ class Tracker:
         self._waiting_since = state["waiting_since"]
         baseline = state.get("baseline")
         self.baseline = None if baseline is None else float(baseline)
+        self.table.restore(state.get("table", {}))
         best = state["best"]
         self.best = None if best is None else Best(int(best[0]), int(best[1]), float(best[2]))
         self.smoothed = sum(self._losses) / WINDOW if len(self._losses) == WINDOW else None
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """Where the loss of a finished epoch came from."""
+
+    by_band: dict[str, float] = field(default_factory=dict)
+    """Mean loss of the epoch by noise level, as training weighs it; only bands that were drawn (1 is pure noise)."""
+    by_song: dict[str, float] = field(default_factory=dict)
+    """The loss of each song over about ten epochs against that of all songs at the same noise levels: 1 is usual."""
+
+    def event(self) -> dict[str, Any]:
+        """Fields for the journal; of many songs only those that stand out."""
+        ranked = sorted(self.by_song, key=lambda name: self.by_song[name])
+        half = _SONGS_TOLD // 2
+        told = {*ranked[:half], *ranked[-half:]} if len(ranked) > _SONGS_TOLD else set(ranked)
+        return {
+            "by_band": self.by_band,
+            "by_song": {name: round(value, 4) for name, value in self.by_song.items() if name in told},
+        }
+
+
+class LossTable:
+    """Sums of losses by noise level and by song, fed with numbers that are on the host already.
+
+    A song's plain mean loss tells more about the noise levels that it happened to draw than about the song. Each of
+    its losses is therefore divided by the mean loss of all songs in the same eighth of the noise levels.
+    """
+
+    def __init__(self) -> None:
+        self._bands = _Sums()
+        self._songs: dict[str, _Sums] = {}
+
+    def add(self, song: str, level: float, loss: float) -> None:
+        """Count one finite loss of `song` at noise level `level`."""
+        part = min(max(int(level * _FINE), 0), _FINE - 1)
+        for sums in (self._bands, self._songs.setdefault(song, _Sums())):
+            sums.losses[part] += loss
+            sums.counts[part] += 1.0
+
+    def end_epoch(self) -> Breakdown:
+        """The numbers of the epoch that ends; the past then fades by a tenth."""
+        breakdown = Breakdown(self._by_band(), self._by_song())
+        self._bands = _Sums()
+        for sums in self._songs.values():
+            sums.losses = [_KEPT * loss for loss in sums.losses]
+            sums.counts = [_KEPT * count for count in sums.counts]
+        return breakdown
+
+    def _by_band(self) -> dict[str, float]:
+        width = _FINE // BANDS
+        means: dict[str, float] = {}
+        for band in range(BANDS):
+            parts = slice(band * width, (band + 1) * width)
+            if count := math.fsum(self._bands.counts[parts]):
+                name = f"{band / BANDS:.2f}-{(band + 1) / BANDS:.2f}"
+                means[name] = math.fsum(self._bands.losses[parts]) / count
+        return means
+
+    def _by_song(self) -> dict[str, float]:
+        usual = [
+            math.fsum(sums.losses[part] for sums in self._songs.values())
+            / (math.fsum(sums.counts[part] for sums in self._songs.values()) or 1.0)
+            for part in range(_FINE)
+        ]
+        ratios: dict[str, float] = {}
+        for song, sums in self._songs.items():
+            parts = [part for part in range(_FINE) if usual[part] > 0.0]
+            if count := math.fsum(sums.counts[part] for part in parts):
+                ratios[song] = math.fsum(sums.losses[part] / usual[part] for part in parts) / count
+        return ratios
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a resumed run needs, as JSON values."""
+        songs = {name: [*sums.losses, *sums.counts] for name, sums in self._songs.items()}
+        return {"bands": [*self._bands.losses, *self._bands.counts], "songs": songs}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` returned; from nothing, as before there was a table, begin anew."""
+        self._bands = _Sums.of(state["bands"]) if "bands" in state else _Sums()
+        self._songs = {str(name): _Sums.of(numbers) for name, numbers in state.get("songs", {}).items()}
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Losses and how many there were, by eighth of the noise levels."""
+
+    losses: list[float] = field(default_factory=lambda: [0.0] * _FINE)
+    counts: list[float] = field(default_factory=lambda: [0.0] * _FINE)
+
+    @classmethod
+    def of(cls, numbers: list[Any]) -> _Sums:
+        if len(numbers) != 2 * _FINE:
+            raise ValueError(f"{len(numbers)} sums of losses instead of {2 * _FINE}")
+        return cls([float(loss) for loss in numbers[:_FINE]], [float(count) for count in numbers[_FINE:]])
 
 
 def _plain(loss: float) -> float | str:

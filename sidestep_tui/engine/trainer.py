@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
-from sidestep_tui.engine import adapters, checkpoint, objective, optimizers
+from sidestep_tui.engine import adapters, averages, checkpoint, objective, optimizers, timesteps
 from sidestep_tui.engine.batches import Collator, Example, MicroBatch, Sampler, SongStore, derive_seed
-from sidestep_tui.engine.checkpoint import Position, TrainingState
+from sidestep_tui.engine.checkpoint import Position, TrainingState, Watch
 from sidestep_tui.engine.schedules import Schedule
-from sidestep_tui.engine.tracking import Tracker
+from sidestep_tui.engine.tracking import Breakdown, Tracker
+from sidestep_tui.protocol.rundir import checkpoint_step
 from sidestep_tui.schema.settings import Settings
 
 MAX_SKIPPED_IN_A_ROW = 5
-"""So many steps without a finite loss end the run."""
+"""So many steps without a finite loss send the weights back to a checkpoint, or end the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class EpochResult:
     epoch: int
     step: int
     loss: float
+    breakdown: Breakdown = field(default_factory=Breakdown)
 
 
 class Trainer:
@@ -76,14 +78,18 @@ class Trainer:
         self.tracker = Tracker(settings.train.best_after, settings.train.patience)
         self.position = Position()
         self.skipped_in_a_row = 0
+        self.watch = Watch()
+        self._warmed_up_in: int | None = None
         self._loss_sum = 0.0
         self._loss_count = 0
         self._silence = material.silence.to(material.device)
         self._null_condition = material.null_condition.to(material.device)
         self._sampler = Sampler(material.store, settings.data, settings.train, seed=seed)
-        self._collator = Collator(
-            material.store, settings.train, seed=seed, mu=material.timestep_mu, sigma=material.timestep_sigma
-        )
+        names = material.store.names()
+        self._titles = {place: names[song] for song, places in enumerate(material.store.takes) for place in places}
+        """By place in the store, the song that it is or that it was made from."""
+        mu, sigma = timesteps.distribution(settings.train, mu=material.timestep_mu, sigma=material.timestep_sigma)
+        self._collator = Collator(material.store, settings.train, seed=seed, mu=mu, sigma=sigma)
         self._plan()
 
     def _plan(self) -> None:
@@ -91,12 +97,17 @@ class Trainer:
         train = self.settings.train
         steps = self.position.step + self._sampler.steps_left(self.position.epoch, self.position.offset, train.epochs)
         self.total_steps = min(steps, train.max_steps) if train.max_steps else steps
-        self.schedule = Schedule.of(self.settings.optim, self.total_steps)
+        self.schedule = Schedule.of(self.settings.optim, self.total_steps, warmed_up_in=self._warmed_up_in)
 
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps of an epoch."""
         return self._sampler.steps_per_epoch
+
+    @property
+    def next_lr(self) -> float:
+        """Learning rate of the next step: the schedule's, lowered as often as the weights went back."""
+        return self.schedule.lr(self.position.step) * self.watch.lr_scale
 
     @property
     def is_done(self) -> bool:
@@ -112,17 +123,21 @@ class Trainer:
         """Teach the examples of the next optimizer step; a step that is not finite changes no weight."""
         began = time.perf_counter()
         examples = self._sampler.examples(self.position.epoch, self.position.offset)
-        lr = self.schedule.lr(self.position.step)
+        lr = self.next_lr
         optimizers.set_lr(self.optimizer, lr)
         # Adapter dropout draws from the global generators: seeding them here makes every step repeatable by itself.
         torch.manual_seed(derive_seed(self.seed, "dropout", self.position.step))
-        losses, computed, data_seconds = self._accumulate(examples)
+        losses, levels, computed, data_seconds = self._accumulate(examples)
         grad_norm = self._clip()
         # The only wait for the device in a step.
-        *values, norm = torch.cat([losses, grad_norm.reshape(1).to(losses)]).tolist()
+        *numbers, norm = torch.cat([losses, levels, grad_norm.reshape(1).to(losses)]).tolist()
+        values, drawn = numbers[: len(computed)], numbers[len(computed) :]
         finite = math.isfinite(norm) and all(math.isfinite(value) for value in values)
         if finite:
             self.optimizer.step()
+            averages.update(self.optimizer, self.settings.train.ema_decay)
+            for example, level, value in zip(computed, drawn, values, strict=True):
+                self.tracker.table.add(self._titles[example.song], level, value)
         self.optimizer.zero_grad(set_to_none=True)
         self._advance(examples, values if finite else [])
         seconds = time.perf_counter() - began
@@ -139,9 +154,13 @@ class Trainer:
             suspects=suspects,
         )
 
-    def _accumulate(self, examples: list[Example]) -> tuple[torch.Tensor, list[Example], float]:
-        """Add up the gradient of the mean loss over `examples`; returns losses [N], whose they are, and data time."""
+    def _accumulate(self, examples: list[Example]) -> tuple[torch.Tensor, torch.Tensor, list[Example], float]:
+        """Add up the gradient of the mean loss over `examples`.
+
+        Returns losses [N] and noise levels [N] on the device, whose they are, and seconds spent on data.
+        """
         losses: list[torch.Tensor] = []
+        levels: list[torch.Tensor] = []
         computed: list[Example] = []
         data_seconds = 0.0
         for group in self._sampler.micro_batches(examples):
@@ -151,8 +170,9 @@ class Trainer:
             batch_losses = self.losses(batch)
             (batch_losses.sum() / len(examples)).backward()
             losses.append(batch_losses.detach())
+            levels.append(batch.t)
             computed.extend(group)
-        return torch.cat(losses), computed, data_seconds
+        return torch.cat(losses), torch.cat(levels), computed, data_seconds
 
     def losses(self, batch: MicroBatch) -> torch.Tensor:
         """The objective: each example's weighted loss [B]."""
@@ -162,7 +182,8 @@ class Trainer:
         context = objective.context_latents(self._silence, *batch.x0.shape[:2])
         dtype = self.material.dtype
         predicted = objective.predict(self.transformer, x_t, batch.t, condition, context, dtype=dtype)
-        losses = objective.example_losses(predicted, objective.velocity(batch.x0, batch.noise))
+        target = objective.velocity(batch.x0, batch.noise)
+        losses = objective.example_losses(predicted, target, train.loss, train.huber_delta)
         return losses * objective.loss_weights(batch.t, train.loss_weighting, train.snr_gamma)
 
     def _clip(self) -> torch.Tensor:
@@ -175,6 +196,8 @@ class Trainer:
         self._loss_sum += math.fsum(values)
         self._loss_count += len(values)
         self.skipped_in_a_row = 0 if values else self.skipped_in_a_row + 1
+        if not values:
+            self.watch = replace(self.watch, skipped=self.watch.skipped + 1)
         step, epoch, offset = self.position.step + 1, self.position.epoch, self.position.offset + len(examples)
         self.position = Position(step, epoch, offset)
 
@@ -186,7 +209,8 @@ class Trainer:
     def end_epoch(self) -> EpochResult:
         """Close a finished epoch and move to the next one."""
         loss = self._loss_sum / self._loss_count if self._loss_count else math.nan
-        result = EpochResult(self.position.epoch + 1, self.position.step, loss)
+        breakdown = self.tracker.table.end_epoch()
+        result = EpochResult(self.position.epoch + 1, self.position.step, loss, breakdown)
         self.position = Position(self.position.step, self.position.epoch + 1, 0)
         self._loss_sum, self._loss_count = 0.0, 0
         return result
@@ -200,18 +224,45 @@ class Trainer:
             loss_sum=self._loss_sum,
             loss_count=self._loss_count,
             skipped_in_a_row=self.skipped_in_a_row,
+            watchdog=self.watch,
             tracking=self.tracker.state(),
             fingerprint=dict(fingerprint),
+            warmup_steps=self.schedule.warmup_steps,
+            next_lr=self.next_lr,
         )
 
     def restore(self, directory: Path, state: TrainingState, optimizer_numbers: dict[str, object]) -> int:
         """Continue from a checkpoint; returns the number of adapter tensors loaded."""
-        count = checkpoint.restore(directory, self.transformer, self.optimizer, dict(optimizer_numbers))
+        count = self._load(directory, optimizer_numbers)
         self.position = state.position
         self.skipped_in_a_row = state.skipped_in_a_row
+        self.watch = state.watchdog
+        if self.watch.lr != self.settings.optim.lr:
+            self.watch = Watch(skipped=self.watch.skipped)
         self._loss_sum, self._loss_count = state.loss_sum, state.loss_count
         self.tracker.restore(state.tracking)
+        if state.warmup_steps is not None and self.position.step >= state.warmup_steps:
+            self._warmed_up_in = state.warmup_steps
         self._plan()
+        return count
+
+    def go_back(self, directory: Path, optimizer_numbers: dict[str, object]) -> None:
+        """Take weights and optimizer from a checkpoint and go on from here with a lower learning rate."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self._load(directory, optimizer_numbers)
+        self.skipped_in_a_row = 0
+        way = (self.position.step, checkpoint_step(directory) or 0)
+        self.watch = replace(
+            self.watch,
+            lr=self.settings.optim.lr,
+            lr_scale=self.watch.lr_scale * self.settings.train.rollback_lr,
+            returns=(*self.watch.returns, way),
+        )
+
+    def _load(self, directory: Path, optimizer_numbers: dict[str, object]) -> int:
+        count = checkpoint.restore(directory, self.transformer, self.optimizer, dict(optimizer_numbers))
+        if self.settings.train.ema_decay == 0:
+            averages.drop(self.optimizer)
         return count
 
 

@@ -105,6 +105,7 @@ class Validator:
         self._store = store
         self._crop = crop_frames(settings.data.crop_seconds)
         self._seed = seed
+        mu, sigma = timesteps.distribution(settings.train, mu=mu, sigma=sigma)
         self._levels = timesteps.quantiles(settings.train.timesteps, LEVELS, mu=mu, sigma=sigma)
 
     def names(self) -> list[str]:

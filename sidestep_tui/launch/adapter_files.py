@@ -21,6 +21,7 @@ _SUFFIX = re.compile(
 )
 _PREFIX = re.compile(r"^(base_model\.model\.|transformer\.|diffusion_model\.|decoder\.|lycoris_|lora_unet_)+")
 _LAYER = re.compile(r"(?:^|[._])layers[._](\d+)[._]")
+_UNDERSCORED = re.compile(r"^(self_attn|cross_attn|mlp)_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +139,9 @@ def _module(name: str) -> str:
 
 
 def _target(module: str) -> str:
-    """`layers.3.self_attn.q_proj` → `self_attn.q_proj`."""
-    return _LAYER.sub("", module, count=1) if _LAYER.search(module) else module
+    """`layers.3.self_attn.q_proj` and, as LyCORIS writes it, `layers_3_self_attn_q_proj` → `self_attn.q_proj`."""
+    inside = _LAYER.sub("", module, count=1) if _LAYER.search(module) else module
+    return _UNDERSCORED.sub(r"\1.", inside)
 
 
 def _config(path: Path) -> dict[str, Any] | None:
@@ -163,7 +165,7 @@ def _ranks(header: TensorFile, config: dict[str, Any] | None) -> tuple[int, ...]
     ranks |= {
         min(info.shape)
         for name, info in header.tensors.items()
-        if re.search(r"\.(hada_w1_b|lokr_w2_b)$", name) and info.shape
+        if re.search(r"\.(hada_w1_b|lokr_w1_b|lokr_w2_b)$", name) and info.shape
     }
     if not ranks and config and isinstance(config.get("r"), int):
         ranks = {config["r"]}
@@ -171,7 +173,10 @@ def _ranks(header: TensorFile, config: dict[str, Any] | None) -> tuple[int, ...]
 
 
 def _alphas(header: TensorFile, config: dict[str, Any] | None) -> tuple[float, ...]:
-    stored = {header.scalar(name) for name in header.tensors if name.endswith(".alpha")}
+    # A LoKr module with both factors whole is not scaled, whatever its alpha says.
+    modules = {name.removesuffix(".alpha") for name in header.tensors if name.endswith(".alpha")}
+    whole = {m for m in modules if {f"{m}.lokr_w1", f"{m}.lokr_w2"} <= header.tensors.keys()}
+    stored = {header.scalar(f"{module}.alpha") for module in modules - whole}
     alphas = {value for value in stored if value is not None}
     if config and isinstance(config.get("lora_alpha"), (int, float)):
         alphas.add(float(config["lora_alpha"]))

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sidestep_tui.core.errors import ModelError
+from sidestep_tui.schema.adapter_maths import kept_per_token, matrix_parameters
+from sidestep_tui.schema.plan_maths import OPTIMIZER_BYTES
 from sidestep_tui.schema.settings import Settings
 
 TOKENS_PER_SECOND = 12.5
@@ -26,8 +28,8 @@ CONTEXT_BYTES = int(0.7 * 1024**3)
 """CUDA context, cuBLAS workspaces and what the allocator cannot give back."""
 
 _TIME_EMBEDDING_CHANNELS = 256
-_BYTES_PER_ADAPTER_PARAMETER = {"adamw": 16.0, "adamw8bit": 10.3}
-"""fp32 weight, fp32 gradient and the optimizer's two moments."""
+_BYTES_PER_ADAPTER_PARAMETER = 8.0
+"""fp32 weight and fp32 gradient."""
 
 Attention = Literal["flash", "math"]
 
@@ -143,9 +145,13 @@ def shape_for_variant(variant: str) -> ModelShape:
 
 @dataclass(frozen=True, slots=True)
 class _Targets:
-    """Summed input and output widths of the adapted matrices of one layer, on latent and on condition tokens."""
+    """Summed input and output widths of the adapted matrices of one layer, on latent and on condition tokens.
 
-    matrices: int
+    `shapes` holds each matrix as (inputs, outputs), the first `latent` of them on latent tokens.
+    """
+
+    shapes: tuple[tuple[int, int], ...]
+    latent: int
     latent_in: int
     latent_out: int
     condition_in: int
@@ -166,7 +172,8 @@ def _targets(shape: ModelShape, settings: Settings) -> _Targets:
     if settings.adapter.mlp:
         latent += [(hidden, shape.intermediate), (hidden, shape.intermediate), (shape.intermediate, hidden)]
     return _Targets(
-        matrices=len(latent) + len(condition),
+        shapes=(*latent, *condition),
+        latent=len(latent),
         latent_in=sum(width for width, _ in latent),
         latent_out=sum(width for _, width in latent),
         condition_in=sum(width for width, _ in condition),
@@ -176,17 +183,14 @@ def _targets(shape: ModelShape, settings: Settings) -> _Targets:
 
 def adapted_matrices(shape: ModelShape, settings: Settings) -> int:
     """How many matrices of the model get an adapter."""
-    return shape.layers * _targets(shape, settings).matrices
+    return shape.layers * len(_targets(shape, settings).shapes)
 
 
 def adapter_parameters(shape: ModelShape, settings: Settings) -> int:
-    """Trainable weights: rank times the in and out widths of every target; DoRA adds one magnitude per output."""
+    """Trainable weights of all adapted matrices."""
     targets = _targets(shape, settings)
-    outputs = targets.latent_out + targets.condition_out
-    per_layer = settings.adapter.rank * (targets.latent_in + targets.condition_in + outputs)
-    if settings.adapter.kind == "dora":
-        per_layer += outputs
-    return shape.layers * per_layer
+    of_layer = (matrix_parameters(settings.adapter, outputs, inputs) for inputs, outputs in targets.shapes)
+    return shape.layers * sum(of_layer)
 
 
 def latent_tokens(settings: Settings) -> int:
@@ -224,9 +228,10 @@ def estimate(
             activations += batch * 2.5 * shape.heads * latent_tokens(settings) ** 2 * 4
     else:
         activations = batch * shape.layers * per_layer
+    activations += _rebuilt_bytes(shape, settings)
     weights = shape.parameters * width
-    adapter = trained * 8.0
-    optimizer = trained * (_BYTES_PER_ADAPTER_PARAMETER[settings.optim.optimizer] - 8.0)
+    adapter = trained * _BYTES_PER_ADAPTER_PARAMETER
+    optimizer = trained * (OPTIMIZER_BYTES[settings.optim.optimizer] + (4 if settings.train.ema_decay else 0))
     overhead = (FRAGMENTATION - 1) * (weights + adapter + optimizer + activations) + context_bytes
     return MemoryEstimate(int(weights), int(adapter), int(optimizer), int(activations), int(overhead))
 
@@ -250,13 +255,44 @@ def _layer_bytes(
         kept += tokens * (6.0 * hidden + 4 * query) + condition_tokens * 4.0 * hidden
         if settings.adapter.mlp:
             kept += tokens * 2.0 * (hidden + inner)
-    if settings.adapter.dropout > 0:
+    if settings.adapter.kind == "lokr":
+        kept += 2.0 * tokens * hidden + _lokr_bytes(shape, settings, condition_tokens)
+    if settings.adapter.kind == "oft":
+        kept += 2.0 * inputs  # each target's turned input, instead of the shared one
+        if settings.adapter.attention == "both":
+            kept -= 2.0 * hidden * (2 * tokens + condition_tokens)
+    if settings.adapter.kind in ("lora", "dora") and settings.adapter.dropout > 0:
         kept += 3.0 * inputs  # the dropped copy and its mask
     if settings.adapter.kind == "dora":
         kept += 12.0 * outputs  # base output, adapter output and their fp32 product with the magnitude
     if attention == "math" and not settings.memory.gradient_checkpointing:
         kept += (shape.heads * tokens**2 * 4.0 + 8.0 * tokens * query) / 2  # every second layer slides
     return kept
+
+
+def _lokr_bytes(shape: ModelShape, settings: Settings, condition_tokens: int) -> float:
+    """Inputs of one layer with one of the Kronecker factors applied, which the other factor's gradient needs."""
+    targets = _targets(shape, settings)
+    lengths = [latent_tokens(settings)] * targets.latent + [condition_tokens] * (len(targets.shapes) - targets.latent)
+    return sum(
+        2.0 * length * kept_per_token(settings.adapter, outputs, inputs)
+        for length, (inputs, outputs) in zip(lengths, targets.shapes, strict=True)
+    )
+
+
+def _rebuilt_bytes(shape: ModelShape, settings: Settings) -> float:
+    """What an adapter makes of its weights in each step, whatever the batch.
+
+    LoHa's backward pass holds two products in 16 bits and three gradients in 32 of one matrix at a time. OFT keeps the
+    terms of its rotations, 14.5 bytes per value; with checkpointing those of one layer.
+    """
+    adapter, targets = settings.adapter, _targets(shape, settings)
+    if adapter.kind == "loha":
+        return 16.0 * max((inputs * outputs for inputs, outputs in targets.shapes), default=0)
+    if adapter.kind == "oft":
+        layers = 1 if settings.memory.gradient_checkpointing else shape.layers
+        return 14.5 * layers * adapter.oft_block_size * sum(inputs for inputs, _ in targets.shapes)
+    return 0.0
 
 
 def _checkpointed_bytes(

@@ -87,6 +87,8 @@ class Epoch(_Event):
     loss: float
     smoothed_loss: float | None
     seconds: Seconds
+    by_band: dict[str, float] | None = None
+    by_song: dict[str, float] | None = None
 
 
 class Eval(_Event):

@@ -14,9 +14,13 @@ Projection = Literal["q", "k", "v", "o"]
 class AdapterSettings(Group):
     """The small set of weights that learns your style; the base model stays frozen."""
 
-    kind: Annotated[Literal["lora", "dora"], Meta("kind", costs=("parameters", "memory", "time"))] = "lora"
+    kind: Annotated[
+        Literal["lora", "dora", "lokr", "loha", "oft"], Meta("kind", costs=("parameters", "memory", "time"))
+    ] = "lora"
     """LoRA is fast, small and loads everywhere. DoRA also learns a magnitude per output: slightly closer to full
-    fine-tuning, about twice the activation memory."""
+    fine-tuning, about twice the activation memory. LoKr is a hundredth of the size and wants about three times the
+    learning rate; ACE-Step's app and ComfyUI load it. LoHa reaches rank² with two small pairs and is the slowest.
+    OFT turns what each layer hears instead of adding to it; ACE-Step's app loads it."""
 
     rank: Annotated[int, Field(ge=1, le=512), Meta("rank", bump="double", costs=("parameters", "memory", "disk"))] = 64
     """Capacity. Lower is faster and smaller and may underfit (16: a subtle touch); higher keeps more detail and may
@@ -29,6 +33,25 @@ class AdapterSettings(Group):
     dropout: Annotated[float, Field(ge=0, le=0.9), Meta("dropout", step=0.05, costs=("memory", "quality"))] = 0.0
     """Share of the adapter's input dropped at random. 0.1 to 0.2 fights overfitting on few songs; anything above 0
     costs about a third more activation memory."""
+
+    lokr_factor: Annotated[
+        int, Field(ge=-1, le=512), Meta("LoKr factor", level="advanced", bump="double", costs=("parameters", "memory"))
+    ] = -1
+    """LoKr only: how each matrix is divided. -1 divides as evenly as possible, which gives the smallest adapter; 4 to
+    16 leave a larger second factor and more capacity (8 on the 2B model: about 11 times the weights)."""
+
+    lokr_full_matrix: Annotated[bool, Meta("LoKr full matrix", level="advanced", costs=("parameters",))] = True
+    """LoKr only: keep both factors whole, so that rank and alpha have no say and the change is scaled by 1. Off: the
+    larger factor is split at the rank, where that saves anything, and scaled by alpha / rank."""
+
+    lokr_decompose_both: Annotated[bool, Meta("LoKr split both", level="expert", costs=("parameters",))] = False
+    """LoKr only, without full matrix: split the smaller factor at the rank too. Fewer weights, less capacity."""
+
+    oft_block_size: Annotated[
+        int, Field(ge=2, le=512), Meta("OFT block", level="advanced", bump="double", costs=("parameters", "time"))
+    ] = 32
+    """OFT only: how many inputs are turned together; a power of two. Larger blocks learn more and weigh more: a matrix
+    has half its inputs times the block size less one."""
 
     rslora: Annotated[bool, Meta("rank-stabilised", level="advanced", costs=("quality",))] = False
     """Scale by alpha / √rank instead of alpha / rank, so that one alpha suits every rank."""

@@ -46,17 +46,23 @@ class Share:
 
 Meaning = Take | Fixed | Refuse | Share
 
-_OFF = (0, 0.0, False, None, "", "none", "0", "0.0", "false")
+OFF = (0, 0.0, False, None, "", "none", "0", "0.0", "false")
+"""What other trainers write for a switch that is off."""
+_OFF = OFF
 _PLACE = Refuse("a place on another machine; name it when you start a run")
 _MODEL = Refuse("the checkpoint says what it is; choose it when you start a run")
 _GENERATION = Refuse("a setting of generation; training does not depend on it")
 _WORKERS = Refuse("songs are fed from memory, without worker processes")
 _LOGGING = Refuse("every step is written to the journal")
 _AUDITION = Refuse("auditions are not part of a preset")
-_DISTRIBUTION = Refuse("read from the model's own configuration, as it was trained")
 
 _SCHEDULES = {
     "cosine_with_warmup": "cosine",
+    "cosine_with_min_lr": "cosine",
+    **dict.fromkeys(
+        ("cosine_with_restarts", "cosine_annealing_warm_restarts", "cosine_warm_restarts"), "cosine_restarts"
+    ),
+    **dict.fromkeys(("warmup_stable_decay", "warmup-stable-decay"), "wsd"),
     "constant_with_warmup": "constant",
     "linear_with_warmup": "linear",
 }
@@ -67,7 +73,13 @@ _OPTIMIZERS = {
     "paged_adamw8bit": "adamw8bit",
     "paged_adamw_8bit": "adamw8bit",
     "adamw_torch": "adamw",
-    "adamw_torch_fused": "adamw",
+    **dict.fromkeys(("adamw_torch_fused", "adamw_fused", "fused_adamw"), "adamw"),
+    "prodigyopt": "prodigy",
+    **dict.fromkeys(("lion_32bit", "lion_pytorch"), "lion"),
+    **dict.fromkeys(
+        ("adamwschedulefree", "adamw_schedulefree", "adamw_schedule_free", "schedule_free_adamw", "schedulefree"),
+        "schedule_free",
+    ),
 }
 _PRECISIONS = {
     "bf16": "bfloat16",
@@ -83,6 +95,7 @@ _LOUDNESS = {
     **dict.fromkeys(("loudness", "r128", "ebu_r128"), "lufs"),
 }
 _NOISE = {"continuous": "model", "discrete": "turbo8"}
+_LOSSES = {"l2": "mse"}
 _KIND: dict[str, Any] = {"dora_lora": "dora"}
 
 _ADAPTER: dict[str, Meaning] = {
@@ -112,7 +125,9 @@ _OPTIM: dict[str, Meaning] = {
     **dict.fromkeys(("adam_epsilon", "eps"), Take("optim.eps")),
     "warmup_start_factor": Fixed((0.1,), "warm-up always starts at a tenth of the peak"),
     "scheduler_formula": Fixed(_OFF, "formulas are programs and are not run"),
-    "cosine_restarts_count": Refuse("the schedule has no restarts"),
+    "cosine_restarts_count": Refuse("the first cosine takes a quarter of the steps, each next one twice as long"),
+    **dict.fromkeys(("loraplus_lr_ratio", "lora_plus_lr_ratio", "loraplus_ratio"), Take("optim.lr_ratio_b")),
+    "prodigy_d_coef": Fixed((1, 1.0, "1", "1.0", None), "Prodigy takes the rate as it finds it"),
 }
 _TRAIN: dict[str, Meaning] = {
     **dict.fromkeys(("epochs", "max_epochs", "num_epochs", "num_train_epochs"), Take("train.epochs")),
@@ -134,14 +149,19 @@ _TRAIN: dict[str, Meaning] = {
         Fixed(_OFF, "runs do not steer towards a loss"),
     ),
     "save_best_every_n_steps": Fixed(_OFF, "the best adapter is decided at the end of an epoch"),
-    **dict.fromkeys(("ema_decay", "ema_start_step"), Fixed(_OFF, "weights are not averaged over steps")),
+    "ema_decay": Take("train.ema_decay"),
+    "ema_start_step": Fixed(_OFF, "the average begins with the first step and warms up"),
     **dict.fromkeys(("val_split", "validation_split"), Share("data.validation")),
     **dict.fromkeys(
         ("adaptive_timestep_ratio", "adaptive_timestep"), Fixed(_OFF, "noise levels are drawn as the model's were")
     ),
-    **dict.fromkeys(("timestep_mu", "timestep_sigma"), _DISTRIBUTION),
+    "timestep_mu": Take("train.timestep_mu"),
+    "timestep_sigma": Take("train.timestep_sigma"),
+    **dict.fromkeys(("loss_type", "loss_fn"), Take("train.loss", _LOSSES)),
+    "huber_delta": Take("train.huber_delta"),
+    "huber_c": Refuse("that Huber is rounded at its corner; this one is Huber's own"),
     **dict.fromkeys(("shift", "dynamic_shift", "num_inference_steps", "guidance_scale"), _GENERATION),
-    "nan_detection_max": Refuse("a loss that is not a number always stops the run"),
+    "nan_detection_max": Refuse("after five steps without a finite loss the run goes back, see train.rollbacks"),
 }
 _DATA: dict[str, Meaning] = {
     "max_duration": Take("data.max_duration"),

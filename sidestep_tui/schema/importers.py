@@ -10,7 +10,7 @@ from typing import Any
 
 from sidestep_tui.core import paths, text
 from sidestep_tui.core.errors import SettingsError
-from sidestep_tui.schema import codec, import_sound, presets
+from sidestep_tui.schema import codec, import_adapter, import_sound, presets
 from sidestep_tui.schema.draft import PERSONAL
 from sidestep_tui.schema.fields import fields_by_path, group_names
 from sidestep_tui.schema.import_files import read_json, read_yaml
@@ -89,6 +89,7 @@ def _import_mapping(path: Path, source: Mapping[str, Any], doubles: list[str], *
     _translate_targets(state, {leaf: leaves[leaf] for leaf in TARGET_KEYS if leaf in leaves})
     import_sound.translate_alterations(state, {leaf: leaves[leaf] for leaf in ALTERATION_KEYS if leaf in leaves})
     _correct_best(state)
+    _correct_schedule(state)
     _about_rows(state)
     name = source.get("name")
     description = source.get("description") or source.get("_description") or ""
@@ -105,7 +106,10 @@ def _translate_key(state: Translation, key: str, leaf: str, value: Any) -> None:
     if leaf == "use_dora":
         _translate_dora(state, key, value)
         return
-    meaning = meaning_of(key, leaf)
+    kind = import_adapter.kind_of(state.source)
+    if import_adapter.translate(state, kind, key, leaf, value):
+        return
+    meaning = import_adapter.meaning_of(kind, leaf) or meaning_of(key, leaf)
     match meaning:
         case Share(path):
             import_sound.translate_share(state, key, path, value)
@@ -262,6 +266,21 @@ def _correct_best(state: Translation) -> None:
     else:
         state.values["train.best_after"] = epochs // 2
         detail = f"train.best_after = {epochs // 2} ({after} lies behind the last of {epochs} epochs)"
+    state.rows = [row for row in state.rows if row.key != key]
+    state.rows.append(Row(key, "translated", detail))
+
+
+def _correct_schedule(state: Translation) -> None:
+    """Prodigy and schedule-free AdamW take no schedule; others ignore the one that stands beside them."""
+    optimizer, schedule = state.values.get("optim.optimizer"), state.values.get("optim.schedule")
+    if optimizer not in ("prodigy", "schedule_free") or schedule == "constant":
+        return
+    state.values["optim.schedule"] = "constant"
+    key = state.given["optim.schedule" if schedule else "optim.optimizer"]
+    name = "Prodigy" if optimizer == "prodigy" else "schedule-free AdamW"
+    why = f"{name} takes no schedule, not {schedule}" if schedule else f"{name} takes no schedule"
+    told = "" if schedule else f"optim.optimizer = {optimizer}; "
+    detail = f"{told}optim.schedule = constant ({why})"
     state.rows = [row for row in state.rows if row.key != key]
     state.rows.append(Row(key, "translated", detail))
 

@@ -12,16 +12,30 @@ from sidestep_tui.schema.meta import Group, Meta
 class OptimSettings(Group):
     """How the adapter learns from each step."""
 
-    optimizer: Annotated[Literal["adamw", "adamw8bit"], Meta("optimizer", costs=("memory",))] = "adamw"
+    optimizer: Annotated[
+        Literal["adamw", "adamw8bit", "adafactor", "prodigy", "schedule_free", "lion", "muon"],
+        Meta("optimizer", costs=("memory", "quality")),
+    ] = "adamw"
     """AdamW is the reference. The 8-bit form keeps its state in a quarter of the memory at nearly the same result; it
-    needs bitsandbytes and saves little at small ranks."""
+    needs bitsandbytes and saves little at small ranks. Adafactor keeps almost no state. Prodigy finds the learning
+    rate itself (set it to 1) and takes the most memory. Schedule-free AdamW averages its weights instead of following
+    a schedule. Lion takes half of AdamW's state and a learning rate three to ten times lower. Muon, for LoRA only,
+    turns all directions of a matrix alike."""
 
     lr: Annotated[float, Field(gt=0, le=1), Meta("learning rate", bump="scale", costs=("quality",))] = 1e-4
     """Step size at its peak. Too high oscillates or diverges, too low learns nothing; 1e-4 is a safe start, 5e-5 for
     large ranks."""
 
-    schedule: Annotated[Literal["cosine", "linear", "constant"], Meta("schedule", level="advanced")] = "cosine"
-    """How the learning rate falls after warm-up: along a cosine, a straight line, or not at all."""
+    lr_ratio_b: Annotated[float, Field(gt=0, le=64), Meta("B-matrix rate", level="expert", bump="double")] = 1.0
+    """Learning rate of LoRA's B matrices, as a multiple of the learning rate (LoRA+). B starts at zero, and 4 to 16
+    lets it catch up sooner; lower the learning rate if the loss becomes restless."""
+
+    schedule: Annotated[
+        Literal["cosine", "cosine_restarts", "linear", "constant", "wsd"], Meta("schedule", level="advanced")
+    ] = "cosine"
+    """How the learning rate falls after warm-up: along a cosine; along cosines that start again at the peak, the
+    first over a quarter of the steps and each next twice as long; in a straight line; not at all; or, as WSD, not
+    before the last fifth of the run and then in a straight line."""
 
     warmup_steps: Annotated[int, Field(ge=0, le=100_000), Meta("warm-up", unit="steps", step=10, level="advanced")] = (
         100

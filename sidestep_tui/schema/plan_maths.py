@@ -1,10 +1,9 @@
-"""The arithmetic of a run that needs no model: steps, checkpoints, bytes, usual epochs, the adapter's scale."""
+"""The arithmetic of a run that needs no model: steps, checkpoints, bytes, usual epochs."""
 
 from __future__ import annotations
 
 import math
 
-from sidestep_tui.schema.adapter import AdapterSettings
 from sidestep_tui.schema.data import DataSettings
 from sidestep_tui.schema.settings import Settings
 
@@ -19,11 +18,16 @@ _EPOCHS = (
     (math.inf, 20, 200, 600),
 )
 _FP32 = 4
-
-
-def scale(adapter: AdapterSettings) -> float:
-    """What the adapter's change is multiplied by: alpha / rank, with rsLoRA alpha / √rank."""
-    return adapter.alpha / (math.sqrt(adapter.rank) if adapter.rslora else adapter.rank)
+OPTIMIZER_BYTES = {
+    "adamw": 8.0,
+    "adamw8bit": 2.3,
+    "adafactor": 0.1,  # rows and columns of the second moment only
+    "prodigy": 14.3,  # two moments, the weighted gradients, and where A started
+    "schedule_free": 12.0,  # the second moment and two more copies of the weights
+    "lion": 4.0,
+    "muon": 4.0,
+}
+"""What each optimizer keeps per adapter weight."""
 
 
 def pieces_per_song(data: DataSettings) -> int:
@@ -51,10 +55,10 @@ def epochs_for(songs: int) -> tuple[int, int, int]:
     return next((few, usual, many) for most, few, usual, many in _EPOCHS if songs <= most)
 
 
-def checkpoint_bytes(adapter_parameters: int) -> tuple[int, int]:
-    """Bytes of a float32 adapter, and of a full checkpoint: the adapter with both moments of AdamW."""
+def checkpoint_bytes(adapter_parameters: int, optimizer: str = "adamw") -> tuple[int, int]:
+    """Bytes of a float32 adapter, and of a full checkpoint: the adapter with the optimizer's state."""
     adapter = adapter_parameters * _FP32
-    return adapter, 3 * adapter
+    return adapter, adapter + int(adapter_parameters * OPTIMIZER_BYTES[optimizer])
 
 
 def checkpoints_written(settings: Settings, *, songs: int | None = None, steps_per_epoch: int | None = None) -> int:
@@ -73,7 +77,8 @@ def disk_bytes(
     settings: Settings, adapter_parameters: int, *, songs: int | None = None, steps_per_epoch: int | None = None
 ) -> int:
     """Bytes that a run leaves on disk: its checkpoints, the final and the best adapter."""
-    adapter, full = checkpoint_bytes(adapter_parameters)
+    adapter, full = checkpoint_bytes(adapter_parameters, settings.optim.optimizer)
+    full += adapter if settings.train.ema_decay else 0
     return checkpoints_written(settings, songs=songs, steps_per_epoch=steps_per_epoch) * full + 2 * adapter
 
 

@@ -6,11 +6,14 @@ known are None, and a rule that needs them stays silent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterator
 
 from sidestep_tui.core import text
+from sidestep_tui.schema import rules_adapter, rules_optim, rules_train
+from sidestep_tui.schema.adapter_maths import has_scale, scale
+from sidestep_tui.schema.advice import Advice as Advice
+from sidestep_tui.schema.advice import Facts as Facts
+from sidestep_tui.schema.advice import Rule, Severity, fix_of
 from sidestep_tui.schema.fields import format_number
 from sidestep_tui.schema.plan_maths import (
     checkpoint_bytes,
@@ -18,42 +21,13 @@ from sidestep_tui.schema.plan_maths import (
     disk_bytes,
     epochs_for,
     run_steps,
-    scale,
 )
 from sidestep_tui.schema.settings import Settings
 
-Severity = Literal["error", "warning", "advice"]
 _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "advice": 2}
 
 _GIB = 1024**3
 _LARGE_RUN = 20 * _GIB
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known about songs and machine; None where it is not."""
-
-    songs: int | None = None
-    total_seconds: float | None = None
-    longest_seconds: float | None = None
-    shortest_seconds: float | None = None
-    steps_per_epoch: int | None = None
-    adapter_parameters: int | None = None
-    vram_bytes: int | None = None
-    free_disk_bytes: int | None = None
-    device: Literal["cuda", "mps", "cpu"] | None = None
-    macos: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Advice:
-    """One piece of advice about `path`. `fix` holds the values that follow it, `fix_label` what its button says."""
-
-    severity: Severity
-    path: str
-    sentence: str
-    fix: Mapping[str, Any] | None = None
-    fix_label: str = ""
 
 
 def check(settings: Settings, facts: Facts | None = None) -> list[Advice]:
@@ -76,13 +50,10 @@ def missing(settings: Settings) -> list[Advice]:
 def scale_sentence(settings: Settings) -> str:
     """How strongly the adapter acts, in one line: `The change is scaled by 2 (alpha 128 / rank 64).`"""
     adapter = settings.adapter
+    if not has_scale(adapter):
+        return "The change is taken as it is: alpha and rank have no say."
     below = f"√{adapter.rank}" if adapter.rslora else f"rank {adapter.rank}"
     return f"The change is scaled by {text.number(scale(adapter), 3)} (alpha {format_number(adapter.alpha)} / {below})."
-
-
-def _fix(label: str, **values: Any) -> dict[str, Any]:
-    """The two fix arguments of Advice; `adapter__rank=8` stands for the path adapter.rank."""
-    return {"fix": {key.replace("__", "."): value for key, value in values.items()}, "fix_label": label}
 
 
 def _best_never_looked_for(settings: Settings, facts: Facts) -> Iterator[Advice]:
@@ -95,7 +66,7 @@ def _best_never_looked_for(settings: Settings, facts: Facts) -> Iterator[Advice]
         "train.best_after",
         f"The best adapter is looked for from epoch {train.best_after}, but the run ends at epoch {train.epochs}: "
         "there would never be one.",
-        **_fix(f"Look from epoch {start}", train__best_after=start),
+        **fix_of(f"Look from epoch {start}", train__best_after=start),
     )
 
 
@@ -108,7 +79,7 @@ def _patience_never_ends(settings: Settings, facts: Facts) -> Iterator[Advice]:
         "train.patience",
         f"Stopping early can never happen: epoch {train.best_after} plus {train.patience} epochs of patience lie "
         f"behind the last of {train.epochs} epochs.",
-        **_fix("Do not stop early", train__patience=0),
+        **fix_of("Do not stop early", train__patience=0),
     )
 
 
@@ -119,7 +90,7 @@ def _nothing_to_train(settings: Settings, facts: Facts) -> Iterator[Advice]:
             "error",
             "adapter.attention",
             "Nothing would be trained: neither attention nor the MLP layers are chosen.",
-            **_fix("Train both attentions", adapter__attention="both"),
+            **fix_of("Train both attentions", adapter__attention="both"),
         )
 
 
@@ -135,7 +106,7 @@ def _extreme_scale(settings: Settings, facts: Facts) -> Iterator[Advice]:
     strength = scale(adapter)
     # rsLoRA with alpha 32 gives 32/√r: 4 at rank 64, 8 at rank 16. The bounds leave all recipes in use alone.
     high, low = (16.0, 0.5) if adapter.rslora else (4.0, 0.125)
-    if low <= strength <= high:
+    if low <= strength <= high or not has_scale(adapter):
         return
     usual = float(adapter.rank * 2) if not adapter.rslora else 32.0
     effect = "learn little" if strength < low else "act like a far higher learning rate and may diverge"
@@ -144,7 +115,7 @@ def _extreme_scale(settings: Settings, facts: Facts) -> Iterator[Advice]:
         "warning",
         "adapter.alpha",
         f"{scale_sentence(settings)} The adapter would {effect}.",
-        **_fix(label, adapter__alpha=usual),
+        **fix_of(label, adapter__alpha=usual),
     )
 
 
@@ -161,18 +132,7 @@ def _warmup_too_long(settings: Settings, facts: Facts) -> Iterator[Advice]:
         sentence = f"Warm-up takes {share}, {round(100 * warmup / total)} % of the run; a tenth is enough."
     severity: Severity = "warning" if warmup * 2 > total else "advice"
     label = f"Warm up for {text.plural(better, 'step')}"
-    yield Advice(severity, "optim.warmup_steps", sentence, **_fix(label, optim__warmup_steps=better))
-
-
-def _gamma_inert(settings: Settings, facts: Facts) -> Iterator[Advice]:
-    from_default = type(settings.train).model_fields["snr_gamma"].default
-    if settings.train.loss_weighting == "none" and settings.train.snr_gamma != from_default:
-        yield Advice(
-            "advice",
-            "train.snr_gamma",
-            "The min-SNR gamma has no effect while the loss weighting is none.",
-            **_fix("Weigh by min-SNR", train__loss_weighting="min_snr"),
-        )
+    yield Advice(severity, "optim.warmup_steps", sentence, **fix_of(label, optim__warmup_steps=better))
 
 
 def _crowded_gpu(settings: Settings, facts: Facts) -> Iterator[Advice]:
@@ -184,14 +144,14 @@ def _crowded_gpu(settings: Settings, facts: Facts) -> Iterator[Advice]:
             "warning",
             "adapter.mlp",
             f"MLP layers at rank {adapter.rank} are a lot for {text.gibibytes(facts.vram_bytes)} of GPU memory.",
-            **_fix("Train attention only", adapter__mlp=False),
+            **fix_of("Train attention only", adapter__mlp=False),
         )
     if facts.vram_bytes < 13 * _GIB and adapter.dropout > 0 and not memory.gradient_checkpointing:
         yield Advice(
             "advice",
             "adapter.dropout",
             "Dropout keeps a copy and a mask of every input: about a third more activation memory.",
-            **_fix("Train without dropout", adapter__dropout=0.0),
+            **fix_of("Train without dropout", adapter__dropout=0.0),
         )
 
 
@@ -203,7 +163,7 @@ def _batches_of_whole_songs(settings: Settings, facts: Facts) -> Iterator[Advice
             "error",
             "train.batch_size",
             "Whole songs differ in length and go one at a time; batches need crops of one length.",
-            **_fix(
+            **fix_of(
                 f"Batch 1, accumulation {min(together, 256)}",
                 train__batch_size=1,
                 train__accumulation=min(together, 256),
@@ -221,7 +181,7 @@ def _crop_and_songs(settings: Settings, facts: Facts) -> Iterator[Advice]:
             "data.crop_seconds",
             f"The crop of {format_number(crop)} s is longer than the longest song ({format_number(round(longest))} s): "
             "every example is a whole song.",
-            **_fix(f"Crop {format_number(better)} s", data__crop_seconds=better),
+            **fix_of(f"Crop {format_number(better)} s", data__crop_seconds=better),
         )
     if crop > settings.data.max_duration:
         yield Advice(
@@ -229,7 +189,7 @@ def _crop_and_songs(settings: Settings, facts: Facts) -> Iterator[Advice]:
             "data.crop_seconds",
             f"The crop of {format_number(crop)} s is longer than songs are kept "
             f"({format_number(settings.data.max_duration)} s).",
-            **_fix("Keep songs that long", data__max_duration=crop),
+            **fix_of("Keep songs that long", data__max_duration=crop),
         )
 
 
@@ -242,14 +202,14 @@ def _tag(settings: Settings, facts: Facts) -> Iterator[Advice]:
             "error",
             "data.tag",
             "The tag is to replace every caption, but there is no tag: the captions would be empty.",
-            **_fix("Keep the captions", data__tag_position="prepend"),
+            **fix_of("Keep the captions", data__tag_position="prepend"),
         )
     else:
         yield Advice(
             "advice",
             "data.tag_position",
             "The tag replaces the captions: the adapter will not learn to follow descriptions.",
-            **_fix("Put it before the caption", data__tag_position="prepend"),
+            **fix_of("Put it before the caption", data__tag_position="prepend"),
         )
 
 
@@ -260,7 +220,7 @@ def _copies_like_the_song(settings: Settings, facts: Facts) -> Iterator[Advice]:
             "error",
             "data.variants",
             "Nothing would be altered in the altered copies: pitch, tempo and noise are all left alone.",
-            **_fix("Make no copies", data__variants=0),
+            **fix_of("Make no copies", data__variants=0),
         )
 
 
@@ -271,7 +231,7 @@ def _short_prompts(settings: Settings, facts: Facts) -> Iterator[Advice]:
             "advice",
             "data.genre_ratio",
             f"{share} % of the songs would lose their captions to their genre; the makers of the model advise 0.",
-            **_fix("Use every caption", data__genre_ratio=0),
+            **fix_of("Use every caption", data__genre_ratio=0),
         )
 
 
@@ -287,21 +247,21 @@ def _epochs_for_songs(settings: Settings, facts: Facts) -> Iterator[Advice]:
             "advice",
             "train.epochs",
             f"With {songs}, {usual} epochs are usual; {epochs} show each song {seen} times and may learn little.",
-            **_fix(f"Train {usual} epochs", train__epochs=usual),
+            **fix_of(f"Train {usual} epochs", train__epochs=usual),
         )
     elif epochs > many:
         yield Advice(
             "advice",
             "train.epochs",
             f"With {songs}, {usual} epochs are usual; {epochs} show each song {seen} times and may memorise them.",
-            **_fix(f"Train {usual} epochs", train__epochs=usual),
+            **fix_of(f"Train {usual} epochs", train__epochs=usual),
         )
 
 
 def _optimizer_and_machine(settings: Settings, facts: Facts) -> Iterator[Advice]:
     if settings.optim.optimizer != "adamw8bit":
         return
-    fix = _fix("Use AdamW", optim__optimizer="adamw")
+    fix = fix_of("Use AdamW", optim__optimizer="adamw")
     if facts.macos or facts.device == "mps":
         sentence = "8-bit AdamW needs bitsandbytes, which is not there on macOS."
         yield Advice("error", "optim.optimizer", sentence, **fix)
@@ -318,13 +278,13 @@ def _disk(settings: Settings, facts: Facts) -> Iterator[Advice]:
     total = disk_bytes(settings, facts.adapter_parameters, **known)
     sentence = f"{text.plural(count, 'checkpoint')} and the final and best adapters take {text.file_size(total)}"
     if facts.free_disk_bytes is not None and total > facts.free_disk_bytes:
-        adapter, full = checkpoint_bytes(facts.adapter_parameters)
+        adapter, full = checkpoint_bytes(facts.adapter_parameters, settings.optim.optimizer)
         keep = max(1, (facts.free_disk_bytes - 2 * adapter) // (2 * full))
         yield Advice(
             "warning",
             "output.keep_last",
             f"{sentence}; {text.file_size(facts.free_disk_bytes)} are free.",
-            **(_fix(f"Keep the newest {keep}", output__keep_last=keep) if keep < count else {}),
+            **(fix_of(f"Keep the newest {keep}", output__keep_last=keep) if keep < count else {}),
         )
     elif total > _LARGE_RUN:
         every = max(1, settings.train.epochs // 20)
@@ -333,7 +293,7 @@ def _disk(settings: Settings, facts: Facts) -> Iterator[Advice]:
             "advice",
             "output.save_every_epochs",
             f"{sentence}.",
-            **(_fix(f"Save every {text.plural(every, 'epoch')}", output__save_every_epochs=every) if helps else {}),
+            **(fix_of(f"Save every {text.plural(every, 'epoch')}", output__save_every_epochs=every) if helps else {}),
         )
 
 
@@ -345,18 +305,20 @@ def _never_saved_by_schedule(settings: Settings, facts: Facts) -> Iterator[Advic
             "advice",
             "output.save_every_epochs",
             "Nothing is saved before the end: a power cut loses the whole run.",
-            **_fix(f"Save every {text.plural(every, 'epoch')}", output__save_every_epochs=every),
+            **fix_of(f"Save every {text.plural(every, 'epoch')}", output__save_every_epochs=every),
         )
 
 
 def _odd_learning_rate(settings: Settings, facts: Facts) -> Iterator[Advice]:
     lr = settings.optim.lr
+    if settings.optim.optimizer == "prodigy":
+        return
     if lr > 1e-3:
         sentence = f"A learning rate of {format_number(lr)} usually diverges; 1e-4 is a safe start."
-        yield Advice("warning", "optim.lr", sentence, **_fix("Set it to 1e-4", optim__lr=1e-4))
+        yield Advice("warning", "optim.lr", sentence, **fix_of("Set it to 1e-4", optim__lr=1e-4))
     elif lr < 5e-6:
         sentence = f"A learning rate of {format_number(lr)} learns next to nothing; 1e-4 is a safe start."
-        yield Advice("advice", "optim.lr", sentence, **_fix("Set it to 1e-4", optim__lr=1e-4))
+        yield Advice("advice", "optim.lr", sentence, **fix_of("Set it to 1e-4", optim__lr=1e-4))
 
 
 def _no_guidance(settings: Settings, facts: Facts) -> Iterator[Advice]:
@@ -366,11 +328,11 @@ def _no_guidance(settings: Settings, facts: Facts) -> Iterator[Advice]:
             "warning",
             "train.condition_dropout",
             f"{round(dropout * 100)} % of the examples would be trained without caption and lyrics.",
-            **_fix("Set it to 0.15", train__condition_dropout=0.15),
+            **fix_of("Set it to 0.15", train__condition_dropout=0.15),
         )
 
 
-RULES: tuple[Callable[[Settings, Facts], Iterable[Advice]], ...] = (
+RULES: tuple[Rule, ...] = (
     _nothing_to_train,
     _batches_of_whole_songs,
     _tag,
@@ -385,9 +347,11 @@ RULES: tuple[Callable[[Settings, Facts], Iterable[Advice]], ...] = (
     _crop_and_songs,
     _crowded_gpu,
     _no_guidance,
-    _gamma_inert,
     _short_prompts,
     _projections_unused,
     _disk,
     _never_saved_by_schedule,
+    *rules_adapter.RULES,
+    *rules_optim.RULES,
+    *rules_train.RULES,
 )

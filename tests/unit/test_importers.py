@@ -161,6 +161,7 @@ def test_a_side_step_preset_is_translated(tmp_path: Path) -> None:
         "train.snr_gamma": 5.0,
         "train.best_after": 200,
         "train.patience": 0,
+        "train.ema_decay": 0.0,
         "data.repeats": 2,
         "data.crop_seconds": 60.0,
         "data.validation": 10,
@@ -392,10 +393,74 @@ def test_dora_as_a_switch_becomes_a_kind(tmp_path: Path) -> None:
 
 
 def test_kinds_and_optimizers_that_are_not_here_are_refused(tmp_path: Path) -> None:
-    report = _import(tmp_path, {"adapter_type": "lokr", "optimizer_type": "prodigy", "rank": 4})
+    report = _import(tmp_path, {"adapter_type": "ia3", "optimizer_type": "sgd", "rank": 4})
     assert report.values == {"adapter.rank": 4}
     assert {row.key for row in report.refused} == {"adapter_type", "optimizer_type"}
     assert "lora, dora" in _rows(report)["adapter_type"][1]
+
+
+# What Side-Step writes for LoKr: the keys of every kind at once.
+SIDE_STEP_LOKR: dict[str, Any] = {
+    "adapter_type": "lokr",
+    "rank": 64,
+    "alpha": 128,
+    "dropout": 0.0,
+    "lokr_linear_dim": 10000,
+    "lokr_linear_alpha": 1.0,
+    "lokr_factor": -1,
+    "lokr_decompose_both": False,
+    "lokr_use_tucker": True,
+    "lokr_use_scalar": False,
+    "lokr_weight_decompose": False,
+    "loha_linear_dim": 8,
+    "oft_block_size": 64,
+}
+
+
+def test_the_keys_of_lokr_become_its_settings(tmp_path: Path) -> None:
+    report = _import(tmp_path, SIDE_STEP_LOKR)
+    assert report.values == {
+        "adapter.kind": "lokr",
+        "adapter.alpha": 1.0,
+        "adapter.lokr_full_matrix": True,
+        "adapter.lokr_factor": -1,
+        "adapter.lokr_decompose_both": False,
+    }
+    assert {row.key for row in report.refused} == {"rank", "alpha", "loha_linear_dim", "oft_block_size"}
+    assert set(_rows(report)) == set(SIDE_STEP_LOKR)
+
+
+def test_a_small_dimension_of_lokr_is_a_rank(tmp_path: Path) -> None:
+    upstream = {"adapter_type": "lokr", "linear_dim": 64, "linear_alpha": 128, "factor": 8, "use_scalar": True}
+    report = _import(tmp_path, upstream)
+    assert report.values == {
+        "adapter.kind": "lokr",
+        "adapter.rank": 64,
+        "adapter.alpha": 128.0,
+        "adapter.lokr_full_matrix": False,
+        "adapter.lokr_factor": 8,
+    }
+    assert {row.key for row in report.refused} == {"use_scalar"}
+
+
+def test_the_keys_of_loha_become_rank_and_alpha(tmp_path: Path) -> None:
+    report = _import(tmp_path, {"adapter_type": "loha", "loha_linear_dim": 8, "loha_linear_alpha": 4, "rank": 64})
+    assert report.values == {"adapter.kind": "loha", "adapter.rank": 8, "adapter.alpha": 4.0}
+    assert {row.key for row in report.refused} == {"rank"}
+
+
+def test_the_block_size_of_oft_is_taken(tmp_path: Path) -> None:
+    given = {"adapter_type": "oft", "oft_block_size": 64, "oft_coft": False, "oft_eps": 6e-5, "eps": 1e-8, "rank": 64}
+    report = _import(tmp_path, given)
+    assert report.values == {"adapter.kind": "oft", "adapter.oft_block_size": 64, "optim.eps": 1e-8}
+    assert {row.key for row in report.refused} == {"oft_eps", "rank"}
+
+
+@pytest.mark.parametrize("dimension", ["x", 0, -4, None, True, [8]])
+def test_a_dimension_that_is_no_size_is_refused(tmp_path: Path, dimension: object) -> None:
+    report = _import(tmp_path, {"adapter_type": "lokr", "lokr_linear_dim": dimension})
+    assert report.values == {"adapter.kind": "lokr"}
+    assert {row.key for row in report.refused} == {"lokr_linear_dim"}
 
 
 def test_hostile_values_are_refused_by_key(tmp_path: Path) -> None:
@@ -504,3 +569,51 @@ def test_every_key_of_any_file_is_reported_and_every_value_is_valid(
         inside = [row for row in reported if row.startswith((f"{key}.", f"{key}: "))]
         assert key in reported or inside, (key, value)
     resolve([Layer("imported", report.values)])
+
+
+def test_the_noise_distribution_and_the_loss_are_taken(tmp_path: Path) -> None:
+    theirs = {"timestep_mu": 0.2, "timestep_sigma": 0.8, "loss_type": "l2", "huber_delta": 0.3, "huber_c": 0.1}
+    report = _import(tmp_path, theirs)
+    assert report.values == {
+        "train.timestep_mu": 0.2,
+        "train.timestep_sigma": 0.8,
+        "train.loss": "mse",
+        "train.huber_delta": 0.3,
+    }
+    assert [row.key for row in report.refused] == ["huber_c"]
+
+
+@pytest.mark.parametrize(
+    ("given", "values"),
+    [
+        ({"optimizer_type": "adafactor"}, {"optim.optimizer": "adafactor"}),
+        ({"optimizer_type": "Lion"}, {"optim.optimizer": "lion"}),
+        ({"optimizer": "adamw_torch_fused"}, {"optim.optimizer": "adamw"}),
+        ({"scheduler_type": "cosine_restarts"}, {"optim.schedule": "cosine_restarts"}),
+        ({"lr_scheduler_type": "cosine_with_restarts"}, {"optim.schedule": "cosine_restarts"}),
+        ({"lr_scheduler_type": "warmup_stable_decay"}, {"optim.schedule": "wsd"}),
+        ({"scheduler_type": "linear"}, {"optim.schedule": "linear"}),
+        ({"loraplus_lr_ratio": 16}, {"optim.lr_ratio_b": 16.0}),
+        (
+            {"optimizer_type": "prodigy", "scheduler_type": "cosine", "learning_rate": 1.0},
+            {"optim.optimizer": "prodigy", "optim.schedule": "constant", "optim.lr": 1.0},
+        ),
+        ({"optimizer_type": "prodigy"}, {"optim.optimizer": "prodigy", "optim.schedule": "constant"}),
+        (
+            {"optimizer_type": "AdamWScheduleFree", "scheduler_type": "constant"},
+            {"optim.optimizer": "schedule_free", "optim.schedule": "constant"},
+        ),
+    ],
+)
+def test_optimizers_and_schedules_of_others_keep_their_meaning(
+    tmp_path: Path, given: dict[str, Any], values: dict[str, Any]
+) -> None:
+    report = _import(tmp_path, given)
+    assert report.values == values
+    assert set(_rows(report)) == set(given)
+    assert report.refused == []
+
+
+def test_a_schedule_that_others_ignore_beside_prodigy_is_said(tmp_path: Path) -> None:
+    rows = _rows(_import(tmp_path, {"optimizer_type": "prodigy", "scheduler_type": "cosine"}))
+    assert rows["scheduler_type"] == ("translated", "optim.schedule = constant (Prodigy takes no schedule, not cosine)")

@@ -182,3 +182,10 @@ def test_unusable_configuration_names_key_and_value(value: object) -> None:
     with pytest.raises(ModelError, match="hidden_size") as refused:
         memory.model_shape(config)
     assert repr(value) in refused.value.message
+
+
+def test_an_average_over_the_steps_costs_four_bytes_a_weight() -> None:
+    plain, averaged = _settings(), _settings(train={"ema_decay": 0.99})
+    trained = memory.adapter_parameters(memory.SHAPE_2B, plain)
+    more = memory.estimate(memory.SHAPE_2B, averaged).optimizer - memory.estimate(memory.SHAPE_2B, plain).optimizer
+    assert more == 4 * trained

@@ -54,6 +54,23 @@ CASES: list[tuple[dict[str, Any], Facts, str, str, str]] = [
     ),
     ({"data__genre_ratio": 30}, Facts(), "data.genre_ratio", "advice", "30 % of the songs"),
     ({"train__snr_gamma": 3.0}, Facts(), "train.snr_gamma", "advice", "no effect"),
+    ({"train__huber_delta": 0.5}, Facts(), "train.huber_delta", "advice", "no effect while the loss is mse"),
+    ({"train__rollbacks": 0, "train__rollback_lr": 0.3}, Facts(), "train.rollback_lr", "advice", "never goes back"),
+    (
+        {"train__ema_decay": 0.99, "optim__optimizer": "schedule_free"},
+        Facts(),
+        "train.ema_decay",
+        "error",
+        "an average of its own",
+    ),
+    ({"train__timestep_mu": 0.5}, Facts(), "train.timestep_mu", "warning", "without a noise spread"),
+    (
+        {"train__timesteps": "uniform", "train__timestep_sigma": 0.5},
+        Facts(),
+        "train.timestep_sigma",
+        "advice",
+        "no effect on uniform",
+    ),
     ({"train__max_steps": 150}, Facts(), "optim.warmup_steps", "warning", "100 of 150 steps, 67 % of the run"),
     ({"train__max_steps": 50}, Facts(), "optim.warmup_steps", "warning", "inside its warm-up"),
     ({}, Facts(songs=13), "optim.warmup_steps", "advice", "100 of 400 steps, 25 %"),
@@ -135,6 +152,8 @@ def test_errors_come_first() -> None:
         ({"optim__optimizer": "adamw8bit"}, Facts(device="cuda", macos=False)),
         ({"data__tag": "zx"}, Facts()),
         ({"train__loss_weighting": "min_snr", "train__snr_gamma": 3.0}, Facts()),
+        ({"train__loss": "huber", "train__huber_delta": 0.5}, Facts()),
+        ({"train__timestep_mu": 0.5, "train__timestep_sigma": 0.8}, Facts()),
     ],
 )
 def test_usual_recipes_need_no_advice(values: dict[str, Any], facts: Facts) -> None:

@@ -252,7 +252,7 @@ def test_single_bad_steps_are_survived_and_told(new_run, session, monkeypatch):
 
 def test_five_bad_steps_in_a_row_end_the_run_with_the_last_good_checkpoint(new_run, session, monkeypatch):
     poison(monkeypatch, 4, 99)
-    run_dir, _ = new_run(output={"save_every_steps": 3}, train={"epochs": 9})
+    run_dir, _ = new_run(output={"save_every_steps": 3}, train={"epochs": 9, "rollbacks": 0})
     with pytest.raises(DivergedError, match="not a number") as caught:
         session(run_dir)
     assert caught.value.exit_code == ExitCode.DIVERGED

@@ -64,6 +64,36 @@ def test_loss_is_a_float32_mean_over_frames_and_channels():
     assert losses.tolist() == [2.5]
 
 
+def test_huber_is_the_square_of_small_errors_and_a_line_beyond():
+    errors = torch.tensor([0.0, 0.25, -0.5, 0.5001, 2.0, -3.0])
+    found = objective.example_losses(errors.view(-1, 1, 1), torch.zeros(6, 1, 1), "huber", 0.5)
+    by_hand = [e * e if abs(e) <= 0.5 else 0.5 * (2 * abs(e) - 0.5) for e in errors.tolist()]
+    assert found.tolist() == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_huber_of_errors_below_delta_is_mse_and_an_outlier_pulls_with_the_force_of_delta():
+    predicted = torch.randn(2, 8, 4, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    target = torch.zeros(2, 8, 4)
+    assert torch.equal(
+        objective.example_losses(predicted, target, "huber", 100.0), objective.example_losses(predicted, target)
+    )
+    with torch.no_grad():
+        predicted[0, 0, 0] = 50.0
+    objective.example_losses(predicted, target, "huber", 1.0).sum().backward()
+    assert predicted.grad is not None
+    assert predicted.grad[0, 0, 0].item() * 8 * 4 == pytest.approx(2.0)  # 2δ, where mse pulls with 2·50
+
+
+def test_the_trainer_uses_the_loss_of_its_settings(new_trainer, new_settings):
+    x0, noise = torch.randn(1, 50, 64), torch.randn(1, 50, 64)
+    batch = MicroBatch(("a",), x0, noise, torch.tensor([0.5]), torch.tensor([False]), torch.randn(1, 9, 32))
+    losses = [
+        new_trainer(new_settings(train=train)).losses(batch).item()
+        for train in ({}, {"loss": "huber", "huber_delta": 0.5}, {"loss": "huber", "huber_delta": 0.1})
+    ]
+    assert losses[0] > losses[1] > losses[2] > 0
+
+
 def test_the_model_is_asked_with_both_timesteps_equal():
     seen = {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 
@@ -59,3 +60,46 @@ def test_the_step_limit_is_part_of_the_horizon(new_trainer, new_settings):
     trainer = new_trainer(new_settings(train={"epochs": 100, "max_steps": 7}))
     assert trainer.total_steps == 7
     assert trainer.schedule.lr(6) == pytest.approx(trainer.settings.optim.lr * trainer.settings.optim.lr_floor)
+
+
+def test_restarts_take_a_quarter_of_the_steps_and_twice_as_long_each_time():
+    """S2's rule, like CosineAnnealingWarmRestarts with T_0 = a quarter of the steps and T_mult = 2."""
+    restarts = schedule(410, schedule="cosine_restarts")
+    rates = [restarts.lr(step) for step in (10, 60, 110, 210, 310, 385)]
+    assert rates == pytest.approx([1.0, 0.55, 1.0, 0.55, 1.0, 0.1 + 0.45 * (1 + math.cos(math.pi * 75 / 400))])
+    assert restarts.lr(109) < 0.101
+    assert restarts.lr(309) < 0.101
+
+
+def test_restarts_equal_the_scheduler_of_torch():
+    import torch
+
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=25, T_mult=2, eta_min=0.1)
+    ours = schedule(100, schedule="cosine_restarts", warmup_steps=0)
+    for step in range(100):
+        assert ours.lr(step) == pytest.approx(optimizer.param_groups[0]["lr"]), step
+        optimizer.step()
+        theirs.step()
+
+
+def test_wsd_is_stable_and_falls_in_the_last_fifth():
+    stable = schedule(101, schedule="wsd", warmup_steps=10)
+    assert [stable.lr(step) for step in (0, 5, 10, 40, 80)] == pytest.approx([0.1, 0.55, 1.0, 1.0, 1.0])
+    assert [stable.lr(step) for step in (85, 90, 95, 100, 300)] == pytest.approx([0.775, 0.55, 0.325, 0.1, 0.1])
+
+
+@pytest.mark.parametrize("kind", ["cosine", "cosine_restarts", "linear", "constant", "wsd"])
+@pytest.mark.parametrize("total", [1, 2, 3, 5, 13])
+def test_every_schedule_stays_between_floor_and_peak_in_the_shortest_runs(kind, total):
+    rates = [schedule(total, schedule=kind).lr(step) for step in range(total + 3)]
+    assert all(0.1 - 1e-12 <= rate <= 1.0 + 1e-12 for rate in rates)
+
+
+def test_a_constant_schedule_without_warm_up_never_moves():
+    assert {schedule(20, schedule="constant", warmup_steps=0).lr(step) for step in range(20)} == {1.0}
+
+
+def test_the_defaults_are_those_of_the_recipe():
+    default = Schedule.of(OptimSettings(), 1000)
+    assert (default.lr(0), default.lr(100), default.lr(999)) == pytest.approx((1e-5, 1e-4, 1e-6))

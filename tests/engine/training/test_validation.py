@@ -102,12 +102,19 @@ def test_a_loss_that_is_no_number_stays_visible(new_song, new_settings, new_trai
     assert math.isnan(result.loss)
 
 
-@pytest.mark.parametrize("scheme", ["model", "logit_normal"])
+@pytest.mark.parametrize("scheme", ["model", "logit_normal", "uniform"])
 def test_the_levels_stand_for_what_training_draws(scheme):
     levels = timesteps.quantiles(scheme, 8, mu=-0.4, sigma=1.0)
     drawn = timesteps.sample(scheme, 20_000, torch.Generator().manual_seed(1), mu=-0.4, sigma=1.0)
     shares = [float((drawn < level).float().mean()) for level in levels]
     assert shares == pytest.approx([(index + 0.5) / 8 for index in range(8)], abs=0.02)
+
+
+def test_held_out_songs_are_measured_at_the_levels_of_the_settings(new_song, new_settings):
+    store = SongStore([new_song("x", 40, 9)], "ram", 0)
+    settings = new_settings(train={"timestep_sigma": 0.5, "timestep_mu": 1.0})
+    levels = Validator(store, settings, seed=3, mu=-0.4, sigma=1.0)._levels
+    assert torch.equal(levels, timesteps.quantiles("model", 8, mu=1.0, sigma=0.5))
 
 
 def test_turbo_levels_are_its_own():

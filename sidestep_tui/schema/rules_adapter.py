@@ -1,0 +1,86 @@
+"""Advice about the adapter: settings that its kind does not know, or that do nothing beside others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sidestep_tui.core import text
+from sidestep_tui.schema.adapter import AdapterSettings
+from sidestep_tui.schema.adapter_maths import has_scale
+from sidestep_tui.schema.advice import Advice, Facts, Rule, fix_of
+from sidestep_tui.schema.settings import Settings
+
+_NAMES = {"lora": "LoRA", "dora": "DoRA", "lokr": "LoKr", "loha": "LoHa", "oft": "OFT"}
+_OF_KIND = {"lokr": ("lokr_factor", "lokr_full_matrix", "lokr_decompose_both"), "oft": ("oft_block_size",)}
+_COMMON_DIVISOR = 512
+"""Of the input widths of all published models."""
+
+
+def _changed(adapter: AdapterSettings, names: tuple[str, ...]) -> list[str]:
+    """Those of the settings `names` that are not at their defaults."""
+    fields = type(adapter).model_fields
+    values = adapter.model_dump()
+    return [name for name in names if values[name] != fields[name].default]
+
+
+def _of_another_kind(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    adapter = settings.adapter
+    for kind, names in _OF_KIND.items():
+        if adapter.kind == kind:
+            continue
+        for name in _changed(adapter, names):
+            default = type(adapter).model_fields[name].default
+            yield Advice(
+                "advice",
+                f"adapter.{name}",
+                f"This has no effect on {_NAMES[adapter.kind]} adapters, only on {_NAMES[kind]}.",
+                **fix_of("Set it back", **{f"adapter__{name}": default}),
+            )
+
+
+def _dropout_unknown(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    adapter = settings.adapter
+    if adapter.dropout and adapter.kind in ("lokr", "loha", "oft"):
+        yield Advice(
+            "warning",
+            "adapter.dropout",
+            f"{_NAMES[adapter.kind]} has no dropout: nothing will be dropped.",
+            **fix_of("Set dropout to 0", adapter__dropout=0.0),
+        )
+
+
+def _scale_unused(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    adapter = settings.adapter
+    if has_scale(adapter):
+        return
+    of_lokr = ("lokr_decompose_both",) if adapter.kind == "lokr" else ()
+    inert = _changed(adapter, ("rank", "alpha", "rslora", *of_lokr))
+    if not inert:
+        return
+    known = {"rank": "rank", "alpha": "alpha", "rslora": "rank stabilisation", "lokr_decompose_both": "splitting both"}
+    fix: dict[str, Any]
+    if adapter.kind == "oft":
+        why, fix = "its block size decides the capacity", {}
+    elif adapter.lokr_full_matrix:
+        why, fix = "both factors are kept whole", fix_of("Split at the rank", adapter__lokr_full_matrix=False)
+    else:
+        why, fix = f"at rank {adapter.rank} no factor is split", fix_of("Set rank to 8", adapter__rank=8)
+    verb = "has" if len(inert) == 1 else "have"
+    names = text.listing([known[name] for name in inert])
+    sentence = f"{names[0].upper()}{names[1:]} {verb} no effect on this {_NAMES[adapter.kind]} adapter: {why}."
+    yield Advice("advice", f"adapter.{inert[0]}", sentence, **fix)
+
+
+def _block_divides(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    adapter = settings.adapter
+    if adapter.kind == "oft" and _COMMON_DIVISOR % adapter.oft_block_size:
+        yield Advice(
+            "error",
+            "adapter.oft_block_size",
+            f"The model's layers cannot be divided into blocks of {adapter.oft_block_size}: it takes a power of two.",
+            **fix_of("Set it to 32", adapter__oft_block_size=32),
+        )
+
+
+RULES: tuple[Rule, ...] = (_block_divides, _dropout_unknown, _scale_unused, _of_another_kind)

@@ -1,0 +1,156 @@
+"""OFT: counts, orthogonality, training, resuming, and the directory that peft loads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AceStepTransformer1DModel
+from peft import PeftModel
+from safetensors.torch import load_file
+
+from sidestep_tui.core.errors import AdapterError
+from sidestep_tui.engine import adapters, checkpoint, export
+from sidestep_tui.launch import adapter_files, memory
+from sidestep_tui.protocol.rundir import RunDir
+from sidestep_tui.schema import rules
+from sidestep_tui.schema.adapter import AdapterSettings
+from sidestep_tui.schema.settings import Settings
+
+OFT = {"kind": "oft", "oft_block_size": 8, "mlp": True}
+
+
+def randomise(transformer: torch.nn.Module) -> None:
+    source = torch.Generator().manual_seed(3)
+    for parameter in adapters.trainable(transformer).values():
+        parameter.data = parameter.data + 0.05 * torch.randn(parameter.shape, generator=source)
+
+
+def provenance() -> export.Provenance:
+    return export.Provenance("drums", "2026-11-21", 10, 2, 0.5, "acestep-v15-turbo", "turbo", "drms")
+
+
+def trained(new_transformer, settings: AdapterSettings) -> torch.nn.Module:
+    transformer = new_transformer()
+    adapters.inject(transformer, settings)
+    randomise(transformer)
+    return transformer
+
+
+@pytest.mark.parametrize(("block", "mlp"), [(32, False), (64, True)])
+def test_the_real_2b_model_gets_as_many_weights_as_the_estimate_says(block, mlp):
+    with torch.device("meta"):
+        transformer = AceStepTransformer1DModel()
+    settings = Settings.model_validate({"adapter": {"kind": "oft", "oft_block_size": block, "mlp": mlp}})
+    adapters.inject(transformer, settings.adapter)
+    counted = sum(parameter.numel() for parameter in adapters.trainable(transformer).values())
+    inputs = 24 * (8 * 2048 + (2 * 2048 + 6144 if mlp else 0))
+    assert counted == inputs * (block - 1) // 2
+    assert memory.adapter_parameters(memory.SHAPE_2B, settings) == counted
+
+
+def test_a_fresh_adapter_changes_nothing_and_a_trained_one_turns_the_input(new_transformer):
+    plain = export.probe(new_transformer(), dtype=torch.float32)
+    model = new_transformer()
+    adapters.inject(model, AdapterSettings(**OFT))
+    assert torch.equal(export.probe(model, dtype=torch.float32), plain)
+    randomise(model)
+    assert not torch.equal(export.probe(model, dtype=torch.float32), plain)
+    layer = model.layers[0].self_attn.to_q
+    x = torch.randn(5, 32, generator=torch.Generator().manual_seed(1))
+    turned = layer.oft_R["default"](x)
+    assert torch.allclose(turned.norm(dim=1), x.norm(dim=1), rtol=1e-2)
+    assert not torch.allclose(turned, x, atol=1e-2)
+
+
+class OriginalNames(torch.nn.Module):
+    """The transformer's layers under the module names of the original code, as ACE-Step's own app holds it."""
+
+    def __init__(self, transformer: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner = [transformer]
+        self.layers = torch.nn.ModuleList()
+        for layer in transformer.layers:
+            renamed = torch.nn.Module()
+            renamed.mlp = layer.mlp
+            for block in ("self_attn", "cross_attn"):
+                source, target = getattr(layer, block), torch.nn.Module()
+                target.q_proj, target.k_proj, target.v_proj = source.to_q, source.to_k, source.to_v
+                target.o_proj = source.to_out[0]
+                renamed.add_module(block, target)
+            self.layers.append(renamed)
+
+    def adopt(self) -> torch.nn.Module:
+        """Put the (by now adapted) modules back into the transformer and return it."""
+        for layer, renamed in zip(self.inner[0].layers, self.layers, strict=True):
+            for block in ("self_attn", "cross_attn"):
+                source, target = getattr(renamed, block), getattr(layer, block)
+                target.to_q, target.to_k, target.to_v = source.q_proj, source.k_proj, source.v_proj
+                target.to_out[0] = source.o_proj
+        return self.inner[0]
+
+
+def test_peft_and_our_loader_read_the_directory_to_the_last_bit(new_transformer, new_settings, tmp_path):
+    settings = new_settings(adapter=OFT)
+    model = trained(new_transformer, settings.adapter)
+    directory = tmp_path / "final"
+    export.publish(directory, model, settings, provenance())
+    expected = export.probe(model, dtype=torch.float32)
+    count = export.verify(directory, new_transformer(), expected, dtype=torch.float32)
+    assert count == len(load_file(directory / adapters.WEIGHTS_FILE)) == len(adapters.adapted_layers(model))
+    named = OriginalNames(new_transformer())
+    PeftModel.from_pretrained(named, str(directory))
+    assert torch.equal(export.probe(named.adopt(), dtype=torch.float32), expected)
+    assert json.loads((directory / adapters.CONFIG_FILE).read_text())["oft_block_size"] == 8
+    assert "Block size | 8" in (directory / export.CARD_FILE).read_text()
+    assert not (directory / "diffusers").exists()
+    report = adapter_files.inspect(directory)
+    assert (report.kind, report.naming, report.layers, report.warnings) == ("OFT", "original", 2, [])
+    assert "self_attn.q_proj" in report.targets
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_training_moves_every_rotation_and_resumes_bit_for_bit(new_trainer, new_settings, tmp_path, checkpointing):
+    settings = new_settings(adapter=OFT, memory={"gradient_checkpointing": checkpointing})
+    straight = new_trainer(settings)
+    expected = [straight.step().loss for _ in range(3)]
+    assert all(bool((parameter != 0).any()) for parameter in straight.parameters.values())
+    first = new_trainer(settings)
+    losses = [first.step().loss for _ in range(2)]
+    state = first.state(checkpoint.fingerprint(settings, model="m", dataset="d"))
+    assert state.fingerprint["adapter.oft_block_size"] == 8
+    run_dir = RunDir.create(tmp_path, "drums")
+    directory = checkpoint.save(run_dir, first.transformer, first.optimizer, state, settings, provenance())
+    torch.manual_seed(999)
+    second = new_trainer(settings)
+    saved, numbers = checkpoint.read(directory)
+    assert second.restore(directory, saved, numbers) == len(second.parameters)
+    assert [*losses, second.step().loss] == expected
+    for name, parameter in second.parameters.items():
+        assert torch.equal(parameter, straight.parameters[name]), name
+
+
+def test_a_bfloat16_base_trains_float32_rotations(new_trainer, new_settings):
+    trainer = new_trainer(new_settings(adapter=OFT), dtype=torch.bfloat16)
+    results = [trainer.step() for _ in range(2)]
+    assert not any(result.skipped for result in results)
+    assert {parameter.dtype for parameter in trainer.parameters.values()} == {torch.float32}
+
+
+def test_blocks_that_do_not_divide_a_layer_are_refused(new_transformer, tmp_path: Path):
+    with pytest.raises(AdapterError, match="32 inputs"):
+        adapters.inject(new_transformer(), AdapterSettings(kind="oft", oft_block_size=12))
+    found = rules.check(Settings.model_validate({"adapter": {"kind": "oft", "oft_block_size": 12}}))
+    assert (found[0].severity, found[0].path) == ("error", "adapter.oft_block_size")
+
+
+def test_settings_without_effect_are_told():
+    def advised(**adapter: object) -> dict[str, str]:
+        return {advice.path: advice.sentence for advice in rules.check(Settings.model_validate({"adapter": adapter}))}
+
+    assert "no effect on this OFT adapter" in advised(kind="oft", alpha=1.0)["adapter.alpha"]
+    assert "no dropout" in advised(kind="oft", dropout=0.1)["adapter.dropout"]
+    assert "only on OFT" in advised(oft_block_size=64)["adapter.oft_block_size"]
+    assert not [path for path in advised(kind="oft") if path.startswith("adapter.")]
