@@ -295,7 +295,6 @@ def verify(directory: Path, fresh: torch.nn.Module, expected: torch.Tensor, *, d
     return count
 
 
-_KINDS = {"lora": "LoRA", "dora": "DoRA", "lokr": "LoKr", "loha": "LoHa", "oft": "OFT"}
 _LIBRARIES = {"lokr": "lycoris", "loha": "lycoris"}
 
 
@@ -315,7 +314,7 @@ tags: [ace-step, music, {adapter.kind}]
 
 # {provenance.run} ({kind})
 
-A {_KINDS[adapter.kind]} adapter for ACE-Step 1.5 `{provenance.variant}`.
+A {adapter_maths.KIND_NAMES[adapter.kind]} adapter for ACE-Step 1.5 `{provenance.variant}`.
 {tag} Suggested strength: 1.0; try 0.6 to 0.9 if it drowns the prompt.
 
 | | |

@@ -13,8 +13,20 @@ from sidestep_tui.schema.adapter import AdapterSettings
 
 Shapes = dict[str, tuple[int, int]]
 
+KIND_NAMES = {"lora": "LoRA", "dora": "DoRA", "lokr": "LoKr", "loha": "LoHa", "oft": "OFT"}
+"""How each kind is written."""
+
 # Every matrix of the published models, as (out, in): the projections of the 2B and XL attentions and their MLPs.
 _PUBLISHED = ((2048, 2048), (1024, 2048), (6144, 2048), (4096, 2560), (1024, 2560), (9728, 2560))
+
+
+def size_words(adapter: AdapterSettings) -> str:
+    """What the size of an adapter is called: `rank 64`, or what a kind has instead."""
+    if adapter.kind == "oft":
+        return f"blocks of {adapter.oft_block_size}"
+    if adapter.kind == "lokr" and adapter.lokr_full_matrix:
+        return "full matrices"
+    return f"rank {adapter.rank}"
 
 
 def factors(size: int, factor: int) -> tuple[int, int]:

@@ -7,11 +7,10 @@ from typing import Any
 
 from sidestep_tui.core import text
 from sidestep_tui.schema.adapter import AdapterSettings
-from sidestep_tui.schema.adapter_maths import has_scale
+from sidestep_tui.schema.adapter_maths import KIND_NAMES, has_scale
 from sidestep_tui.schema.advice import Advice, Facts, Rule, fix_of
 from sidestep_tui.schema.settings import Settings
 
-_NAMES = {"lora": "LoRA", "dora": "DoRA", "lokr": "LoKr", "loha": "LoHa", "oft": "OFT"}
 _OF_KIND = {"lokr": ("lokr_factor", "lokr_full_matrix", "lokr_decompose_both"), "oft": ("oft_block_size",)}
 _COMMON_DIVISOR = 512
 """Of the input widths of all published models."""
@@ -34,7 +33,7 @@ def _of_another_kind(settings: Settings, facts: Facts) -> Iterator[Advice]:
             yield Advice(
                 "advice",
                 f"adapter.{name}",
-                f"This has no effect on {_NAMES[adapter.kind]} adapters, only on {_NAMES[kind]}.",
+                f"This has no effect on {KIND_NAMES[adapter.kind]} adapters, only on {KIND_NAMES[kind]}.",
                 **fix_of("Set it back", **{f"adapter__{name}": default}),
             )
 
@@ -45,7 +44,7 @@ def _dropout_unknown(settings: Settings, facts: Facts) -> Iterator[Advice]:
         yield Advice(
             "warning",
             "adapter.dropout",
-            f"{_NAMES[adapter.kind]} has no dropout: nothing will be dropped.",
+            f"{KIND_NAMES[adapter.kind]} has no dropout: nothing will be dropped.",
             **fix_of("Set dropout to 0", adapter__dropout=0.0),
         )
 
@@ -68,7 +67,7 @@ def _scale_unused(settings: Settings, facts: Facts) -> Iterator[Advice]:
         why, fix = f"at rank {adapter.rank} no factor is split", fix_of("Set rank to 8", adapter__rank=8)
     verb = "has" if len(inert) == 1 else "have"
     names = text.listing([known[name] for name in inert])
-    sentence = f"{names[0].upper()}{names[1:]} {verb} no effect on this {_NAMES[adapter.kind]} adapter: {why}."
+    sentence = f"{names[0].upper()}{names[1:]} {verb} no effect on this {KIND_NAMES[adapter.kind]} adapter: {why}."
     yield Advice("advice", f"adapter.{inert[0]}", sentence, **fix)
 
 

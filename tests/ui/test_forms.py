@@ -223,11 +223,12 @@ def test_a_second_visit_is_a_second_step_of_undo() -> None:
 
 def test_cycling_wraps_around() -> None:
     session, _ = session_on()
+    schedules = fields_by_path()["optim.schedule"].choices
     seen = []
-    for _ in range(3):
+    for _ in schedules:
         seen.append(session.draft.text("optim.schedule"))
         session.cycle("optim.schedule", 1)
-    assert seen == ["cosine", "linear", "constant"]
+    assert tuple(seen) == schedules
     assert session.draft.text("optim.schedule") == "cosine"
 
 

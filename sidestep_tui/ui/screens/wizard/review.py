@@ -72,8 +72,9 @@ class ReviewPage(Page):
         session = self.session
         settings = session.settings
         songs = session.training_songs
-        kind = {"lora": "LoRA", "dora": "DoRA"}.get(settings.adapter.kind, settings.adapter.kind)
-        parts = [kind, f"rank {settings.adapter.rank}"]
+        from sidestep_tui.schema.adapter_maths import KIND_NAMES, size_words
+
+        parts = [KIND_NAMES[settings.adapter.kind], size_words(settings.adapter)]
         if songs:
             from sidestep_tui.schema.plan_maths import run_steps
 
