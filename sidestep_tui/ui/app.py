@@ -235,6 +235,13 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
             return wizard is not None and wizard.songs_place() is not None
         return super().check_action(action, parameters)
 
+    def action_command_palette(self) -> None:
+        """Find any action, setting or run by name."""
+        from sidestep_tui.ui.palette import Palette
+
+        if not Palette.is_open(self):
+            self.push_screen(Palette(id="--command-palette"))
+
     def action_help(self) -> None:
         """Help for the focus."""
         from sidestep_tui.ui.dialogs.help import help_of

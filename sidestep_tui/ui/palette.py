@@ -6,10 +6,18 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
+from textual.widgets import Input
 
 from sidestep_tui.schema.fields import all_fields
 from sidestep_tui.ui.dialogs.help import shown_in_help
+
+
+class Palette(CommandPalette):
+    """The palette with a steady cursor: a blinking one sends bytes while nothing happens."""
+
+    def on_mount(self) -> None:
+        self.query_one(Input).cursor_blink = False
 
 
 class Entry(NamedTuple):
