@@ -17,10 +17,8 @@ class AdapterSettings(Group):
     kind: Annotated[
         Literal["lora", "dora", "lokr", "loha", "oft"], Meta("kind", costs=("parameters", "memory", "time"))
     ] = "lora"
-    """LoRA is fast, small and loads everywhere. DoRA also learns a magnitude per output: slightly closer to full
-    fine-tuning, about twice the activation memory. LoKr is a hundredth of the size and wants about three times the
-    learning rate; ACE-Step's app and ComfyUI load it. LoHa reaches rank² with two small pairs and is the slowest.
-    OFT turns what each layer hears instead of adding to it; ACE-Step's app loads it."""
+    """LoRA loads everywhere. DoRA learns more for twice the activation memory. LoKr is tiny and wants three times the
+    learning rate. LoHa is slow; OFT turns what layers hear."""
 
     rank: Annotated[int, Field(ge=1, le=512), Meta("rank", bump="double", costs=("parameters", "memory", "disk"))] = 64
     """Capacity. Lower is faster and smaller and may underfit (16: a subtle touch); higher keeps more detail and may

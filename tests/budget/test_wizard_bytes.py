@@ -31,7 +31,7 @@ def test_keys_cost_what_they_change(tmp_path: Path) -> None:
     with start(tmp_path) as terminal:
         terminal.wait_for("GiB")
         terminal.settle(1.0)
-        budget = {"next": 3000, "down": 1500, "toggle": 1200, "help": 11_000}
+        budget = {"next": 3000, "down": 1700, "toggle": 1200, "help": 11_000}
         for name, key in (("next", ctrl("n")), ("next", ctrl("n")), ("toggle", RIGHT), ("down", DOWN), ("help", F1)):
             before = terminal.received
             terminal.send(key)

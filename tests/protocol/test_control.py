@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from sidestep_tui.core import atomic
 from sidestep_tui.core.errors import DiskFullError, RunError
 from sidestep_tui.engine.control import Control, Orders
 from sidestep_tui.engine.reporter import Reporter
@@ -107,9 +108,9 @@ def test_an_order_that_cannot_be_carried_out_is_refused_with_a_reason(run: RunDi
 
 
 def test_the_same_command_twice_counts_once(run: RunDir, control: Control) -> None:
-    (run.inbox / "1.json").write_text('{"name": "checkpoint", "id": "x"}')
+    atomic.write_text(run.inbox / "1.json", '{"name": "checkpoint", "id": "x"}')
     wait_for(run, lambda event: event["type"] == "command")
-    (run.inbox / "2.json").write_text('{"name": "checkpoint", "id": "x"}')
+    atomic.write_text(run.inbox / "2.json", '{"name": "checkpoint", "id": "x"}')
     order(run, "resume")  # taken after it
     assert len(control.poll().checkpoint) == 1
     assert [name for name, _, _ in commands(run)] == ["checkpoint", "resume", "resume"]
