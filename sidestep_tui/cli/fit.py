@@ -9,9 +9,11 @@ import click
 from sidestep_tui.cli import options, render
 from sidestep_tui.core import nvml, text
 from sidestep_tui.core.nvml import Gpu
-from sidestep_tui.launch import gpus, hardware, memory
+from sidestep_tui.launch import gpus, hardware
 from sidestep_tui.launch import plan as plans
-from sidestep_tui.launch.memory import Attention, MemoryEstimate, ModelShape
+from sidestep_tui.schema import memory_model
+from sidestep_tui.schema.memory_model import Attention, MemoryEstimate
+from sidestep_tui.schema.model_shape import SHAPE_2B, SHAPE_XL, ModelShape
 from sidestep_tui.schema.settings import Settings
 
 _BAR = 40
@@ -37,7 +39,7 @@ def fit(preset: str, model: str | None, xl: bool, assignments: tuple[str, ...], 
     nothing is measured.
     """
     settings = plans.from_preset(preset, model=model, assignments=assignments).resolved.settings
-    shape = memory.SHAPE_XL if xl and not model else hardware.shape_of(settings)
+    shape = SHAPE_XL if xl and not model else hardware.shape_of(settings)
     kernel = _kernel(settings) if attention == "auto" else attention
     estimates = _both(shape, settings, attention="math" if kernel == "math" else "flash")
     if as_json:
@@ -58,15 +60,15 @@ def _both(shape: ModelShape, settings: Settings, *, attention: Attention) -> dic
     for checkpointing in (True, False):
         changed = settings.memory.model_copy(update={"gradient_checkpointing": checkpointing})
         variant = settings.model_copy(update={"memory": changed})
-        estimates[checkpointing] = memory.estimate(shape, variant, attention=attention)
+        estimates[checkpointing] = memory_model.estimate(shape, variant, attention=attention)
     return estimates
 
 
 def _show(shape: ModelShape, settings: Settings, estimates: dict[bool, MemoryEstimate]) -> None:
     checkpointing = settings.memory.gradient_checkpointing
     chosen, other = estimates[checkpointing], estimates[not checkpointing]
-    trained, matrices = memory.adapter_parameters(shape, settings), memory.adapted_matrices(shape, settings)
-    size = {memory.SHAPE_2B: "2B", memory.SHAPE_XL: "XL"}.get(shape, f"{text.count(shape.parameters)} parameters")
+    trained, matrices = memory_model.adapter_parameters(shape, settings), memory_model.adapted_matrices(shape, settings)
+    size = {SHAPE_2B: "2B", SHAPE_XL: "XL"}.get(shape, f"{text.count(shape.parameters)} parameters")
     render.data(f"{size}: {text.count(trained)} trained parameters in {text.thousands(matrices)} matrices")
     longest = max(part for _, part in chosen.parts())
     rows = [[name, text.gibibytes(part), "█" * round(_BAR * part / longest)] for name, part in chosen.parts()]
@@ -90,8 +92,8 @@ def _fields(shape: ModelShape, settings: Settings, estimates: dict[bool, MemoryE
 
     return {
         "model_parameters": shape.parameters,
-        "adapter_parameters": memory.adapter_parameters(shape, settings),
-        "adapted_matrices": memory.adapted_matrices(shape, settings),
+        "adapter_parameters": memory_model.adapter_parameters(shape, settings),
+        "adapted_matrices": memory_model.adapted_matrices(shape, settings),
         "gradient_checkpointing": settings.memory.gradient_checkpointing,
         "with_checkpointing": parts(estimates[True]),
         "without_checkpointing": parts(estimates[False]),

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 
 from sidestep_tui.core.errors import AdapterError
 from sidestep_tui.launch import tensorfile
-from sidestep_tui.launch.memory import SHAPE_2B, SHAPE_XL
 from sidestep_tui.launch.tensorfile import TensorFile, TensorInfo
+from sidestep_tui.schema.model_shape import SHAPE_2B, SHAPE_XL
 
 if TYPE_CHECKING:
     import numpy as np

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from sidestep_tui.core.errors import ModelError
-from sidestep_tui.launch import gpus, memory, models
+from sidestep_tui.launch import gpus, models
 from sidestep_tui.launch.gpus import Device
-from sidestep_tui.launch.memory import Attention, MemoryEstimate, ModelShape
+from sidestep_tui.schema import memory_model
 from sidestep_tui.schema.layers import HARDWARE, Layer
+from sidestep_tui.schema.memory_model import Attention, MemoryEstimate
+from sidestep_tui.schema.model_shape import ModelShape, shape_for_variant
 from sidestep_tui.schema.settings import Settings
 
 HEADROOM = 0.92
@@ -31,8 +33,8 @@ def estimate_for(
     settings: Settings, device: Device, shape: ModelShape | None = None, *, attention: Attention | None = None
 ) -> MemoryEstimate:
     """The memory estimate on `device`, with its attention kernel, precision and context."""
-    context = memory.CONTEXT_BYTES if device.kind == "cuda" else memory.CONTEXT_BYTES // 2
-    return memory.estimate(
+    context = memory_model.CONTEXT_BYTES if device.kind == "cuda" else memory_model.CONTEXT_BYTES // 2
+    return memory_model.estimate(
         shape or shape_of(settings),
         settings,
         attention=attention or device.attention,
@@ -46,4 +48,4 @@ def shape_of(settings: Settings) -> ModelShape:
     try:
         return models.locate(settings.model.path, settings.model.variant).shape
     except ModelError:
-        return memory.shape_for_variant(settings.model.variant)
+        return shape_for_variant(settings.model.variant)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from sidestep_tui.core import paths, text
 from sidestep_tui.core.errors import ModelError
 from sidestep_tui.launch import tensorfile
-from sidestep_tui.launch.memory import ModelShape, model_shape
+from sidestep_tui.schema.model_shape import ModelShape, model_shape
 
 Layout = Literal["original", "diffusers"]
 

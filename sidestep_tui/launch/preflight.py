@@ -18,12 +18,12 @@ from sidestep_tui.core.ids import slug
 from sidestep_tui.core.nvml import Gpu
 from sidestep_tui.dataset import apart, split
 from sidestep_tui.dataset.manifest import Manifest
-from sidestep_tui.launch import doctor, gpus, hardware, memory, models
+from sidestep_tui.launch import doctor, gpus, hardware, models
 from sidestep_tui.launch.gpus import Device
-from sidestep_tui.launch.memory import ModelShape
 from sidestep_tui.launch.models import FoundModel
-from sidestep_tui.schema import plan_maths, rules
+from sidestep_tui.schema import memory_model, plan_maths, rules
 from sidestep_tui.schema.layers import Resolved
+from sidestep_tui.schema.model_shape import ModelShape
 from sidestep_tui.schema.rules import Facts
 from sidestep_tui.schema.settings import Settings
 
@@ -220,7 +220,7 @@ def _held_out(settings: Settings, manifest: Manifest | None) -> Iterator[Check]:
 
 def run_bytes(settings: Settings, shape: ModelShape, songs: int) -> int:
     """What a run writes into its own directory: checkpoints with optimizer state, best and final adapters."""
-    trained = memory.adapter_parameters(shape, settings)
+    trained = memory_model.adapter_parameters(shape, settings)
     return plan_maths.disk_bytes(settings, trained, songs=songs or None)
 
 

@@ -16,7 +16,7 @@ from sidestep_tui.cli import commands
 from sidestep_tui.cli.commands import COMMANDS, cli
 from sidestep_tui.core import paths
 from sidestep_tui.launch import demo as demos
-from sidestep_tui.launch import memory
+from sidestep_tui.schema.model_shape import SHAPE_2B
 
 from .conftest import Outcome, write_safetensors
 
@@ -109,7 +109,7 @@ def test_a_foreign_preset_is_imported_exported_compared_and_deleted(run_cli: Cli
 
 def test_models_are_listed_and_checked(run_cli: Cli, checkpoint: Path) -> None:
     (listed,) = run_cli("models", "list", "--json").json
-    assert (listed["variant"], listed["decoder_parameters"]) == ("turbo", memory.SHAPE_2B.parameters)
+    assert (listed["variant"], listed["decoder_parameters"]) == ("turbo", SHAPE_2B.parameters)
     assert run_cli("models", "check", checkpoint).code == 0
     weights = checkpoint / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])

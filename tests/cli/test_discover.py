@@ -9,8 +9,9 @@ import pytest
 
 from sidestep_tui.core import paths
 from sidestep_tui.core.errors import ModelError
-from sidestep_tui.launch import discover, fingerprints, hardware, memory, models
+from sidestep_tui.launch import discover, fingerprints, hardware, models
 from sidestep_tui.launch.gpus import Device
+from sidestep_tui.schema.model_shape import SHAPE_XL
 from sidestep_tui.schema.settings import Settings
 
 from .conftest import CONFIG_XL, write_checkpoint, write_safetensors
@@ -24,7 +25,7 @@ def test_usual_folders_are_searched(checkpoint: Path, home: Path) -> None:
         "acestep-v15-xl-base": "xl-base",
     }
     assert found["acestep-v15-turbo"].path == checkpoint.resolve()
-    assert found["acestep-v15-xl-base"].shape == memory.SHAPE_XL
+    assert found["acestep-v15-xl-base"].shape == SHAPE_XL
 
 
 def test_a_linked_checkpoint_is_listed_once(checkpoint: Path, home: Path) -> None:

@@ -16,9 +16,10 @@ from textual.worker import WorkerCancelled
 from sidestep_tui.core import nvml
 from sidestep_tui.core.env import TerminalFacts
 from sidestep_tui.core.nvml import Gpu, HostStats
-from sidestep_tui.launch import memory, plan, preflight
-from sidestep_tui.schema import drafts
+from sidestep_tui.launch import plan, preflight
+from sidestep_tui.schema import drafts, memory_model
 from sidestep_tui.schema.draft import Draft
+from sidestep_tui.schema.model_shape import ModelShape
 from sidestep_tui.schema.settings import Settings
 from sidestep_tui.ui.app import SidestepApp
 from sidestep_tui.ui.screens.wizard import review as wizard_review
@@ -48,11 +49,11 @@ class _Clock(datetime.datetime):
         return cls(2026, 11, 21, 12, 4, 11, tzinfo=tz)
 
 
-def _estimate(shape: memory.ModelShape, settings: Settings, **facts: object) -> memory.MemoryEstimate:
+def _estimate(shape: ModelShape, settings: Settings, **facts: object) -> memory_model.MemoryEstimate:
     """Round numbers, so that pictures do not change with every refinement of the real closed forms."""
     kept = 0.5 if settings.memory.gradient_checkpointing else 4.0
     adapter = settings.adapter.rank / 128
-    return memory.MemoryEstimate(
+    return memory_model.MemoryEstimate(
         weights=3 * GIB,
         adapter=int(adapter * GIB),
         optimizer=int(adapter * GIB * (0.25 if settings.optim.optimizer == "adamw8bit" else 1)),
@@ -71,7 +72,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     monkeypatch.setattr(nvml, "host", lambda: host)
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: disk)
     monkeypatch.setattr(preflight.doctor, "package_version", lambda name: "0.50")
-    monkeypatch.setattr(memory, "estimate", _estimate)
+    monkeypatch.setattr(memory_model, "estimate", _estimate)
     clock = SimpleNamespace(datetime=_Clock, timedelta=datetime.timedelta)
     monkeypatch.setattr(plan, "datetime", clock)
     monkeypatch.setattr(wizard_review, "datetime", clock)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from sidestep_tui.core.errors import ModelError
-from sidestep_tui.launch import memory
+from sidestep_tui.schema import memory_model
+from sidestep_tui.schema.model_shape import SHAPE_2B, SHAPE_XL, model_shape
 from sidestep_tui.schema.settings import Settings
 
 GIB = 1024**3
@@ -26,14 +27,14 @@ def _table_cell(
         train={"batch_size": batch},
         memory={"gradient_checkpointing": checkpointing},
     )
-    return memory.estimate(memory.model_shape(size), settings, **options).total / GIB
+    return memory_model.estimate(model_shape(size), settings, **options).total / GIB
 
 
 def test_shapes_count_the_published_parameters() -> None:
-    assert memory.SHAPE_2B.parameters == 1_575_458_880
-    assert memory.SHAPE_XL.parameters == 4_168_897_088
-    assert memory.SHAPE_2B.linear_parameters == pytest.approx(1.510e9, rel=1e-3)
-    assert memory.SHAPE_XL.linear_parameters == pytest.approx(4.068e9, rel=1e-3)
+    assert SHAPE_2B.parameters == 1_575_458_880
+    assert SHAPE_XL.parameters == 4_168_897_088
+    assert SHAPE_2B.linear_parameters == pytest.approx(1.510e9, rel=1e-3)
+    assert SHAPE_XL.linear_parameters == pytest.approx(4.068e9, rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -46,21 +47,21 @@ def test_shapes_count_the_published_parameters() -> None:
     ],
 )
 def test_adapter_parameters_follow_the_published_counts(size: str, mlp: bool, per_rank: int, matrices: int) -> None:
-    shape = memory.model_shape(size)
+    shape = model_shape(size)
     for rank in (1, 16, 64):
-        assert memory.adapter_parameters(shape, _settings(adapter={"rank": rank, "mlp": mlp})) == rank * per_rank
-    assert memory.adapted_matrices(shape, _settings(adapter={"mlp": mlp})) == matrices
+        assert memory_model.adapter_parameters(shape, _settings(adapter={"rank": rank, "mlp": mlp})) == rank * per_rank
+    assert memory_model.adapted_matrices(shape, _settings(adapter={"mlp": mlp})) == matrices
 
 
 def test_self_or_cross_attention_alone_halves_the_adapter() -> None:
-    both = memory.adapter_parameters(memory.SHAPE_2B, _settings(adapter={"attention": "both"}))
+    both = memory_model.adapter_parameters(SHAPE_2B, _settings(adapter={"attention": "both"}))
     for one in ("self", "cross"):
-        assert 2 * memory.adapter_parameters(memory.SHAPE_2B, _settings(adapter={"attention": one})) == both
+        assert 2 * memory_model.adapter_parameters(SHAPE_2B, _settings(adapter={"attention": one})) == both
 
 
 def test_dora_adds_one_magnitude_per_output() -> None:
-    lora = memory.adapter_parameters(memory.SHAPE_2B, _settings(adapter={"rank": 8}))
-    dora = memory.adapter_parameters(memory.SHAPE_2B, _settings(adapter={"rank": 8, "kind": "dora"}))
+    lora = memory_model.adapter_parameters(SHAPE_2B, _settings(adapter={"rank": 8}))
+    dora = memory_model.adapter_parameters(SHAPE_2B, _settings(adapter={"rank": 8, "kind": "dora"}))
     assert dora - lora == 24 * 2 * (2048 + 1024 + 1024 + 2048)
 
 
@@ -117,9 +118,9 @@ def test_rank_costs_what_the_table_says(size: str, rank: int, mlp: bool, total: 
 
 
 def test_eight_bit_optimizer_shrinks_only_the_optimizer() -> None:
-    plain = memory.estimate(memory.SHAPE_XL, _settings(adapter={"rank": 128, "mlp": True}))
-    eight = memory.estimate(
-        memory.SHAPE_XL, _settings(adapter={"rank": 128, "mlp": True}, optim={"optimizer": "adamw8bit"})
+    plain = memory_model.estimate(SHAPE_XL, _settings(adapter={"rank": 128, "mlp": True}))
+    eight = memory_model.estimate(
+        SHAPE_XL, _settings(adapter={"rank": 128, "mlp": True}, optim={"optimizer": "adamw8bit"})
     )
     assert eight.optimizer < plain.optimizer / 3
     assert (eight.weights, eight.adapter, eight.activations) == (plain.weights, plain.adapter, plain.activations)
@@ -127,7 +128,7 @@ def test_eight_bit_optimizer_shrinks_only_the_optimizer() -> None:
 
 def _activations(**adapter: Any) -> float:
     settings = _settings(adapter=adapter, memory={"gradient_checkpointing": False})
-    return memory.estimate(memory.SHAPE_2B, settings, condition_tokens=512).activations / 1e6
+    return memory_model.estimate(SHAPE_2B, settings, condition_tokens=512).activations / 1e6
 
 
 def test_dora_and_dropout_cost_what_was_counted_on_the_real_shape() -> None:
@@ -138,18 +139,18 @@ def test_dora_and_dropout_cost_what_was_counted_on_the_real_shape() -> None:
 
 def test_autocast_copies_cost_about_a_fifth() -> None:
     settings = _settings(memory={"gradient_checkpointing": False})
-    without = memory.estimate(memory.SHAPE_2B, settings, condition_tokens=512).activations
-    with_copies = memory.estimate(memory.SHAPE_2B, settings, condition_tokens=512, autocast_copies=True).activations
+    without = memory_model.estimate(SHAPE_2B, settings, condition_tokens=512).activations
+    with_copies = memory_model.estimate(SHAPE_2B, settings, condition_tokens=512, autocast_copies=True).activations
     assert with_copies / without == pytest.approx(1.18, abs=0.01)
 
 
 def test_whole_songs_count_as_the_longest_song() -> None:
     whole = _settings(data={"crop_seconds": 0, "max_duration": 120})
-    assert memory.latent_tokens(whole) == 1500
+    assert memory_model.latent_tokens(whole) == 1500
 
 
 def test_parts_add_up_to_the_total() -> None:
-    estimate = memory.estimate(memory.SHAPE_2B, Settings())
+    estimate = memory_model.estimate(SHAPE_2B, Settings())
     assert sum(size for _, size in estimate.parts()) == estimate.total
 
 
@@ -164,28 +165,28 @@ def test_shape_comes_from_either_layout_of_config_json() -> None:
         "encoder_hidden_size": 2048,
         "text_hidden_dim": 1024,
     }
-    assert memory.model_shape(original) == memory.SHAPE_XL
+    assert model_shape(original) == SHAPE_XL
     without_encoder = {**original, "hidden_size": 2048, "intermediate_size": 6144, "num_hidden_layers": 24}
     without_encoder |= {"num_attention_heads": 16}
     del without_encoder["encoder_hidden_size"]
-    assert memory.model_shape(without_encoder) == memory.SHAPE_2B
+    assert model_shape(without_encoder) == SHAPE_2B
 
 
 def test_incomplete_configuration_names_what_is_missing() -> None:
     with pytest.raises(ModelError, match="num_hidden_layers"):
-        memory.model_shape({"hidden_size": 2048, "num_attention_heads": 16, "intermediate_size": 6144})
+        model_shape({"hidden_size": 2048, "num_attention_heads": 16, "intermediate_size": 6144})
 
 
 @pytest.mark.parametrize("value", ["wide", -1, 0, 2.5, [2048]])
 def test_unusable_configuration_names_key_and_value(value: object) -> None:
     config = {"hidden_size": value, "num_attention_heads": 16, "intermediate_size": 6144, "num_hidden_layers": 24}
     with pytest.raises(ModelError, match="hidden_size") as refused:
-        memory.model_shape(config)
+        model_shape(config)
     assert repr(value) in refused.value.message
 
 
 def test_an_average_over_the_steps_costs_four_bytes_a_weight() -> None:
     plain, averaged = _settings(), _settings(train={"ema_decay": 0.99})
-    trained = memory.adapter_parameters(memory.SHAPE_2B, plain)
-    more = memory.estimate(memory.SHAPE_2B, averaged).optimizer - memory.estimate(memory.SHAPE_2B, plain).optimizer
+    trained = memory_model.adapter_parameters(SHAPE_2B, plain)
+    more = memory_model.estimate(SHAPE_2B, averaged).optimizer - memory_model.estimate(SHAPE_2B, plain).optimizer
     assert more == 4 * trained

@@ -10,9 +10,9 @@ import pytest
 
 from sidestep_tui.core import paths
 from sidestep_tui.core.errors import SettingsError
-from sidestep_tui.launch import memory
-from sidestep_tui.schema import presets, rules
+from sidestep_tui.schema import memory_model, presets, rules
 from sidestep_tui.schema.layers import Layer, resolve
+from sidestep_tui.schema.model_shape import model_shape
 from sidestep_tui.schema.problems import SettingsProblems
 from sidestep_tui.schema.profiles import PROFILES, Profile, profile_for
 from sidestep_tui.schema.run import RunFile, write_run
@@ -74,7 +74,7 @@ def test_a_shipped_preset_says_when_whence_and_how(name: str) -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_preset_fits_the_gpu_it_asks_for(name: str) -> None:
     preset = presets.find(name)
-    estimate = memory.estimate(memory.model_shape("2b"), resolve(preset.layers()).settings)
+    estimate = memory_model.estimate(model_shape("2b"), resolve(preset.layers()).settings)
     assert estimate.total < preset.requires["vram_gib"] * GIB
 
 
@@ -245,7 +245,7 @@ def test_a_profile_keeps_the_recipe_and_fits_its_gpu(profile: Profile, xl: bool)
     resolved = resolve([*base, Layer("profile", profile.values_for(xl=xl))])
     assert resolved.value("train.batch_size") * resolved.value("train.accumulation") == 4
     assert not {"adapter.rank", "data.crop_seconds", "optim.lr"} & set(profile.values_for(xl=xl))
-    total = memory.estimate(memory.model_shape("xl" if xl else "2b"), resolved.settings).total / GIB
+    total = memory_model.estimate(model_shape("xl" if xl else "2b"), resolved.settings).total / GIB
     if xl and profile.name == "8 GB":
         assert total > 8, "the summary says that it does not fit"
         return

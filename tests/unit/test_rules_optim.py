@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from sidestep_tui.launch import memory
-from sidestep_tui.schema import plan_maths, rules
+from sidestep_tui.schema import memory_model, plan_maths, rules
 from sidestep_tui.schema.fields import fields_by_path
 from sidestep_tui.schema.layers import Layer, resolve
+from sidestep_tui.schema.model_shape import SHAPE_2B
 from sidestep_tui.schema.settings import Settings
 from sidestep_tui.schema.values import check_value
 
@@ -80,8 +80,8 @@ def test_one_fix_takes_all_rules_of_prodigy() -> None:
 )
 def test_memory_and_checkpoints_grow_with_what_the_optimizer_keeps(optimizer: str, per_weight: float) -> None:
     settings = settings_of({"optim.optimizer": optimizer})
-    weights = memory.adapter_parameters(memory.SHAPE_2B, settings)
-    found = memory.estimate(memory.SHAPE_2B, settings)
+    weights = memory_model.adapter_parameters(SHAPE_2B, settings)
+    found = memory_model.estimate(SHAPE_2B, settings)
     assert (found.adapter + found.optimizer) / weights == pytest.approx(per_weight, rel=1e-4)
     _, checkpoint = plan_maths.checkpoint_bytes(weights, optimizer)
     assert checkpoint / weights == pytest.approx(per_weight - 4, rel=1e-4)

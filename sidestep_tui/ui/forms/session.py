@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sidestep_tui.core.errors import SidestepError
-from sidestep_tui.launch import gpus, hardware, memory
+from sidestep_tui.launch import gpus, hardware
 from sidestep_tui.launch.gpus import Device
-from sidestep_tui.schema import drafts
+from sidestep_tui.schema import drafts, memory_model
 from sidestep_tui.schema.draft import Draft
 from sidestep_tui.schema.fields import FieldSpec, fields_by_path
 from sidestep_tui.schema.layers import Layer
 from sidestep_tui.schema.meta import Level
+from sidestep_tui.schema.model_shape import ModelShape, shape_for_variant
 from sidestep_tui.schema.plan_maths import steps_per_epoch
 from sidestep_tui.schema.rules import Facts
 from sidestep_tui.schema.settings import Settings
@@ -37,7 +38,7 @@ LEVELS: tuple[Level, ...] = ("basic", "advanced", "expert")
 class Cost:
     """What the settings cost now: memory by parts, trainable weights."""
 
-    estimate: memory.MemoryEstimate
+    estimate: memory_model.MemoryEstimate
     parameters: int
 
 
@@ -88,19 +89,19 @@ class FormSession:
         draft = self.draft
         return RowState(draft.text(path), draft.origin(path), draft.is_changed(path), draft.error(path))
 
-    def shape(self) -> memory.ModelShape:
+    def shape(self) -> ModelShape:
         """The shape of the chosen checkpoint, or of the variant asked for, or of the 2B model."""
-        return self.model.shape if self.model is not None else memory.shape_for_variant(self.settings.model.variant)
+        return self.model.shape if self.model is not None else shape_for_variant(self.settings.model.variant)
 
     def cost(self, settings: Settings | None = None) -> Cost:
         """What `settings` (or those in force) cost."""
         settings = settings or self.settings
         shape = self.shape()
         device = self.device
-        estimate = memory.estimate(shape, settings)
+        estimate = memory_model.estimate(shape, settings)
         if device is not None:
             estimate = hardware.estimate_for(settings, device, shape)
-        return Cost(estimate, memory.adapter_parameters(shape, settings))
+        return Cost(estimate, memory_model.adapter_parameters(shape, settings))
 
     def cost_with(self, changes: Mapping[str, Any]) -> Cost:
         """What it would cost with some settings changed."""
@@ -152,7 +153,7 @@ class FormSession:
             longest_seconds=max(lengths, default=None),
             shortest_seconds=min(lengths, default=None),
             steps_per_epoch=steps_per_epoch(self.settings, songs) if songs else None,
-            adapter_parameters=memory.adapter_parameters(self.shape(), self.settings),
+            adapter_parameters=memory_model.adapter_parameters(self.shape(), self.settings),
             vram_bytes=device.total if device is not None and device.kind == "cuda" else None,
             device=device.kind if device is not None else None,
         )

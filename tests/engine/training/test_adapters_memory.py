@@ -10,11 +10,12 @@ from diffusers import AceStepTransformer1DModel
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from sidestep_tui.engine import adapters, objective
-from sidestep_tui.launch import memory
+from sidestep_tui.schema import memory_model
+from sidestep_tui.schema.model_shape import SHAPE_2B
 from sidestep_tui.schema.settings import Settings
 
 SECONDS = 60
-CONDITION = memory.CONDITION_TOKENS
+CONDITION = memory_model.CONDITION_TOKENS
 
 
 def settings_of(adapter: dict[str, Any]) -> Settings:
@@ -55,9 +56,9 @@ def of_a_layer(adapter: dict[str, Any]) -> int:
 def predicted(adapter: dict[str, Any]) -> float:
     """The same from the estimate, with what does not depend on the batch."""
     settings = settings_of(adapter)
-    layers = memory.SHAPE_2B.layers
-    fixed = memory._rebuilt_bytes(memory.SHAPE_2B, settings) / layers if adapter["kind"] == "oft" else 0.0
-    kept = memory._layer_bytes(memory.SHAPE_2B, settings, CONDITION, attention="flash", autocast_copies=False)
+    layers = SHAPE_2B.layers
+    fixed = memory_model._rebuilt_bytes(SHAPE_2B, settings) / layers if adapter["kind"] == "oft" else 0.0
+    kept = memory_model._layer_bytes(SHAPE_2B, settings, CONDITION, attention="flash", autocast_copies=False)
     return kept + fixed
 
 

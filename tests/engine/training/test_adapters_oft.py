@@ -13,10 +13,11 @@ from safetensors.torch import load_file
 
 from sidestep_tui.core.errors import AdapterError
 from sidestep_tui.engine import adapters, checkpoint, export
-from sidestep_tui.launch import adapter_files, memory
+from sidestep_tui.launch import adapter_files
 from sidestep_tui.protocol.rundir import RunDir
-from sidestep_tui.schema import rules
+from sidestep_tui.schema import memory_model, rules
 from sidestep_tui.schema.adapter import AdapterSettings
+from sidestep_tui.schema.model_shape import SHAPE_2B
 from sidestep_tui.schema.settings import Settings
 
 OFT = {"kind": "oft", "oft_block_size": 8, "mlp": True}
@@ -48,7 +49,7 @@ def test_the_real_2b_model_gets_as_many_weights_as_the_estimate_says(block, mlp)
     counted = sum(parameter.numel() for parameter in adapters.trainable(transformer).values())
     inputs = 24 * (8 * 2048 + (2 * 2048 + 6144 if mlp else 0))
     assert counted == inputs * (block - 1) // 2
-    assert memory.adapter_parameters(memory.SHAPE_2B, settings) == counted
+    assert memory_model.adapter_parameters(SHAPE_2B, settings) == counted
 
 
 def test_a_fresh_adapter_changes_nothing_and_a_trained_one_turns_the_input(new_transformer):

@@ -14,10 +14,11 @@ from safetensors.torch import load_file, save_file
 
 from sidestep_tui.core.errors import AdapterError, RunError
 from sidestep_tui.engine import adapters, checkpoint, export, lycoris
-from sidestep_tui.launch import adapter_files, memory
+from sidestep_tui.launch import adapter_files
 from sidestep_tui.protocol.rundir import RunDir
-from sidestep_tui.schema import adapter_maths, rules
+from sidestep_tui.schema import adapter_maths, memory_model, rules
 from sidestep_tui.schema.adapter import AdapterSettings
+from sidestep_tui.schema.model_shape import SHAPE_2B
 from sidestep_tui.schema.settings import Settings
 
 WHOLE = {"kind": "lokr"}
@@ -70,7 +71,7 @@ def test_the_real_2b_model_gets_as_many_weights_as_the_estimate_says(adapter, ex
     assert adapters.inject(transformer, settings.adapter) == 192
     counted = sum(parameter.numel() for parameter in adapters.trainable(transformer).values())
     assert counted == expected
-    assert memory.adapter_parameters(memory.SHAPE_2B, settings) == expected
+    assert memory_model.adapter_parameters(SHAPE_2B, settings) == expected
 
 
 @pytest.mark.parametrize("adapter", VARIATIONS)
