@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 import time
 from collections.abc import Callable
-from typing import Any, Literal
 
 import psutil
 
@@ -22,6 +20,8 @@ from sidestep_tui.engine import (
     encode,
     export,
     optimizers,
+    resumption,
+    saving,
     validation,
     watchdog,
     weights,
@@ -29,18 +29,14 @@ from sidestep_tui.engine import (
 from sidestep_tui.engine import trainer as training
 from sidestep_tui.engine.batches import SongStore
 from sidestep_tui.engine.cache import EncodedDataset
-from sidestep_tui.engine.checkpoint import TrainingState
 from sidestep_tui.engine.control import Control
 from sidestep_tui.engine.failures import StopRequested
 from sidestep_tui.engine.reporter import Reporter
-from sidestep_tui.engine.resumption import report_changes
+from sidestep_tui.engine.saving import Saver
 from sidestep_tui.engine.trainer import Material, StepResult, Trainer
 from sidestep_tui.engine.validation import Validator
-from sidestep_tui.protocol.inbox import Command
-from sidestep_tui.protocol.rundir import RunDir, checkpoint_step
+from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.schema.run import read_run
-
-SaveReason = Literal["schedule", "requested", "stop", "final"]
 
 
 class TrainingRun:
@@ -78,10 +74,9 @@ class TrainingRun:
         self.base = weights.find_checkpoint(settings.model.path, settings.model.variant, settings.model.components)
         data = settings.data
         self.songs = songs_on_disk.scan(data.path, data.txt_role, data.language, may_be_tensors=True)
-        checkpoint.clean(self.run_dir)
-        for kind in ("best", "final"):
-            export.recover(self.run_dir.adapter / kind)
-        self.saved = self._newest_checkpoint()
+        saving.recover(self.run_dir)
+        self.saved = resumption.newest(self.run_dir)
+        self.step = self.saved.state.position.step if self.saved else 0
         self._refuse_early()
         self.seed = self._choose_seed()
         steps_per_epoch, total_steps = self._expected_steps()
@@ -111,26 +106,19 @@ class TrainingRun:
         adapters.refuse_empty(self.settings.adapter)
         optimizers.refuse_missing(self.settings.optim)
         if self.saved:
-            state, _ = self.saved
+            state = self.saved.state
             dataset = state.fingerprint.get("dataset", "")  # known after encoding, as is what is held out
             held_out = state.fingerprint.get("held-out songs")
             current = checkpoint.fingerprint(
                 self.settings, model=self.base.fingerprint, dataset=dataset, held_out=held_out
             )
-            checkpoint.refuse_other(state.fingerprint, current, self.run_dir.checkpoint_path(self.step))
-
-    def _newest_checkpoint(self) -> tuple[TrainingState, dict[str, Any]] | None:
-        directory = self.run_dir.latest_checkpoint()
-        if directory is None:
-            return None
-        self.step = checkpoint_step(directory) or 0
-        return checkpoint.read(directory)
+            checkpoint.refuse_other(state.fingerprint, current, self.saved.directory)
 
     def _choose_seed(self) -> int:
         """The seed of the settings; for -1, the one that was drawn before, or a new one."""
         if self.settings.train.seed >= 0:
             return self.settings.train.seed
-        return self.saved[0].seed if self.saved else secrets.randbelow(2**31)
+        return self.saved.state.seed if self.saved else secrets.randbelow(2**31)
 
     def _expected_steps(self) -> tuple[int, int]:
         """Steps of an epoch and of the run, should no song be skipped while encoding."""
@@ -183,6 +171,9 @@ class TrainingRun:
             held_out=parts.fingerprint,
         )
         self.trainer = training.build(transformer, material, self.settings, seed=self.seed)
+        self.saver = Saver(
+            self.run_dir, self.run_file, self.base, self.trainer, self.fingerprint, self.reporter, self.control
+        )
         where = "RAM" if store.in_ram else "files"
         self.reporter.log(
             f"{text.plural(len(store.repeats), 'song')} in {where}; training "
@@ -190,7 +181,7 @@ class TrainingRun:
             f"in {text.plural(len(adapters.adapted_layers(transformer)), 'layer')}."
         )
         if self.saved:
-            self._resume(*self.saved)
+            resumption.resume(self.trainer, self.saved, self.fingerprint, self.reporter)
         if self.trainer.schedule.warmup_steps < self.settings.optim.warmup_steps:
             self.reporter.warning(
                 "warmup_shortened",
@@ -198,16 +189,6 @@ class TrainingRun:
                 f"{self.settings.optim.warmup_steps}: the run has only {self.trainer.total_steps}.",
             )
         self._leave_if_asked()
-
-    def _resume(self, state: TrainingState, optimizer_numbers: dict[str, Any]) -> None:
-        """Continue exactly where the newest checkpoint was saved."""
-        directory = self.run_dir.checkpoint_path(state.position.step)
-        checkpoint.refuse_other(state.fingerprint, self.fingerprint, directory)
-        count = self.trainer.restore(directory, state, optimizer_numbers)
-        self.reporter.log(f"Resumed from {directory.name}: {count} of {count} adapter tensors.")
-        report_changes(self.reporter, self.trainer, state)
-        if best := self.trainer.tracker.best:
-            self.reporter.best(step=best.step, epoch=best.epoch, loss=best.loss)
 
     # Training.
 
@@ -235,8 +216,8 @@ class TrainingRun:
             self._report(result)
             if trainer.at_end_of_epoch:
                 self._end_epoch()
-            if self._is_save_due() and not trainer.is_done:
-                self._save("schedule")
+            if self.saver.is_due and not trainer.is_done:
+                self.saver.save("schedule")
         return "finished"
 
     def _obey(self) -> None:
@@ -246,10 +227,10 @@ class TrainingRun:
             if orders.leave:
                 if not orders.abort:
                     self.reporter.phase("saving")
-                    self._save("stop")
+                    self.saver.save("stop")
                 raise StopRequested(saves=not orders.abort)
             if orders.checkpoint:
-                self._save("requested", orders.checkpoint)
+                self.saver.save("requested", orders.checkpoint)
             if not orders.paused:
                 return
             orders = self.control.wait_while_paused(self.step)
@@ -291,8 +272,7 @@ class TrainingRun:
         )
         if is_best and (best := trainer.tracker.best):
             self.reporter.best(step=best.step, epoch=best.epoch, loss=best.loss)
-            count = self._publish("best", loss=best.loss)
-            self.reporter.adapter(path=self.run_dir.adapter / "best", kind="best", tensors=count)
+            self.saver.publish_best(best.loss)
         if result.epoch % self.settings.train.validate_every == 0:
             self._validate()
         self.epoch_began = time.monotonic()
@@ -312,45 +292,6 @@ class TrainingRun:
         epoch = self.trainer.position.epoch
         self.reporter.eval(step=self.step, epoch=epoch, baseline=tracker.baseline, **measured.event())
 
-    def _is_save_due(self) -> bool:
-        output, position = self.settings.output, self.trainer.position
-        by_steps = output.save_every_steps and position.step % output.save_every_steps == 0
-        by_epochs = output.save_every_epochs and position.offset == 0 and position.epoch % output.save_every_epochs == 0
-        return bool(by_steps or by_epochs)
-
-    def _save(self, reason: SaveReason, requests: tuple[Command, ...] = ()) -> None:
-        """Publish a checkpoint of this step, unless there is one, and answer those who asked for it."""
-        began = time.monotonic()
-        exists = self.run_dir.checkpoint_path(self.step).exists()
-        if self.step == 0:
-            for request in requests:
-                self.control.refused(request, "no step has been trained yet")
-            return
-        directory = checkpoint.save(
-            self.run_dir,
-            self.trainer.transformer,
-            self.trainer.optimizer,
-            self.trainer.state(self.fingerprint),
-            self.settings,
-            self._provenance(),
-        )
-        if not exists:
-            self.reporter.checkpoint(
-                path=directory,
-                step=self.step,
-                epoch=self._epochs_begun(),
-                reason=reason,
-                seconds=time.monotonic() - began,
-                bytes=checkpoint.size(directory),
-            )
-            checkpoint.prune(self.run_dir, self.settings.output.keep_last)
-        for request in requests:
-            self.control.done(request, directory.name)
-
-    def _epochs_begun(self) -> int:
-        position = self.trainer.position
-        return position.epoch + (1 if position.offset else 0)
-
     # After training.
 
     def _finish(self) -> None:
@@ -358,36 +299,18 @@ class TrainingRun:
         if self.step == 0:
             raise RunError("Nothing was trained.", "The run has no steps.", "Check train.epochs and the dataset.")
         self.reporter.phase("saving")
-        self._save("final")
+        self.saver.save("final")
         self.reporter.phase("exporting")
-        count = self._publish("final", loss=self.trainer.tracker.smoothed)
+        count = self.saver.publish_final()
         self.reporter.phase("verifying")
         self._verify()
         self.reporter.adapter(path=self.run_dir.adapter / "final", kind="final", tensors=count)
-
-    def _publish(self, kind: Literal["best", "final"], *, loss: float | None) -> int:
-        provenance = self._provenance(loss)
-        with averages.published(self.trainer.optimizer):
-            return export.publish(self.run_dir.adapter / kind, self.trainer.transformer, self.settings, provenance)
-
-    def _provenance(self, loss: float | None = None) -> export.Provenance:
-        finite = loss is not None and math.isfinite(loss)
-        return export.Provenance(
-            run=self.run_file.name,
-            run_created=self.run_file.created,
-            step=self.step,
-            epoch=self._epochs_begun(),
-            loss=loss if finite else None,
-            base_model=self.base.dir.name,
-            variant=self.base.variant,
-            tag=self.settings.data.tag,
-        )
 
     def _verify(self) -> None:
         """Reload what was exported into a fresh transformer; the trained one makes room for it first."""
         with averages.published(self.trainer.optimizer):
             expected = export.probe(self.trainer.transformer, dtype=self.dtype)
-        del self.trainer
+        del self.trainer, self.saver
         devices.release(self.device)
         fresh = weights.load_transformer(self.base, self.dtype, self.device)
         count = export.verify(self.run_dir.adapter / "final", fresh, expected, dtype=self.dtype)

@@ -1,13 +1,45 @@
-"""What people are told when a run goes on under other settings than it was saved with."""
+"""Going on from the newest checkpoint, and what people are told when the settings are others than it was saved with."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
 from sidestep_tui.core import text
+from sidestep_tui.engine import checkpoint
 from sidestep_tui.engine.checkpoint import TrainingState
 from sidestep_tui.engine.reporter import Reporter
 from sidestep_tui.engine.trainer import Trainer
+from sidestep_tui.protocol.rundir import RunDir
 
 _NOTEWORTHY_RISE = 1.01
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What was read of a checkpoint before the model is there to take its weights."""
+
+    directory: Path
+    state: TrainingState
+    optimizer_numbers: dict[str, Any]
+
+
+def newest(run_dir: RunDir) -> Saved | None:
+    """The checkpoint that a session continues from, or None for a run without one."""
+    directory = run_dir.latest_checkpoint()
+    return Saved(directory, *checkpoint.read(directory)) if directory else None
+
+
+def resume(trainer: Trainer, saved: Saved, fingerprint: Mapping[str, Any], reporter: Reporter) -> None:
+    """Continue exactly where `saved` was saved; raises RunError where that cannot be."""
+    checkpoint.refuse_other(saved.state.fingerprint, fingerprint, saved.directory)
+    count = trainer.restore(saved.directory, saved.state, saved.optimizer_numbers)
+    reporter.log(f"Resumed from {saved.directory.name}: {count} of {count} adapter tensors.")
+    report_changes(reporter, trainer, saved.state)
+    if best := trainer.tracker.best:
+        reporter.best(step=best.step, epoch=best.epoch, loss=best.loss)
 
 
 def report_changes(reporter: Reporter, trainer: Trainer, state: TrainingState) -> None:

@@ -14,7 +14,7 @@ import torch
 
 from sidestep_tui.core.errors import DivergedError, ExitCode, RunError, SettingsError, SidestepError
 from sidestep_tui.engine import __main__ as entry
-from sidestep_tui.engine import adapters, devices, export, failures, loop, weights
+from sidestep_tui.engine import adapters, checkpoint, devices, export, failures, weights
 from sidestep_tui.engine.control import Orders
 from sidestep_tui.engine.loop import TrainingRun
 from sidestep_tui.engine.reporter import Reporter
@@ -281,7 +281,7 @@ def test_patience_ends_the_run_early_with_an_export(new_run, session, monkeypatc
 
 def test_a_run_killed_before_its_export_only_exports_when_resumed(new_run, session, monkeypatch):
     run_dir, _ = new_run(train={"epochs": 2})
-    monkeypatch.setattr(loop.export, "publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(export, "publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         session(run_dir)
     monkeypatch.undo()
@@ -426,7 +426,7 @@ def test_a_refusal_is_a_sentence_and_exit_code_4(new_run, monkeypatch, tmp_path)
 def test_a_run_that_was_moved_ends_at_once_and_leaves_nothing_at_its_old_place(new_run, monkeypatch, moment):
     run_dir, _ = new_run(output={"save_every_steps": 2})
     moved = RunDir(run_dir.path.with_name("moved"))
-    plain_step, plain_save = Trainer.step, loop.checkpoint.save
+    plain_step, plain_save = Trainer.step, checkpoint.save
 
     def move(*_: Any) -> None:
         if not moved.path.exists():
@@ -443,7 +443,7 @@ def test_a_run_that_was_moved_ends_at_once_and_leaves_nothing_at_its_old_place(n
         return plain_save(*arguments)
 
     monkeypatch.setattr(Trainer, "step", step)
-    monkeypatch.setattr(loop.checkpoint, "save", save)
+    monkeypatch.setattr(checkpoint, "save", save)
     assert entry.main([str(run_dir.path)]) == ExitCode.REFUSED
     assert not run_dir.path.exists()
     told, ended = outcome(moved)
