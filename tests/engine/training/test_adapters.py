@@ -12,17 +12,7 @@ from safetensors.torch import load_file, save_file
 from sidestep_tui.core.errors import AdapterError
 from sidestep_tui.engine import adapters, export, keymap
 from sidestep_tui.schema.adapter import AdapterSettings
-
-
-def randomise(transformer: torch.nn.Module) -> None:
-    """Give the adapter weights that change the output."""
-    source = torch.Generator().manual_seed(3)
-    for parameter in adapters.trainable(transformer).values():
-        parameter.data = parameter.data + 0.1 * torch.randn(parameter.shape, generator=source)
-
-
-def provenance() -> export.Provenance:
-    return export.Provenance("drums", "2026", 10, 2, 0.5, "acestep-v15-turbo", "turbo", "drms")
+from tests.engine.training.adapting import provenance, randomise
 
 
 def written(directory: Path, transformer: torch.nn.Module, settings: AdapterSettings) -> Path:

@@ -19,25 +19,14 @@ from sidestep_tui.schema import memory_model, rules
 from sidestep_tui.schema.adapter import AdapterSettings
 from sidestep_tui.schema.model_shape import SHAPE_2B
 from sidestep_tui.schema.settings import Settings
+from tests.engine.training import adapting
+from tests.engine.training.adapting import OriginalNames, provenance, randomise
 
 OFT = {"kind": "oft", "oft_block_size": 8, "mlp": True}
 
 
-def randomise(transformer: torch.nn.Module) -> None:
-    source = torch.Generator().manual_seed(3)
-    for parameter in adapters.trainable(transformer).values():
-        parameter.data = parameter.data + 0.05 * torch.randn(parameter.shape, generator=source)
-
-
-def provenance() -> export.Provenance:
-    return export.Provenance("drums", "2026-11-21", 10, 2, 0.5, "acestep-v15-turbo", "turbo", "drms")
-
-
 def trained(new_transformer, settings: AdapterSettings) -> torch.nn.Module:
-    transformer = new_transformer()
-    adapters.inject(transformer, settings)
-    randomise(transformer)
-    return transformer
+    return adapting.trained(new_transformer, settings, spread=0.05)
 
 
 @pytest.mark.parametrize(("block", "mlp"), [(32, False), (64, True)])
@@ -57,40 +46,13 @@ def test_a_fresh_adapter_changes_nothing_and_a_trained_one_turns_the_input(new_t
     model = new_transformer()
     adapters.inject(model, AdapterSettings(**OFT))
     assert torch.equal(export.probe(model, dtype=torch.float32), plain)
-    randomise(model)
+    randomise(model, 0.05)
     assert not torch.equal(export.probe(model, dtype=torch.float32), plain)
     layer = model.layers[0].self_attn.to_q
     x = torch.randn(5, 32, generator=torch.Generator().manual_seed(1))
     turned = layer.oft_R["default"](x)
     assert torch.allclose(turned.norm(dim=1), x.norm(dim=1), rtol=1e-2)
     assert not torch.allclose(turned, x, atol=1e-2)
-
-
-class OriginalNames(torch.nn.Module):
-    """The transformer's layers under the module names of the original code, as ACE-Step's own app holds it."""
-
-    def __init__(self, transformer: torch.nn.Module) -> None:
-        super().__init__()
-        self.inner = [transformer]
-        self.layers = torch.nn.ModuleList()
-        for layer in transformer.layers:
-            renamed = torch.nn.Module()
-            renamed.mlp = layer.mlp
-            for block in ("self_attn", "cross_attn"):
-                source, target = getattr(layer, block), torch.nn.Module()
-                target.q_proj, target.k_proj, target.v_proj = source.to_q, source.to_k, source.to_v
-                target.o_proj = source.to_out[0]
-                renamed.add_module(block, target)
-            self.layers.append(renamed)
-
-    def adopt(self) -> torch.nn.Module:
-        """Put the (by now adapted) modules back into the transformer and return it."""
-        for layer, renamed in zip(self.inner[0].layers, self.layers, strict=True):
-            for block in ("self_attn", "cross_attn"):
-                source, target = getattr(renamed, block), getattr(layer, block)
-                target.to_q, target.to_k, target.to_v = source.q_proj, source.k_proj, source.v_proj
-                target.to_out[0] = source.o_proj
-        return self.inner[0]
 
 
 def test_peft_and_our_loader_read_the_directory_to_the_last_bit(new_transformer, new_settings, tmp_path):

@@ -20,29 +20,13 @@ from sidestep_tui.schema import adapter_maths, memory_model, rules
 from sidestep_tui.schema.adapter import AdapterSettings
 from sidestep_tui.schema.model_shape import SHAPE_2B
 from sidestep_tui.schema.settings import Settings
+from tests.engine.training.adapting import OriginalNames, provenance, trained
 
 WHOLE = {"kind": "lokr"}
 SPLIT = {"kind": "lokr", "rank": 2, "alpha": 3.0, "lokr_full_matrix": False, "lokr_factor": 2}
 SPLIT_BOTH = {**SPLIT, "rank": 1, "lokr_factor": 4, "lokr_decompose_both": True, "mlp": True}
 LOHA = {"kind": "loha", "rank": 3, "alpha": 6.0, "mlp": True}
 VARIATIONS = [WHOLE, SPLIT, SPLIT_BOTH, {**SPLIT, "rslora": True}, LOHA, {**LOHA, "rslora": True, "attention": "self"}]
-
-
-def randomise(transformer: torch.nn.Module) -> None:
-    source = torch.Generator().manual_seed(3)
-    for parameter in adapters.trainable(transformer).values():
-        parameter.data = parameter.data + 0.1 * torch.randn(parameter.shape, generator=source)
-
-
-def provenance() -> export.Provenance:
-    return export.Provenance("drums", "2026-11-21", 10, 2, 0.5, "acestep-v15-turbo", "turbo", "drms")
-
-
-def trained(new_transformer, settings: AdapterSettings) -> torch.nn.Module:
-    transformer = new_transformer()
-    adapters.inject(transformer, settings)
-    randomise(transformer)
-    return transformer
 
 
 @pytest.mark.parametrize("factor", [-1, 1, 2, 4, 7, 8, 16, 100])
@@ -125,23 +109,6 @@ def test_a_written_adapter_loads_into_a_fresh_model_to_the_last_bit(new_transfor
     assert export.verify(tmp_path, fresh, expected, dtype=torch.float32) == count
     assert count == len(load_file(adapters.weights_file(tmp_path)))
     assert not torch.equal(export.probe(new_transformer(), dtype=torch.float32), expected)
-
-
-class OriginalNames(torch.nn.Module):
-    """The transformer's layers under the module names of the original code, as ACE-Step's app and Side-Step hold it."""
-
-    def __init__(self, transformer: torch.nn.Module) -> None:
-        super().__init__()
-        self.layers = torch.nn.ModuleList()
-        for layer in transformer.layers:
-            renamed = torch.nn.Module()
-            renamed.mlp = layer.mlp
-            for block in ("self_attn", "cross_attn"):
-                source, target = getattr(layer, block), torch.nn.Module()
-                target.q_proj, target.k_proj, target.v_proj = source.to_q, source.to_k, source.to_v
-                target.o_proj = source.to_out[0]
-                renamed.add_module(block, target)
-            self.layers.append(renamed)
 
 
 @pytest.mark.parametrize("adapter", VARIATIONS)
