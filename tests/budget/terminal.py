@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+import psutil
 import pyte
 
 ENTER, ESC, TAB, BACKSPACE = "\r", "\x1b", "\t", "\x7f"
@@ -136,11 +137,20 @@ class Terminal:
         return len(self.read_for(seconds))
 
     def settle(self, quiet: float = 0.4, timeout: float = 15) -> None:
-        """Read until nothing has arrived for `quiet` seconds."""
+        """Read until nothing has arrived for `quiet` seconds and the program rests (a busy machine is silent too)."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            if not self.read(quiet):
+            if not self.read(quiet) and all(self._rests() for _ in range(3)):
                 return
+
+    def _rests(self) -> bool:
+        """Whether the program wrote nothing for a moment and waits for something, instead of for a processor."""
+        if self.read(0.02):
+            return False
+        try:
+            return psutil.Process(self.process.pid).status() != psutil.STATUS_RUNNING
+        except psutil.NoSuchProcess:
+            return True
 
     def wait_until(self, condition: Callable[[], bool], *, timeout: float = 20, what: str = "the condition") -> None:
         """Read until `condition` holds; fails with the screen as it is."""

@@ -46,7 +46,7 @@ def test_the_screen_of_a_real_terminal_is_whole(tmp_path: Path, columns: int, ro
         terminal.send(ctrl("n"), ctrl("n"), ENTER, "7", F7)
         terminal.wait_for("2/6 Dataset")
         terminal.send(ctrl("n"))
-        terminal.wait_for("3/6 Adapter")
+        terminal.wait_for("▸ kind")
         terminal.settle()
         shown = terminal.text
         terminal.send(ctrl("l"))

@@ -176,7 +176,7 @@ class WizardScreen(WizardPresets):
         row = page.row_of(field) or (rows[0] if rows else None)
         if row is not None:
             row.display = True
-            row.focus()
+            self.set_focus(row)
 
     def on_resize(self) -> None:
         """The title has more or less to say."""
