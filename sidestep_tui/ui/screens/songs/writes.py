@@ -225,19 +225,19 @@ class SongsWrites(SongsEdits):
 
     async def _files_are_current(self, who: str) -> bool:
         """Whether to go on: the other screens read the files, which do not have the pending edits yet."""
+        body = f"The {who} reads the files, which do not have them yet. They stay pending meanwhile."
+        return await self._settled(body, "Write first", ("go", "g", "Go on")) != "stay"
+
+    async def _settled(self, body: str, write: str, other: tuple[str, str, str]) -> str:
+        """What becomes of edits that are not written: `written` (or none were there), the other choice, or `stay`."""
         edits = len(self.changes)
         if not edits:
-            return True
-        answer = await self.app.push_screen_wait(
-            Choose(
-                f"{text.plural(edits, 'edit')} not written",
-                f"The {who} reads the files, which do not have them yet. They stay pending meanwhile.",
-                [("stay", "n", "Stay"), ("write", "W", "Write first"), ("go", "g", "Go on")],
-            )
-        )
+            return "written"
+        choices = [("stay", "n", "Stay"), ("write", "W", write), other]
+        answer = await self.app.push_screen_wait(Choose(f"{text.plural(edits, 'edit')} not written", body, choices))
         if answer == "write":
-            return await self._write()
-        return answer == "go"
+            return "written" if await self._write() else "stay"
+        return other[0] if answer == other[0] else "stay"
 
     def _visit(self, screen: Screen[Any], closed: Callable[[Any], None] | None = None) -> None:
         self._visiting = True
@@ -253,21 +253,11 @@ class SongsWrites(SongsEdits):
 
     async def may_leave(self) -> bool:
         """Whether nothing would be lost by leaving, or the person said that it may."""
-        edits = len(self.changes)
-        if not edits:
-            return True
-        answer = await self.app.push_screen_wait(
-            Choose(
-                f"{text.plural(edits, 'edit')} not written",
-                f"They are in {self.place.root.name} only once they are written.",
-                [("stay", "n", "Stay"), ("write", "W", "Write"), ("discard", "D", "Discard")],
-            )
-        )
-        if answer == "write":
-            return await self._write()
-        if answer == "discard":
+        body = f"They are in {self.place.root.name} only once they are written."
+        outcome = await self._settled(body, "Write", ("discard", "D", "Discard"))
+        if outcome == "discard":
             self._forget_kept()
-        return answer == "discard"
+        return outcome != "stay"
 
     # What outlives a dropped line
 
