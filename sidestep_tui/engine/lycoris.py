@@ -221,7 +221,9 @@ def plans_of(
     `alpha` serves modules without one of their own. Raises ValueError naming a module that has neither.
     """
     linears = {
-        path_to_lycoris(name): name for name, module in transformer.named_modules() if type(module) is torch.nn.Linear
+        path_to_lycoris(name): name
+        for name, module in transformer.named_modules()
+        if isinstance(module, torch.nn.Linear)
     }
     grouped: dict[str, adapter_maths.Shapes] = {}
     for key, tensor in tensors.items():

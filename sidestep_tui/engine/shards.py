@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,9 +109,14 @@ class TensorSet:
 
     def read(self, names: list[str], dtype: torch.dtype, device: torch.device | str) -> dict[str, torch.Tensor]:
         """Read tensors one by one, floating ones cast to `dtype`; copies on `device`, so no mapping stays open."""
+        return dict(self.each(names, dtype, device))
+
+    def each(
+        self, names: list[str], dtype: torch.dtype, device: torch.device | str
+    ) -> Iterator[tuple[str, torch.Tensor]]:
+        """As `read`, in the order of the files, for those who need no two tensors at the same time."""
         from safetensors import SafetensorError, safe_open
 
-        result: dict[str, torch.Tensor] = {}
         for file in self.files:
             wanted = [name for name in names if self.home.get(name) is file]
             if not wanted:
@@ -120,10 +126,9 @@ class TensorSet:
                     for name in wanted:
                         tensor = handle.get_tensor(name)
                         kind = dtype if tensor.is_floating_point() else tensor.dtype
-                        result[name] = tensor.to(device=device, dtype=kind, copy=True)
+                        yield name, tensor.to(device=device, dtype=kind, copy=True)
             except (SafetensorError, OSError) as error:
                 raise ModelError(f"{file.path} cannot be read.", str(error), _DOWNLOAD_AGAIN) from error
-        return result
 
     def fingerprint(self) -> str:
         """A hash of the headers and a sample of every tensor: cheap at 20 GB, blind to paths and dates."""

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from sidestep_tui.core.errors import ModelError
-from sidestep_tui.engine import keymap, shards
+from sidestep_tui.engine import keymap, quantised, shards
 from sidestep_tui.engine.variants import (
     LATENT_CHANNELS,
     SILENCE_FRAMES,
@@ -26,6 +26,7 @@ from sidestep_tui.engine.variants import (
     find_checkpoint,
     read_config,
 )
+from sidestep_tui.schema.memory import Base
 
 __all__ = [
     "Checkpoint",
@@ -46,15 +47,18 @@ _FLOATS = ("F64", "F32", "F16", "BF16")
 _REFETCH = "The file belongs to another model or version; download the checkpoint again."
 
 
-def load_transformer(ckpt: Checkpoint, dtype: torch.dtype, device: Device = "cpu") -> Any:
-    """The DiT as a frozen `AceStepTransformer1DModel` in eval mode."""
+def load_transformer(ckpt: Checkpoint, dtype: torch.dtype, device: Device = "cpu", *, base: Base = "full") -> Any:
+    """The DiT as a frozen `AceStepTransformer1DModel` in eval mode.
+
+    With a `base` of 8 or 4 bits, each matrix is quantised as it is read: the whole model is never there in full.
+    """
     from diffusers import AceStepTransformer1DModel
 
     if ckpt.layout == "original":
         config = keymap.transformer_config(ckpt.config)
     else:
         config = dict(AceStepTransformer1DModel.extract_init_dict(ckpt.config)[0])
-    return _load_component(ckpt, "transformer", lambda: AceStepTransformer1DModel(**config), dtype, device)
+    return _load_component(ckpt, "transformer", lambda: AceStepTransformer1DModel(**config), dtype, device, base=base)
 
 
 def load_condition_encoder(ckpt: Checkpoint, dtype: torch.dtype, device: Device = "cpu") -> Any:
@@ -169,7 +173,13 @@ class _PrependToken:
 
 
 def _load_component(
-    ckpt: Checkpoint, component: keymap.Component, build: Callable[[], Any], dtype: torch.dtype, device: Device
+    ckpt: Checkpoint,
+    component: keymap.Component,
+    build: Callable[[], Any],
+    dtype: torch.dtype,
+    device: Device,
+    *,
+    base: Base = "full",
 ) -> Any:
     """Fill one ACE-Step component from either layout."""
     directory = ckpt.transformer_dir if component == "transformer" else ckpt.condition_encoder_dir
@@ -188,7 +198,7 @@ def _load_component(
     if component == "condition_encoder":
         mapping.pop(keymap.SILENCE, None)
         extra[keymap.SILENCE] = load_silence_latent(ckpt).to(device=device, dtype=dtype)
-    return _fill(build, tensors, mapping, extra, dtype, device)
+    return _fill(build, tensors, mapping, extra, dtype, device, base=base)
 
 
 def _fill(
@@ -198,6 +208,8 @@ def _fill(
     extra: dict[str, torch.Tensor],
     dtype: torch.dtype,
     device: Device,
+    *,
+    base: Base = "full",
 ) -> Any:
     """Build on the meta device and assign; `mapping` goes from module key to file key, `extra` comes from elsewhere."""
     module = _build_empty(build, tensors)
@@ -222,9 +234,14 @@ def _fill(
     for name, source in mapping.items():
         if name not in wanted:
             raise _unknown_key(tensors.home[source].path, source)
-    read = tensors.read(list(mapping.values()), dtype, device)
-    state = {name: read.pop(source) for name, source in mapping.items()} | extra
+    quantised_layers = {
+        mapping[f"{name}.weight"]: layer for name, layer in quantised.replace(module, base, dtype).items()
+    }
+    read = tensors.read([source for source in mapping.values() if source not in quantised_layers], dtype, device)
+    state = {name: read.pop(source) for name, source in mapping.items() if source not in quantised_layers} | extra
     module.load_state_dict(state, strict=True, assign=True)
+    for source, weight in tensors.each(list(quantised_layers), torch.float32, device):
+        quantised_layers[source].fill(weight)
     _fill_buffers(module, build, device)
     module.requires_grad_(requires_grad=False)
     return module.eval()

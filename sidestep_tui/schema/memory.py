@@ -8,6 +8,9 @@ from pydantic import Field
 
 from sidestep_tui.schema.meta import Group, Meta
 
+Base = Literal["full", "int8", "nf4"]
+"""How the matrices of the frozen model are kept."""
+
 
 class MemorySettings(Group):
     """How the run fits into the machine."""
