@@ -23,6 +23,7 @@ from sidestep_tui.core import atomic, text
 from sidestep_tui.core.errors import AdapterError, DivergedError, RunError
 from sidestep_tui.engine import adapters, lycoris, objective
 from sidestep_tui.engine.keymap import path_to_diffusers, path_to_original
+from sidestep_tui.engine.speed import switches
 from sidestep_tui.schema import adapter_maths
 from sidestep_tui.schema.adapter import AdapterSettings
 from sidestep_tui.schema.settings import Settings
@@ -262,7 +263,8 @@ def probe(transformer: torch.nn.Module, *, dtype: torch.dtype) -> torch.Tensor:
     # Which matrix kernel runs depends on this flag too, and kernels differ in the last bits.
     transformer.requires_grad_(False)
     try:
-        with torch.no_grad():
+        # By the stock code, as consumers load it: what is verified is the adapter, not how fast it was trained.
+        with torch.no_grad(), switches.stock(transformer):
             output = objective.predict(
                 transformer,
                 x_t.to(device),

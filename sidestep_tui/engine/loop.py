@@ -178,7 +178,7 @@ class TrainingRun:
         self.reporter.log(
             f"{text.plural(len(store.repeats), 'song')} in {where}; training "
             f"{text.count(sum(p.numel() for p in self.trainer.parameters.values()))} adapter weights "
-            f"in {text.plural(len(adapters.adapted_layers(transformer)), 'layer')}."
+            f"in {text.plural(len(adapters.adapted_layers(transformer)), 'layer')}. {self.trainer.computed_by}"
         )
         if self.saved:
             resumption.resume(self.trainer, self.saved, self.fingerprint, self.reporter)

@@ -13,6 +13,7 @@ from sidestep_tui.engine import adapters, averages, checkpoint, objective, optim
 from sidestep_tui.engine.batches import Collator, Example, MicroBatch, Sampler, SongStore, derive_seed
 from sidestep_tui.engine.checkpoint import Position, TrainingState, Watch
 from sidestep_tui.engine.schedules import Schedule
+from sidestep_tui.engine.speed import switches
 from sidestep_tui.engine.tracking import Breakdown, Tracker
 from sidestep_tui.protocol.rundir import checkpoint_step
 from sidestep_tui.schema.settings import Settings
@@ -79,6 +80,8 @@ class Trainer:
         self.position = Position()
         self.skipped_in_a_row = 0
         self.watch = Watch()
+        self.computed_by = ""
+        """Which of the faster ways are on, in words."""
         self._warmed_up_in: int | None = None
         self._loss_sum = 0.0
         self._loss_count = 0
@@ -273,7 +276,9 @@ def build(transformer: torch.nn.Module, material: Material, settings: Settings, 
     transformer.to(material.device)
     if settings.memory.gradient_checkpointing:
         transformer.enable_gradient_checkpointing()
-    return Trainer(transformer, material, settings, seed=seed)
+    trainer = Trainer(transformer, material, settings, seed=seed)
+    trainer.computed_by = switches.apply(transformer, settings, material.device, material.dtype)
+    return trainer
 
 
 def _suspects(examples: list[Example], values: list[float]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from sidestep_tui.schema.meta import Group
 from sidestep_tui.schema.model import ModelSettings
 from sidestep_tui.schema.optim import OptimSettings
 from sidestep_tui.schema.output import OutputSettings
+from sidestep_tui.schema.speed import SpeedSettings
 from sidestep_tui.schema.train import TrainSettings
 
 
@@ -21,4 +22,5 @@ class Settings(Group):
     optim: OptimSettings = OptimSettings()
     train: TrainSettings = TrainSettings()
     memory: MemorySettings = MemorySettings()
+    speed: SpeedSettings = SpeedSettings()
     output: OutputSettings = OutputSettings()

@@ -19,7 +19,7 @@ STEPS = (
     Step("data", "Dataset", ("data",)),
     Step("adapter", "Adapter", ("adapter",)),
     Step("optim", "Optimizer", ("optim", "train")),
-    Step("memory", "VRAM", ("memory",)),
+    Step("memory", "VRAM", ("memory", "speed")),
     Step("review", "Review", ("output",)),
 )
 STEP_IDS = tuple(step.id for step in STEPS)

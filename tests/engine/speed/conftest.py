@@ -1,0 +1,90 @@
+"""A transformer that is large enough for windows, blocks of queries and unequal halves of a window to matter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from diffusers import AceStepTransformer1DModel
+
+from sidestep_tui.engine import adapters
+from sidestep_tui.schema.settings import Settings
+
+WIDTH = 32
+Pass = Callable[..., tuple[torch.Tensor, dict[str, torch.Tensor]]]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Models this small are slower on two threads than on one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def new_model() -> Callable[..., AceStepTransformer1DModel]:
+    """`new_model(kind="lora", dtype=…, window=16)`: two layers with an adapter that already says something."""
+
+    def build(
+        kind: str = "lora", dtype: torch.dtype = torch.float32, window: int = 16, **adapter: object
+    ) -> AceStepTransformer1DModel:
+        torch.manual_seed(0)
+        transformer = AceStepTransformer1DModel(
+            hidden_size=WIDTH,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=8,
+            in_channels=192,
+            audio_acoustic_hidden_dim=64,
+            sliding_window=window,
+            encoder_hidden_size=WIDTH,
+        )
+        # Norm weights of real checkpoints are not ones.
+        with torch.no_grad():
+            for name, parameter in transformer.named_parameters():
+                if "norm" in name:
+                    parameter.mul_(1 + 0.2 * torch.randn_like(parameter))
+        transformer.to(dtype)
+        settings = Settings.model_validate({"adapter": {"kind": kind, "rank": 4, "alpha": 8.0, "mlp": True, **adapter}})
+        adapters.inject(transformer, settings.adapter, autocast=dtype != torch.float32)
+        with torch.no_grad():
+            for parameter in adapters.trainable(transformer).values():
+                parameter.add_(0.05 * torch.randn_like(parameter))
+        return transformer.train()
+
+    return build
+
+
+@pytest.fixture
+def run_pass() -> Pass:
+    """`run_pass(model, tokens=50, batch=2)`: output and gradients (of the adapter and the input) of one fixed pass."""
+
+    def compute(
+        transformer: AceStepTransformer1DModel, tokens: int = 50, batch: int = 1, dtype: torch.dtype = torch.float32
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        source = torch.Generator().manual_seed(1)
+        frames = 2 * tokens
+        x_t, target = (torch.randn((batch, frames, 64), generator=source) for _ in range(2))
+        context = torch.randn((batch, frames, 128), generator=source)
+        condition = torch.randn((batch, 9, WIDTH), generator=source)
+        t = torch.linspace(0.2, 0.9, batch)
+        transformer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype != torch.float32):
+            answer = transformer(
+                hidden_states=x_t.to(dtype),
+                timestep=t,
+                timestep_r=t,
+                encoder_hidden_states=condition.to(dtype),
+                context_latents=context.to(dtype),
+                return_dict=False,
+            )[0]
+        torch.nn.functional.mse_loss(answer.float(), target).backward()
+        gradients = {name: p.grad.clone() for name, p in adapters.trainable(transformer).items() if p.grad is not None}
+        return answer.detach().float(), gradients
+
+    return compute
