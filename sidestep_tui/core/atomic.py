@@ -23,7 +23,7 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
     """Turn "no space left" into a sentence that names the file; other errors pass through."""
     try:
         yield
@@ -58,7 +58,7 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = T
     `durable=False` skips the syncs: for snapshots that are rewritten every second.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _disk_errors(path):
+    with disk_errors(path):
         fd, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         try:
             with os.fdopen(fd, "wb") as handle:
@@ -94,7 +94,7 @@ def publish_dir(target: Path) -> Iterator[Path]:
     need be, but not the parent's parent: a run whose directory was moved away is not begun a second time.
     """
     target.parent.mkdir(exist_ok=True)
-    with _disk_errors(target):
+    with disk_errors(target):
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
         try:
             scratch.chmod(0o755)

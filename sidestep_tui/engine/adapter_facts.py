@@ -81,11 +81,11 @@ class AdapterFacts:
         return {
             "peft_type": "LORA",
             "r": rank,
-            "lora_alpha": _whole(alpha),
+            "lora_alpha": whole(alpha),
             "use_dora": self.kind == "dora",
             "use_rslora": False,
             "rank_pattern": {name: value for name, value in ranks.items() if value != rank},
-            "alpha_pattern": {name: _whole(value) for name, value in alphas.items() if value != alpha},
+            "alpha_pattern": {name: whole(value) for name, value in alphas.items() if value != alpha},
         }
 
 
@@ -164,5 +164,5 @@ def _commonest(values: list[Any]) -> Any:
     return max(dict.fromkeys(values), key=values.count)
 
 
-def _whole(value: float) -> float | int:
+def whole(value: float) -> float | int:
     return int(value) if float(value).is_integer() else value

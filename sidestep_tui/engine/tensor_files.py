@@ -1,0 +1,87 @@
+"""Safetensors files whose bytes depend on nothing but their contents, and adapters that never take a place."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import torch
+from safetensors.torch import save
+
+from sidestep_tui.core import atomic
+from sidestep_tui.core.errors import AdapterError
+
+_LENGTH_BYTES: Final = 8
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
+"""How file systems say that they have no hard links."""
+
+
+def encode(tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> tuple[bytes, memoryview]:
+    """A safetensors file as its header and its data: the same bytes for the same tensors."""
+    data = save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata=metadata)
+    length = int.from_bytes(data[:_LENGTH_BYTES], "little")
+    body = _LENGTH_BYTES + length
+    header = json.loads(data[_LENGTH_BYTES:body])
+    # The library writes metadata in random order. Tensor offsets count from the end of the header: it may change.
+    text_header = json.dumps(header | {"__metadata__": dict(sorted((metadata or {}).items()))}, separators=(",", ":"))
+    encoded = text_header.encode()
+    encoded += b" " * (-len(encoded) % _LENGTH_BYTES)
+    return len(encoded).to_bytes(_LENGTH_BYTES, "little") + encoded, memoryview(data)[body:]
+
+
+def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file, through Python, whose errors name a full disk."""
+    header, body = encode(tensors, metadata)
+    with path.open("wb") as handle:
+        handle.write(header)
+        handle.write(body)
+
+
+def publish_new(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a file beside `path` and give it that name, whole; AdapterError if the name is taken."""
+    refuse_taken(path)
+    with atomic.disk_errors(path):
+        fd, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=f".tmp{path.suffix}", dir=path.parent)
+        os.close(fd)
+        temporary = Path(name)
+        try:
+            write(temporary)
+            temporary.chmod(0o644)
+            fd = os.open(temporary, os.O_RDONLY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            _name(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        atomic.fsync_dir(path.parent)
+
+
+def _name(temporary: Path, path: Path) -> None:
+    """Give the finished file its name; a link, unlike a rename, never takes the place of what is there by now."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        refuse_taken(path)
+        raise
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        refuse_taken(path)
+        temporary.rename(path)
+
+
+def refuse_taken(path: Path) -> None:
+    """Raise AdapterError if something has this name already: nothing is ever overwritten."""
+    if path.exists() or path.is_symlink():
+        raise AdapterError(
+            "There is something of that name already.",
+            f"{path} stays as it is; nothing was written.",
+            "Choose another name with --output.",
+        )
