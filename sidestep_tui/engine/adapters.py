@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from sidestep_tui.core.errors import AdapterError
 from sidestep_tui.core.text import listing
 from sidestep_tui.engine import lycoris
 from sidestep_tui.engine.keymap import lycoris_to_original, path_to_diffusers, path_to_original
+from sidestep_tui.schema import adapter_targets
 from sidestep_tui.schema.adapter import AdapterSettings
 
 ADAPTER_NAME = "default"
@@ -43,61 +45,77 @@ LYCORIS_CONFIGS = {kind: f"{kind}_config" for kind in lycoris.KINDS}
 """What LyCORIS adapters call their configuration: the name of the metadata, and of the file with .json behind it."""
 KEY_PREFIX = "base_model.model."
 
-_PROJECTIONS = {"q": "to_q", "k": "to_k", "v": "to_v", "o": "to_out.0"}
-_ATTENTIONS = {"both": ("self_attn", "cross_attn"), "self": ("self_attn",), "cross": ("cross_attn",), "none": ()}
-_MLP = ("gate_proj", "up_proj", "down_proj")
-_LAYER_TARGET = re.compile(r"layers\.\d+\.(?P<target>.+)")
+_LAYER_TARGET = re.compile(r"layers\.(?P<layer>\d+)\.(?P<target>.+)")
 
 
 def target_suffixes(settings: AdapterSettings) -> tuple[str, ...]:
     """What the settings select inside each layer: `self_attn.to_q`, `mlp.up_proj`, …"""
-    attention = [
-        f"{block}.{_PROJECTIONS[projection]}"
-        for block in _ATTENTIONS[settings.attention]
-        for projection in dict.fromkeys(settings.projections)
-    ]
-    return tuple(attention + ([f"mlp.{name}" for name in _MLP] if settings.mlp else []))
+    return tuple(_module_name((0, part)).removeprefix("layers.0.") for part in adapter_targets.parts(settings))
+
+
+def module_names(settings: AdapterSettings) -> list[str]:
+    """Full names of the selected modules of the layers that the settings list, in diffusers names; needs no model."""
+    return [_module_name(matrix) for matrix in adapter_targets.matrices(settings, adapter_targets.MANY_LAYERS)]
+
+
+def _module_name(matrix: adapter_targets.Matrix) -> str:
+    """What the model in memory calls a matrix: `layers.3.self_attn.to_q`."""
+    return path_to_diffusers(adapter_targets.original_name(matrix))
 
 
 def kind_settings(settings: AdapterSettings) -> dict[str, object]:
-    """The settings of the chosen kind alone that a resumed run must share, by path."""
-    if settings.kind not in ("lokr", "oft"):
-        return {}
-    own = f"{settings.kind}_"
-    return {f"adapter.{name}": value for name, value in settings.model_dump().items() if name.startswith(own)}
+    """The settings of the chosen kind and its targets that a resumed run must share, by path.
+
+    What is not used is None, as in checkpoints from before it could be.
+    """
+    values = settings.model_dump()
+    own = [name for name in values if settings.kind in ("lokr", "oft") and name.startswith(f"{settings.kind}_")]
+    layers = [number for first, last in adapter_targets.spans(settings.layers) for number in range(first, last + 1)]
+    return {
+        **{f"adapter.{name}": values[name] for name in own},
+        "adapter.layers": adapter_targets.layers_text(layers) or None,
+        **{f"adapter.{name}": values[name].replace(" ", "") or None for name in ("rank_pattern", "alpha_pattern")},
+    }
 
 
 def refuse_empty(settings: AdapterSettings) -> None:
-    """Raise AdapterError when the settings select nothing; needs no model."""
+    """Raise AdapterError when the settings select nothing, or nothing that could be; needs no model."""
     if not target_suffixes(settings):
         raise AdapterError(
             "There is nothing to train.",
             "No attention (attention = none) and no MLP layers are selected.",
             "Choose attention 'both', 'self' or 'cross', or switch the MLP layers on.",
         )
+    _refuse_misfits(settings, None)
+
+
+def _refuse_misfits(settings: AdapterSettings, layers: int | None) -> None:
+    for path, sentence in adapter_targets.misfits(settings, layers):
+        raise AdapterError(f"{path} does not fit the model.", sentence, f"Change {path}, or leave it empty.")
 
 
 def target_modules(transformer: torch.nn.Module, settings: AdapterSettings) -> list[str]:
     """Full names of the modules to adapt, in model order.
 
-    Raises AdapterError when nothing is selected or when a selected part does not exist in the model.
+    Raises AdapterError when nothing is selected, when a selected part or layer does not exist in the model, or when a
+    pattern matches none of them.
     """
     refuse_empty(settings)
     wanted = set(target_suffixes(settings))
-    names: list[str] = []
-    found: set[str] = set()
+    found: dict[int, dict[str, str]] = {}
     for name, module in transformer.named_modules():
         match = _LAYER_TARGET.fullmatch(name)
         if match and match["target"] in wanted and isinstance(module, torch.nn.Linear):
-            names.append(name)
-            found.add(match["target"])
-    if missing := sorted(wanted - found):
+            found.setdefault(int(match["layer"]), {})[match["target"]] = name
+    if missing := sorted(wanted - {target for layer in found.values() for target in layer}):
         raise AdapterError(
             "The adapter's targets are not in this model.",
             f"No layer has {listing(missing)}.",
             "Check that the checkpoint is an ACE-Step 1.5 transformer.",
         )
-    return names
+    _refuse_misfits(settings, len(found))
+    chosen = adapter_targets.layers_of(settings, len(found))
+    return [name for layer in chosen for name in found[layer].values()]
 
 
 def inject(transformer: torch.nn.Module, settings: AdapterSettings, *, autocast: bool = False) -> int:
@@ -118,6 +136,9 @@ def inject(transformer: torch.nn.Module, settings: AdapterSettings, *, autocast:
 def _peft_config(settings: AdapterSettings, names: list[str]) -> PeftConfig:
     if settings.kind == "oft":
         return OFTConfig(r=0, oft_block_size=settings.oft_block_size, target_modules=names)
+    matrices = {name: adapter_targets.matrix_of(path_to_original(name)) for name in names}
+    ranks = {name: adapter_targets.rank_of(settings, matrix) for name, matrix in matrices.items() if matrix}
+    alphas = {name: whole(adapter_targets.alpha_of(settings, matrix)) for name, matrix in matrices.items() if matrix}
     return LoraConfig(
         r=settings.rank,
         lora_alpha=whole(settings.alpha),
@@ -125,7 +146,14 @@ def _peft_config(settings: AdapterSettings, names: list[str]) -> PeftConfig:
         target_modules=names,
         use_dora=settings.kind == "dora",
         use_rslora=settings.rslora,
+        rank_pattern={_exactly(name): rank for name, rank in ranks.items() if rank != settings.rank},
+        alpha_pattern={_exactly(name): alpha for name, alpha in alphas.items() if alpha != settings.alpha},
     )
+
+
+def _exactly(name: str) -> str:
+    """An expression that peft matches with this module alone: its own rules would take any ending."""
+    return "^" + re.escape(name)
 
 
 def _refuse_uneven(transformer: torch.nn.Module, config: OFTConfig, names: set[str]) -> None:
@@ -181,6 +209,33 @@ def adapted_layers(transformer: torch.nn.Module) -> Mapping[str, torch.nn.Module
 
 def _peft_layers(transformer: torch.nn.Module) -> dict[str, LoraLinear | OftLinear]:
     return {name: module for name, module in transformer.named_modules() if isinstance(module, (LoraLinear, OftLinear))}
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Rank and alpha of an injected LoRA or DoRA; patterns by module name for what differs, as peft has them."""
+
+    rank: int
+    alpha: float
+    rank_pattern: dict[str, int]
+    alpha_pattern: dict[str, float]
+
+
+def sizes(transformer: torch.nn.Module, settings: AdapterSettings) -> Sizes:
+    """What the adapter in the model states about itself; the settings' own values for kinds without patterns."""
+    layers = {name: layer for name, layer in _peft_layers(transformer).items() if isinstance(layer, LoraLinear)}
+    if not layers:
+        return Sizes(settings.rank, settings.alpha, {}, {})
+    ranks = {name: layer.r[ADAPTER_NAME] for name, layer in layers.items()}
+    alphas = {name: layer.lora_alpha[ADAPTER_NAME] for name, layer in layers.items()}
+    rank = settings.rank if settings.rank in ranks.values() else max(ranks.values())
+    alpha = settings.alpha if settings.alpha in alphas.values() else max(alphas.values())
+    return Sizes(
+        rank,
+        alpha,
+        {name: value for name, value in ranks.items() if value != rank},
+        {name: value for name, value in alphas.items() if value != alpha},
+    )
 
 
 def trainable(transformer: torch.nn.Module) -> dict[str, torch.nn.Parameter]:

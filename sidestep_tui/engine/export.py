@@ -61,27 +61,29 @@ class Provenance:
 
 def target_patterns(adapter: AdapterSettings) -> list[str]:
     """The shortest names that select the adapter's modules in the diffusers model, and nothing else."""
+    if adapter.layers.strip():
+        return adapters.module_names(adapter)
     suffixes = adapters.target_suffixes(adapter)
     if adapter.attention == "both":
         suffixes = tuple(suffix.removeprefix("self_attn.").removeprefix("cross_attn.") for suffix in suffixes)
     return list(dict.fromkeys(suffix.removeprefix("mlp.") for suffix in suffixes))
 
 
-def lora_options(adapter: AdapterSettings) -> dict[str, Any]:
-    """What both kinds of configuration say; only keys that every version of peft knows."""
+def lora_options(adapter: AdapterSettings, sizes: adapters.Sizes) -> dict[str, Any]:
+    """What both kinds of configuration say; only keys that every version of peft knows. Patterns in diffusers names."""
     return {
-        "r": adapter.rank,
-        "lora_alpha": adapters.whole(adapter.alpha),
+        "r": sizes.rank,
+        "lora_alpha": adapters.whole(sizes.alpha),
         "lora_dropout": adapter.dropout,
         "bias": "none",
         "use_dora": adapter.kind == "dora",
         "use_rslora": adapter.rslora,
-        "rank_pattern": {},
-        "alpha_pattern": {},
+        "rank_pattern": sizes.rank_pattern,
+        "alpha_pattern": {name: adapters.whole(value) for name, value in sizes.alpha_pattern.items()},
     }
 
 
-def peft_config(adapter: AdapterSettings, base_model: str) -> dict[str, Any]:
+def peft_config(adapter: AdapterSettings, base_model: str, sizes: adapters.Sizes) -> dict[str, Any]:
     """The contents of adapter_config.json, module names as in the original code.
 
     `task_type` stays null: with FEATURE_EXTRACTION, peft would pass `input_ids` to a diffusers transformer.
@@ -100,7 +102,10 @@ def peft_config(adapter: AdapterSettings, base_model: str) -> dict[str, Any]:
     }
     if adapter.kind == "oft":
         return {"peft_type": "OFT", **common, **_OFT_OPTIONS, "oft_block_size": adapter.oft_block_size}
-    return {"peft_type": "LORA", **common, "init_lora_weights": True, **lora_options(adapter)}
+    options = lora_options(adapter, sizes)
+    for pattern in ("rank_pattern", "alpha_pattern"):
+        options[pattern] = {path_to_original(name): value for name, value in options[pattern].items()}
+    return {"peft_type": "LORA", **common, "init_lora_weights": True, **options}
 
 
 _OFT_OPTIONS = {
@@ -133,13 +138,14 @@ def write_adapter(
     if adapter.kind in lycoris.KINDS:
         _write_lycoris(directory, tensors, adapter, provenance)
         return len(tensors)
-    lora = {f"transformer.{key}": value for key, value in lora_options(adapter).items()}
+    sizes = adapters.sizes(transformer, adapter)
+    lora = {f"transformer.{key}": value for key, value in lora_options(adapter, sizes).items()}
     lora["transformer.target_modules"] = target_patterns(adapter)
     metadata = {"format": "pt", OWN_METADATA_KEY: json.dumps(asdict(provenance), sort_keys=True)}
     if adapter.kind != "oft":
         metadata[DIFFUSERS_METADATA_KEY] = json.dumps(lora, sort_keys=True)
     write_tensors(directory / adapters.WEIGHTS_FILE, tensors, metadata)
-    config = peft_config(adapter, provenance.base_model)
+    config = peft_config(adapter, provenance.base_model, sizes)
     (directory / adapters.CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
     if adapter.kind != "oft" and not diffusers_reads_original_names(tensors):
         _write_diffusers_file(directory / DIFFUSERS_DIR, tensors, metadata)

@@ -98,6 +98,7 @@ def _facts(settings: Settings, model: FoundModel | None, manifest: Manifest | No
         longest_seconds=max(lengths, default=None),
         shortest_seconds=min(lengths, default=None),
         steps_per_epoch=plan_maths.steps_per_epoch(settings, songs) if songs else None,
+        layers=model.shape.layers if model else None,
         vram_bytes=device.total if device and device.kind == "cuda" else None,
         device=device.kind if device else None,
         macos=sys.platform == "darwin",

@@ -10,6 +10,20 @@ from sidestep_tui.schema.meta import Group, Meta
 
 Projection = Literal["q", "k", "v", "o"]
 
+_LAYERS = r"\d{1,3}(?: ?- ?\d{1,3})?"
+_PART = r"(?:(?:self|cross)(?:\.[qkvo])?|mlp(?:\.(?:gate|up|down))?|[qkvo])"
+_SELECTOR = rf"(?:layers\.\d{{1,3}}(?:-\d{{1,3}})?(?:\.{_PART})?|{_PART})"
+
+
+def _list_of(item: str) -> str:
+    """The expression for nothing, or items with commas between them."""
+    return rf"^(?:{item}(?: ?, ?{item})*)?$"
+
+
+LAYERS_PATTERN = _list_of(_LAYERS)
+RANK_PATTERN = _list_of(rf"{_SELECTOR} ?= ?[1-9]\d{{0,2}}")
+ALPHA_PATTERN = _list_of(rf"{_SELECTOR} ?= ?\d{{1,4}}(?:\.\d{{1,4}})?")
+
 
 class AdapterSettings(Group):
     """The small set of weights that learns your style; the base model stays frozen."""
@@ -67,3 +81,37 @@ class AdapterSettings(Group):
         tuple[Projection, ...], Field(min_length=1), Meta("projections", level="expert", costs=("parameters",))
     ] = ("q", "k", "v", "o")
     """Which of the attention projections learn: query, key, value, output."""
+
+    layers: Annotated[
+        str,
+        Field(max_length=200, pattern=LAYERS_PATTERN),
+        Meta(
+            "layers",
+            level="advanced",
+            allowed="numbers and ranges such as 0-11, 20; empty for all",
+            costs=("parameters", "memory", "time"),
+        ),
+    ] = ""
+    """Which of the model's layers learn, counted from 0: `0-11, 20`; empty for all (24 in the 2B model, 32 in XL).
+    What lies below the first of them needs no backward pass and no memory for it."""
+
+    rank_pattern: Annotated[
+        str,
+        Field(max_length=1000, pattern=RANK_PATTERN),
+        Meta(
+            "rank pattern",
+            level="expert",
+            allowed="entries such as self.q=128, layers.0-7=32, layers.3.mlp.up=8",
+            costs=("parameters", "memory"),
+        ),
+    ] = ""
+    """Other ranks for some matrices of a LoRA or DoRA: `self.q=128, layers.0-7=32`. Parts are self, cross and mlp,
+    q, k, v and o, self.q to cross.o, mlp.gate, mlp.up and mlp.down; the last entry that matches counts."""
+
+    alpha_pattern: Annotated[
+        str,
+        Field(max_length=1000, pattern=ALPHA_PATTERN),
+        Meta("alpha pattern", level="expert", allowed="entries such as self.q=256, layers.0-7=64", costs=("quality",)),
+    ] = ""
+    """Other alphas for some matrices, written as in the rank pattern. A rank that is changed alone also changes how
+    strongly its matrix learns, since alpha is divided by it."""

@@ -92,8 +92,9 @@ def _published(adapter: AdapterSettings) -> list[Shapes]:
     return [lokr_shapes(adapter, outputs, inputs) for outputs, inputs in _PUBLISHED]
 
 
-def matrix_parameters(adapter: AdapterSettings, outputs: int, inputs: int) -> int:
-    """Trainable weights on one matrix [outputs, inputs]."""
+def matrix_parameters(adapter: AdapterSettings, outputs: int, inputs: int, *, rank: int | None = None) -> int:
+    """Trainable weights on one matrix [outputs, inputs]; a LoRA's or DoRA's at `rank` where that is another one."""
+    own = adapter.rank if rank is None else rank
     match adapter.kind:
         case "lokr":
             return _count(lokr_shapes(adapter, outputs, inputs))
@@ -103,9 +104,9 @@ def matrix_parameters(adapter: AdapterSettings, outputs: int, inputs: int) -> in
             # Each block is turned by a rotation made from a skew-symmetric matrix.
             return inputs * (adapter.oft_block_size - 1) // 2
         case "dora":
-            return adapter.rank * (outputs + inputs) + outputs
+            return own * (outputs + inputs) + outputs
         case _:
-            return adapter.rank * (outputs + inputs)
+            return own * (outputs + inputs)
 
 
 def kept_per_token(adapter: AdapterSettings, outputs: int, inputs: int) -> int:

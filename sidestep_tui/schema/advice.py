@@ -21,6 +21,8 @@ class Facts:
     shortest_seconds: float | None = None
     steps_per_epoch: int | None = None
     adapter_parameters: int | None = None
+    layers: int | None = None
+    """Of the chosen model."""
     vram_bytes: int | None = None
     free_disk_bytes: int | None = None
     device: Literal["cuda", "mps", "cpu"] | None = None

@@ -8,9 +8,11 @@ peak to within five percent, always on the safe side.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
+from sidestep_tui.schema import adapter_targets
 from sidestep_tui.schema.adapter_maths import kept_per_token, matrix_parameters
 from sidestep_tui.schema.model_shape import ModelShape
 from sidestep_tui.schema.plan_maths import OPTIMIZER_BYTES
@@ -73,9 +75,8 @@ class _Targets:
 
 
 def _targets(shape: ModelShape, settings: Settings) -> _Targets:
-    hidden, query, key = shape.hidden, shape.query_width, shape.key_width
-    attention = {"q": (hidden, query), "k": (hidden, key), "v": (hidden, key), "o": (query, hidden)}
-    chosen = [attention[name] for name in settings.adapter.projections]
+    sizes = _matrix_sizes(shape)
+    chosen = [sizes[name] for name in settings.adapter.projections]
     latent: list[tuple[int, int]] = []
     condition: list[tuple[int, int]] = []
     if settings.adapter.attention in ("both", "self"):
@@ -84,7 +85,7 @@ def _targets(shape: ModelShape, settings: Settings) -> _Targets:
         for name, widths in zip(settings.adapter.projections, chosen, strict=True):
             (condition if name in "kv" else latent).append(widths)
     if settings.adapter.mlp:
-        latent += [(hidden, shape.intermediate), (hidden, shape.intermediate), (shape.intermediate, hidden)]
+        latent += [sizes[name] for name in ("gate", "up", "down")]
     return _Targets(
         shapes=(*latent, *condition),
         latent=len(latent),
@@ -97,14 +98,43 @@ def _targets(shape: ModelShape, settings: Settings) -> _Targets:
 
 def adapted_matrices(shape: ModelShape, settings: Settings) -> int:
     """How many matrices of the model get an adapter."""
-    return shape.layers * len(_targets(shape, settings).shapes)
+    return len(adapter_targets.matrices(settings.adapter, shape.layers))
 
 
 def adapter_parameters(shape: ModelShape, settings: Settings) -> int:
     """Trainable weights of all adapted matrices."""
-    targets = _targets(shape, settings)
-    of_layer = (matrix_parameters(settings.adapter, outputs, inputs) for inputs, outputs in targets.shapes)
-    return shape.layers * sum(of_layer)
+    adapter, sizes = settings.adapter, _matrix_sizes(shape)
+    counts = Counter(
+        (part, adapter_targets.rank_of(adapter, (layer, part)))
+        for layer, part in adapter_targets.matrices(adapter, shape.layers)
+    )
+    return sum(
+        count * matrix_parameters(adapter, outputs, inputs, rank=rank)
+        for (part, rank), count in counts.items()
+        for inputs, outputs in [sizes[part.partition(".")[2]]]
+    )
+
+
+def _matrix_sizes(shape: ModelShape) -> dict[str, tuple[int, int]]:
+    """Inputs and outputs of a layer's matrices by name; both attentions have the same."""
+    hidden, query, key, inner = shape.hidden, shape.query_width, shape.key_width, shape.intermediate
+    attention = {"q": (hidden, query), "k": (hidden, key), "v": (hidden, key), "o": (query, hidden)}
+    return {**attention, "gate": (hidden, inner), "up": (hidden, inner), "down": (inner, hidden)}
+
+
+def _heard_layers(shape: ModelShape, settings: Settings) -> int:
+    """Layers that a gradient passes: the first one that learns and all above it."""
+    chosen = adapter_targets.layers_of(settings.adapter, shape.layers)
+    return shape.layers - min(chosen, default=0)
+
+
+def _mean_rank(shape: ModelShape, settings: Settings) -> float:
+    """The rank of the average matrix."""
+    adapter = settings.adapter
+    if not adapter.rank_pattern:
+        return adapter.rank
+    ranks = [adapter_targets.rank_of(adapter, matrix) for matrix in adapter_targets.matrices(adapter, shape.layers)]
+    return sum(ranks) / len(ranks) if ranks else adapter.rank
 
 
 def latent_tokens(settings: Settings) -> int:
@@ -141,7 +171,7 @@ def estimate(
         if attention == "math":
             activations += batch * 2.5 * shape.heads * latent_tokens(settings) ** 2 * 4
     else:
-        activations = batch * shape.layers * per_layer
+        activations = batch * _heard_layers(shape, settings) * per_layer
     activations += _rebuilt_bytes(shape, settings)
     weights = shape.parameters * width
     adapter = trained * _BYTES_PER_ADAPTER_PARAMETER
@@ -155,7 +185,7 @@ def _layer_bytes(
 ) -> float:
     """What the backward pass of one layer needs kept for one example, averaged over sliding and full layers."""
     tokens, hidden, inner = latent_tokens(settings), shape.hidden, shape.intermediate
-    query, key, rank = shape.query_width, shape.key_width, settings.adapter.rank
+    query, key, rank = shape.query_width, shape.key_width, _mean_rank(shape, settings)
     targets = _targets(shape, settings)
     kept = tokens * (6.0 * inner + 22 * hidden + 20 * query + 10 * key + 12 * rank)
     kept += condition_tokens * (10.0 * key + 4 * rank)
@@ -214,5 +244,7 @@ def _checkpointed_bytes(
 ) -> float:
     """Layer inputs of the whole depth, and one layer being recomputed with its temporaries."""
     tokens, hidden = latent_tokens(settings), shape.hidden
-    kept = shape.layers * 2.0 * tokens * hidden + 2.0 * condition_tokens * hidden + 6.0 * tokens * hidden
+    kept = (
+        _heard_layers(shape, settings) * 2.0 * tokens * hidden + 2.0 * condition_tokens * hidden + 6.0 * tokens * hidden
+    )
     return kept * scale + 1.15 * layer

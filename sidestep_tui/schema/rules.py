@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sidestep_tui.core import text
-from sidestep_tui.schema import rules_adapter, rules_optim, rules_train
+from sidestep_tui.schema import adapter_targets, rules_adapter, rules_optim, rules_train
 from sidestep_tui.schema.adapter_maths import has_scale, scale
 from sidestep_tui.schema.advice import Advice as Advice
 from sidestep_tui.schema.advice import Facts as Facts
@@ -53,6 +53,9 @@ def scale_sentence(settings: Settings) -> str:
     if not has_scale(adapter):
         return "The change is taken as it is: alpha and rank have no say."
     below = f"√{adapter.rank}" if adapter.rslora else f"rank {adapter.rank}"
+    least, most = adapter_targets.scale_range(adapter)
+    if least != most:
+        return f"The change is scaled by {text.number(least, 3)} to {text.number(most, 3)}, as the patterns say."
     return f"The change is scaled by {text.number(scale(adapter), 3)} (alpha {format_number(adapter.alpha)} / {below})."
 
 

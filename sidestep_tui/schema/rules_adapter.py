@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from sidestep_tui.core import text
-from sidestep_tui.schema.adapter import AdapterSettings
+from sidestep_tui.schema import adapter_targets
+from sidestep_tui.schema.adapter import ALPHA_PATTERN, AdapterSettings
 from sidestep_tui.schema.adapter_maths import KIND_NAMES, has_scale
 from sidestep_tui.schema.advice import Advice, Facts, Rule, fix_of
+from sidestep_tui.schema.fields import format_number
 from sidestep_tui.schema.settings import Settings
 
 _OF_KIND = {"lokr": ("lokr_factor", "lokr_full_matrix", "lokr_decompose_both"), "oft": ("oft_block_size",)}
+_PATTERNS = ("adapter.rank_pattern", "adapter.alpha_pattern")
+_LARGEST_RANK = 512
 _COMMON_DIVISOR = 512
 """Of the input widths of all published models."""
 
@@ -82,4 +87,65 @@ def _block_divides(settings: Settings, facts: Facts) -> Iterator[Advice]:
         )
 
 
-RULES: tuple[Rule, ...] = (_block_divides, _dropout_unknown, _scale_unused, _of_another_kind)
+def _targets_fit(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    labels = {"adapter.layers": "Train all layers", **dict.fromkeys(_PATTERNS, "Drop the pattern")}
+    for path, sentence in adapter_targets.misfits(settings.adapter, facts.layers):
+        yield Advice("error", path, sentence, {path: ""}, labels[path])
+
+
+def _patterns_of_kind(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    adapter = settings.adapter
+    if adapter.kind in ("lora", "dora"):
+        return
+    for path in _PATTERNS:
+        if adapter.model_dump()[path.partition(".")[2]]:
+            yield Advice(
+                "error",
+                path,
+                f"Patterns are for LoRA and DoRA; every matrix of a {KIND_NAMES[adapter.kind]} adapter is of one size.",
+                {path: ""},
+                "Drop the pattern",
+            )
+
+
+def _ranks_in_bounds(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    highest = max((entry.value for entry in adapter_targets.entries(settings.adapter.rank_pattern)), default=0)
+    if highest > _LARGEST_RANK:
+        yield Advice(
+            "error",
+            "adapter.rank_pattern",
+            f"Ranks go up to {_LARGEST_RANK}, not {highest:g}.",
+            {"adapter.rank_pattern": ""},
+            "Drop the pattern",
+        )
+
+
+def _ranks_without_alphas(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    adapter = settings.adapter
+    if not adapter.rank_pattern or adapter.alpha_pattern or adapter.rslora or adapter.kind not in ("lora", "dora"):
+        return
+    ratio = adapter.alpha / adapter.rank
+    entries = adapter_targets.entries(adapter.rank_pattern)
+    alphas = ", ".join(f"{entry.text.partition('=')[0]}={format_number(entry.value * ratio)}" for entry in entries)
+    scales = sorted({adapter.alpha / entry.value for entry in entries} | {ratio})
+    if len(scales) > 1 and re.fullmatch(ALPHA_PATTERN, alphas):
+        yield Advice(
+            "advice",
+            "adapter.alpha_pattern",
+            f"Alpha {format_number(adapter.alpha)} over these ranks scales the change by {scales[0]:.3g} in one place "
+            f"and {scales[-1]:.3g} in another.",
+            {"adapter.alpha_pattern": alphas},
+            f"Scale by {ratio:.3g} everywhere",
+        )
+
+
+RULES: tuple[Rule, ...] = (
+    _block_divides,
+    _patterns_of_kind,
+    _targets_fit,
+    _ranks_in_bounds,
+    _dropout_unknown,
+    _scale_unused,
+    _ranks_without_alphas,
+    _of_another_kind,
+)

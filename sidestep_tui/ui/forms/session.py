@@ -154,6 +154,7 @@ class FormSession:
             shortest_seconds=min(lengths, default=None),
             steps_per_epoch=steps_per_epoch(self.settings, songs) if songs else None,
             adapter_parameters=memory_model.adapter_parameters(self.shape(), self.settings),
+            layers=self.shape().layers,
             vram_bytes=device.total if device is not None and device.kind == "cuda" else None,
             device=device.kind if device is not None else None,
         )
@@ -248,7 +249,7 @@ class FormSession:
     def changed(self) -> None:
         """Let the machine's suggestion follow the settings, then tell the screen."""
         if self.device is not None:
-            layer = hardware.layer(self.settings, device=self.device)
+            layer = hardware.layer(self.settings, device=self.device, shape=self.shape())
             if layer != self._hardware:
                 self._hardware = layer
                 self.draft.apply_hardware(layer)

@@ -1,0 +1,155 @@
+"""Layers, ranks and alphas one by one: where they land in the model, and what peft and diffusers make of the files."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors import safe_open
+
+from sidestep_tui.core.errors import AdapterError, RunError
+from sidestep_tui.engine import adapters, checkpoint, export
+from sidestep_tui.protocol.rundir import RunDir
+from sidestep_tui.schema.adapter import AdapterSettings
+from tests.engine.training.adapting import OriginalNames, provenance, randomise
+
+PATTERNS = {
+    "rank": 4,
+    "alpha": 8.0,
+    "mlp": True,
+    "rank_pattern": "self.q=6, layers.1=2, layers.10-11.q=3",
+    "alpha_pattern": "mlp=2.5, layers.1.mlp.up=5",
+}
+
+
+def many_layers(new_transformer, settings: AdapterSettings) -> torch.nn.Module:
+    transformer = new_transformer(layers=12)
+    adapters.inject(transformer, settings)
+    return transformer
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora", "lokr", "loha", "oft"])
+def test_only_the_layers_that_are_named_learn(new_transformer, kind):
+    transformer = new_transformer(layers=12)
+    settings = AdapterSettings(kind=kind, rank=2, layers="1, 3-4", oft_block_size=8)
+    assert adapters.inject(transformer, settings) == 3 * 8
+    found = {name.split(".")[1] for name in adapters.adapted_layers(transformer)}
+    assert found == {"1", "3", "4"}
+    assert {name.split(".")[1] for name in adapters.trainable(transformer)} == found
+
+
+def test_every_matrix_has_the_rank_and_alpha_of_its_own_entry(new_transformer):
+    layers = adapters.adapted_layers(many_layers(new_transformer, AdapterSettings(**PATTERNS)))
+
+    def size(name: str) -> tuple[int, float]:
+        return layers[name].lora_A["default"].weight.shape[0], layers[name].lora_alpha["default"]
+
+    assert size("layers.0.self_attn.to_q") == (6, 8)
+    assert size("layers.0.cross_attn.to_q") == (4, 8)
+    assert size("layers.1.self_attn.to_q") == size("layers.1.cross_attn.to_out.0") == (2, 8)
+    assert size("layers.11.self_attn.to_q") == size("layers.10.cross_attn.to_q") == (3, 8)
+    assert size("layers.11.self_attn.to_k") == (4, 8)
+    assert size("layers.11.mlp.up_proj") == (4, 2.5)
+    assert size("layers.1.mlp.up_proj") == (2, 5)
+    assert layers["layers.1.mlp.up_proj"].scaling["default"] == 2.5
+
+
+@pytest.mark.parametrize(("kind", "rslora"), [("lora", True), ("dora", False)])
+def test_peft_and_our_loader_read_patterns_to_the_last_bit(new_transformer, new_settings, tmp_path, kind, rslora):
+    settings = new_settings(adapter={**PATTERNS, "kind": kind, "rslora": rslora, "layers": "0-1, 11"})
+    model = many_layers(new_transformer, settings.adapter)
+    randomise(model)
+    expected = export.probe(model, dtype=torch.float32)
+    export.publish(tmp_path / "final", model, settings, provenance())
+    export.verify(tmp_path / "final", new_transformer(layers=12), expected, dtype=torch.float32)
+    named = OriginalNames(new_transformer(layers=12))
+    loaded = PeftModel.from_pretrained(named, str(tmp_path / "final"))
+    count = sum(name.endswith("lora_A.default.weight") for name, _ in loaded.named_parameters())
+    assert count == len(adapters.adapted_layers(model)) == 3 * 11
+    assert torch.equal(export.probe(named.adopt(), dtype=torch.float32), expected)
+
+
+def test_diffusers_reads_patterns_from_the_same_file(new_transformer, new_settings, tmp_path):
+    settings = new_settings(adapter={**PATTERNS, "layers": "0-1, 10-11"})
+    model = many_layers(new_transformer, settings.adapter)
+    randomise(model)
+    export.publish(tmp_path / "final", model, settings, provenance())
+    file = tmp_path / "final" / adapters.WEIGHTS_FILE
+    with safe_open(file, framework="pt") as handle:
+        metadata = json.loads(handle.metadata()[export.DIFFUSERS_METADATA_KEY])
+        tensors = {
+            key.replace("base_model.model.", "")
+            .replace("q_proj", "to_q")
+            .replace("k_proj", "to_k")
+            .replace("v_proj", "to_v")
+            .replace("o_proj", "to_out.0"): handle.get_tensor(key)
+            for key in handle.keys()
+        }
+    fresh = new_transformer(layers=12)
+    options = {key.removeprefix("transformer."): value for key, value in metadata.items()}
+    fresh.load_lora_adapter(tensors, prefix=None, metadata=options)
+    assert torch.equal(export.probe(fresh, dtype=torch.float32), export.probe(model, dtype=torch.float32))
+
+
+def test_the_patterns_in_files_name_single_modules_as_the_original_code_does(new_transformer, new_settings, tmp_path):
+    settings = new_settings(adapter={"rank": 4, "alpha": 8.0, "rank_pattern": "layers.1.cross.o=2"})
+    export.publish(tmp_path / "final", many_layers(new_transformer, settings.adapter), settings, provenance())
+    config = json.loads((tmp_path / "final" / "adapter_config.json").read_text())
+    assert config["rank_pattern"] == {"layers.1.cross_attn.o_proj": 2}
+    assert (config["r"], config["alpha_pattern"]) == (4, {})
+    assert config["target_modules"] == ["q_proj", "k_proj", "v_proj", "o_proj"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"layers": "0-2"}, "layers 0 to 1"),
+        ({"layers": "1-0"}, "counts backwards"),
+        ({"rank_pattern": "mlp=8"}, "there is self.q"),
+        ({"alpha_pattern": "layers.2=8"}, "in layers 0-1"),
+        ({"rank_pattern": "q=8, self=4, cross=2"}, "decides nothing"),
+    ],
+)
+def test_what_matches_nothing_in_the_model_is_refused(new_transformer, settings, said):
+    with pytest.raises(AdapterError, match=said):
+        adapters.inject(new_transformer(), AdapterSettings(rank=2, **settings))
+
+
+def test_a_run_is_resumed_with_its_own_layers_and_patterns_only(new_trainer, new_settings, tmp_path):
+    def prints(**adapter):
+        return checkpoint.fingerprint(new_settings(adapter=adapter), model="m", dataset="d")
+
+    before = prints()
+    for setting in ({"layers": "0"}, {"rank_pattern": "q=2"}, {"alpha_pattern": "self=2"}):
+        with pytest.raises(RunError, match=next(iter(setting))):
+            checkpoint.refuse_other(before, prints(**setting), tmp_path)
+        with pytest.raises(RunError, match=next(iter(setting))):
+            checkpoint.refuse_other(prints(**setting), before, tmp_path)
+    checkpoint.refuse_other(prints(layers="0-1"), prints(layers="0, 1"), tmp_path)
+    # A checkpoint from before there were layers and patterns.
+    old = {key: value for key, value in before.items() if value is not None}
+    checkpoint.refuse_other(old, before, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_patterns_train_and_resume_bit_for_bit(new_trainer, new_settings, tmp_path, kind):
+    settings = new_settings(
+        adapter={"kind": kind, "layers": "1", "rank_pattern": "self.q=6", "alpha_pattern": "cross=3", "dropout": 0.2},
+        optim={"lr_ratio_b": 4.0},
+    )
+    straight = new_trainer(settings)
+    expected = [straight.step().loss for _ in range(3)]
+    first = new_trainer(settings)
+    for _ in range(2):
+        first.step()
+    state = first.state(checkpoint.fingerprint(settings, model="m", dataset="d"))
+    run_dir = RunDir.create(tmp_path, "drums")
+    directory = checkpoint.save(run_dir, first.transformer, first.optimizer, state, settings, provenance())
+    second = new_trainer(settings)
+    saved, numbers = checkpoint.read(directory)
+    assert second.restore(directory, saved, numbers) == len(second.parameters)
+    assert second.step().loss == expected[2]
+    for name, parameter in second.parameters.items():
+        assert torch.equal(parameter, straight.parameters[name]), name
