@@ -150,16 +150,22 @@ class SongStore:
 
 
 class Sampler:
-    """Lays out the epochs: order, crops, and the micro-batches of each optimizer step."""
+    """Lays out the epochs: order, crops, and the micro-batches of each optimizer step.
 
-    def __init__(self, store: SongStore, data: DataSettings, train: TrainSettings, *, seed: int) -> None:
+    An optimizer step takes `batch_size` times `accumulation` examples for each of `processes`, dealt out in turn.
+    """
+
+    def __init__(
+        self, store: SongStore, data: DataSettings, train: TrainSettings, *, seed: int, processes: int = 1
+    ) -> None:
         self._store = store
         self._crop = crop_frames(data.crop_seconds)
         self._names = store.names()
         self._batch_size = train.batch_size
         self._seed = seed
         self._places = [index for index, own in enumerate(store.repeats) for _ in range(own * data.repeats)]
-        self.window = train.batch_size * train.accumulation
+        self.processes = processes
+        self.window = train.batch_size * train.accumulation * processes
         if not self._places:
             raise DataError("There is no song to train on.", hint="Check the dataset's warnings about skipped songs.")
 
@@ -204,6 +210,15 @@ class Sampler:
             return song
         source = generator(self._seed, "take", epoch, index)
         return takes[int(torch.randint(len(takes), (1,), generator=source))]
+
+    def share(self, examples: Sequence[Example], rank: int) -> list[Example]:
+        """What process `rank` computes of a step's examples; nothing, where the end of an epoch leaves too few."""
+        return list(examples[rank :: self.processes])
+
+    def computed(self, examples: Sequence[Example]) -> list[list[Example]]:
+        """A step's examples by process, each in the order in which its micro-batches hold them."""
+        shares = (self.share(examples, rank) for rank in range(self.processes))
+        return [[example for group in self.micro_batches(share) for example in group] for share in shares]
 
     def micro_batches(self, examples: Sequence[Example]) -> Iterator[list[Example]]:
         """Split the examples of a step into groups of equal shape, at most `batch_size` each."""

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import gc
+import os
 
 import torch
 
 from sidestep_tui.core import nvml
 from sidestep_tui.core.errors import SettingsError
+from sidestep_tui.engine import distributed
+from sidestep_tui.engine.ranks import World
 from sidestep_tui.schema.memory import MemorySettings
 
 
 def choose(memory: MemorySettings) -> torch.device:
-    """The device that the settings ask for; `auto` takes the GPU with the most free memory, else MPS, else the CPU."""
+    """The device that the settings ask for; `auto` takes the GPU with the most free memory, else MPS, else the CPU.
+
+    Each of several processes takes the GPU of its number; the launcher shows them the right ones.
+    """
     wanted = memory.device
-    if wanted == "auto":
+    if distributed.size() > 1:
+        return _of_process(wanted, World.of_environment(os.environ))
+    if wanted in ("auto", "all") or wanted.startswith("gpus:"):
         if torch.cuda.is_available():
             return torch.device("cuda", _freest_gpu())
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
@@ -31,6 +39,26 @@ def choose(memory: MemorySettings) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise SettingsError("There is no device 'mps'.", "It exists on Apple silicon only.", "Use 'auto' instead.")
     return device
+
+
+def _of_process(wanted: str, world: World) -> torch.device:
+    """The device of one of several processes. SettingsError where the settings or the machine have only one."""
+    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if wanted == "mps" or wanted.startswith("cuda:"):
+        raise SettingsError(
+            f"{world.size} processes cannot share one device.",
+            f"memory.device is '{wanted}'.",
+            "Set memory.device to 'all', or start one process.",
+        )
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count < world.local_size:
+        raise SettingsError(
+            f"{world.local_size} processes need a GPU each.",
+            f"torch sees {count or 'no'} CUDA GPU{'' if count == 1 else 's'} here.",
+            "Start as many processes as there are GPUs, and check CUDA_VISIBLE_DEVICES.",
+        )
+    return torch.device("cuda", world.local_rank)
 
 
 def _freest_gpu() -> int:

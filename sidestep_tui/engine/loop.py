@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
+from functools import partial
 
 import psutil
 
@@ -17,6 +18,7 @@ from sidestep_tui.engine import (
     averages,
     checkpoint,
     devices,
+    distributed,
     encode,
     export,
     optimizers,
@@ -73,12 +75,13 @@ class TrainingRun:
         devices.prepare(self.device)
         self.base = weights.find_checkpoint(settings.model.path, settings.model.variant, settings.model.components)
         data = settings.data
-        self.songs = songs_on_disk.scan(data.path, data.txt_role, data.language, may_be_tensors=True)
-        saving.recover(self.run_dir)
-        self.saved = resumption.newest(self.run_dir)
+        scan = partial(songs_on_disk.scan, data.path, data.txt_role, data.language, may_be_tensors=True)
+        self.songs = distributed.from_first(scan)
+        distributed.from_first(lambda: saving.recover(self.run_dir))
+        self.saved = distributed.from_first(lambda: resumption.newest(self.run_dir))
         self.step = self.saved.state.position.step if self.saved else 0
         self._refuse_early()
-        self.seed = self._choose_seed()
+        self.seed = distributed.from_first(self._choose_seed)
         steps_per_epoch, total_steps = self._expected_steps()
         self.reporter.started(
             total_steps=total_steps,
@@ -125,13 +128,14 @@ class TrainingRun:
         train = self.settings.train
         trained = set(split.split(self.songs.songs, self.settings.data.validation).training)
         examples = sum(song.repeats for song in self.songs.songs if song.name in trained) * self.settings.data.repeats
-        steps_per_epoch = -(-examples // (train.batch_size * train.accumulation))
+        steps_per_epoch = -(-examples // (train.batch_size * train.accumulation * distributed.size()))
         total = steps_per_epoch * train.epochs
         return steps_per_epoch, min(total, train.max_steps) if train.max_steps else total
 
     def _encode(self) -> EncodedDataset:
         """Songs to latents and conditions, through the cache; one model in memory at a time."""
-        dataset = encode.encode_dataset(
+        job = partial(
+            encode.encode_dataset,
             self.songs,
             self.base,
             self.settings,
@@ -141,6 +145,7 @@ class TrainingRun:
             should_stop=self.control.should_stop,
             warn=self.reporter.warning,
         )
+        dataset = distributed.from_first(job)
         self._leave_if_asked()
         for name, reason in dataset.skipped:
             self.reporter.warning("song_skipped", f"The song '{name}' is left out: {reason}")
@@ -182,6 +187,7 @@ class TrainingRun:
         )
         if self.saved:
             resumption.resume(self.trainer, self.saved, self.fingerprint, self.reporter)
+        distributed.align(self.trainer.parameters.values())
         if self.trainer.schedule.warmup_steps < self.settings.optim.warmup_steps:
             self.reporter.warning(
                 "warmup_shortened",
@@ -222,7 +228,7 @@ class TrainingRun:
 
     def _obey(self) -> None:
         """A safe point: save, hold or leave as asked."""
-        orders = self.control.poll()
+        orders = distributed.from_first(self.control.poll)
         while True:
             if orders.leave:
                 if not orders.abort:
@@ -233,11 +239,11 @@ class TrainingRun:
                 self.saver.save("requested", orders.checkpoint)
             if not orders.paused:
                 return
-            orders = self.control.wait_while_paused(self.step)
+            orders = distributed.from_first(lambda: self.control.wait_while_paused(self.step))
 
     def _leave_if_asked(self) -> None:
         """Leave before training began; there is nothing new to save."""
-        if self.control.should_stop():
+        if distributed.from_first(self.control.should_stop):
             raise StopRequested(saves=not self.control.should_abort())
 
     def _report(self, result: StepResult) -> None:
@@ -282,7 +288,8 @@ class TrainingRun:
         if self.validator is None:
             return
         with averages.published(self.trainer.optimizer):
-            measured = self.validator.measure(self.trainer, self.control.should_stop, progress)
+            measure = partial(self.validator.measure, self.trainer, self.control.should_stop, progress)
+            measured = distributed.from_first(measure)
         if measured is None:
             return
         tracker = self.trainer.tracker
@@ -303,7 +310,8 @@ class TrainingRun:
         self.reporter.phase("exporting")
         count = self.saver.publish_final()
         self.reporter.phase("verifying")
-        self._verify()
+        if distributed.is_first():
+            self._verify()
         self.reporter.adapter(path=self.run_dir.adapter / "final", kind="final", tensors=count)
 
     def _verify(self) -> None:

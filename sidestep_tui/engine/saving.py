@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from sidestep_tui.engine import averages, checkpoint, export
+from sidestep_tui.engine import averages, checkpoint, distributed, export
 from sidestep_tui.engine.control import Control
 from sidestep_tui.engine.reporter import Reporter
 from sidestep_tui.engine.trainer import Trainer
@@ -53,6 +53,8 @@ class Saver:
 
     def save(self, reason: SaveReason, requests: tuple[Command, ...] = ()) -> None:
         """Publish a checkpoint of this step, unless there is one, and answer those who asked for it."""
+        if not distributed.is_first():
+            return
         began = time.monotonic()
         step = self.trainer.position.step
         exists = self.run_dir.checkpoint_path(step).exists()
@@ -97,6 +99,8 @@ class Saver:
         return self.run_dir.adapter / kind
 
     def _publish(self, kind: Literal["best", "final"], *, loss: float | None) -> int:
+        if not distributed.is_first():
+            return 0
         provenance = self._provenance(loss)
         with averages.published(self.trainer.optimizer):
             return export.publish(self.adapter(kind), self.trainer.transformer, self.settings, provenance)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from sidestep_tui.engine import adapters, averages, checkpoint, objective, optimizers, timesteps
+from sidestep_tui.engine import adapters, averages, checkpoint, distributed, objective, optimizers, timesteps
 from sidestep_tui.engine.batches import Collator, Example, MicroBatch, Sampler, SongStore, derive_seed
 from sidestep_tui.engine.checkpoint import Position, TrainingState, Watch
 from sidestep_tui.engine.schedules import Schedule
@@ -87,7 +87,7 @@ class Trainer:
         self._loss_count = 0
         self._silence = material.silence.to(material.device)
         self._null_condition = material.null_condition.to(material.device)
-        self._sampler = Sampler(material.store, settings.data, settings.train, seed=seed)
+        self._sampler = Sampler(material.store, settings.data, settings.train, seed=seed, processes=distributed.size())
         names = material.store.names()
         self._titles = {place: names[song] for song, places in enumerate(material.store.takes) for place in places}
         """By place in the store, the song that it is or that it was made from."""
@@ -129,12 +129,13 @@ class Trainer:
         lr = self.next_lr
         optimizers.set_lr(self.optimizer, lr)
         # Adapter dropout draws from the global generators: seeding them here makes every step repeatable by itself.
-        torch.manual_seed(derive_seed(self.seed, "dropout", self.position.step))
-        losses, levels, computed, data_seconds = self._accumulate(examples)
+        torch.manual_seed(derive_seed(self.seed, "dropout", self.position.step, *distributed.place()))
+        losses, levels, data_seconds = self._accumulate(examples)
+        distributed.sum_gradients(self.parameters.values())
         grad_norm = self._clip()
-        # The only wait for the device in a step.
-        *numbers, norm = torch.cat([losses, levels, grad_norm.reshape(1).to(losses)]).tolist()
-        values, drawn = numbers[: len(computed)], numbers[len(computed) :]
+        by_rank = self._sampler.computed(examples)
+        values, drawn, norm = distributed.collect(losses, levels, grad_norm, [len(share) for share in by_rank])
+        computed = [example for share in by_rank for example in share]
         finite = math.isfinite(norm) and all(math.isfinite(value) for value in values)
         if finite:
             self.optimizer.step()
@@ -157,16 +158,15 @@ class Trainer:
             suspects=suspects,
         )
 
-    def _accumulate(self, examples: list[Example]) -> tuple[torch.Tensor, torch.Tensor, list[Example], float]:
-        """Add up the gradient of the mean loss over `examples`.
+    def _accumulate(self, examples: list[Example]) -> tuple[torch.Tensor, torch.Tensor, float]:
+        """Add up this process's share of the gradient of the mean loss over `examples`.
 
-        Returns losses [N] and noise levels [N] on the device, whose they are, and seconds spent on data.
+        Returns losses [N] and noise levels [N] of that share on the device, and seconds spent on data.
         """
-        losses: list[torch.Tensor] = []
-        levels: list[torch.Tensor] = []
-        computed: list[Example] = []
+        losses = [torch.zeros(0, device=self.material.device)]
+        levels = [torch.zeros(0, device=self.material.device)]
         data_seconds = 0.0
-        for group in self._sampler.micro_batches(examples):
+        for group in self._sampler.micro_batches(self._sampler.share(examples, distributed.rank())):
             began = time.perf_counter()
             batch = self._collator.collate(group, self.material.device)
             data_seconds += time.perf_counter() - began
@@ -174,8 +174,7 @@ class Trainer:
             (batch_losses.sum() / len(examples)).backward()
             losses.append(batch_losses.detach())
             levels.append(batch.t)
-            computed.extend(group)
-        return torch.cat(losses), torch.cat(levels), computed, data_seconds
+        return torch.cat(losses), torch.cat(levels), data_seconds
 
     def losses(self, batch: MicroBatch) -> torch.Tensor:
         """The objective: each example's weighted loss [B]."""

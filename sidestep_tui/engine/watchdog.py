@@ -15,7 +15,7 @@ from typing import Any
 
 from sidestep_tui.core import text
 from sidestep_tui.core.errors import DivergedError, RunError
-from sidestep_tui.engine import checkpoint
+from sidestep_tui.engine import checkpoint, distributed
 from sidestep_tui.engine.trainer import MAX_SKIPPED_IN_A_ROW, StepResult, Trainer
 from sidestep_tui.protocol.rundir import RunDir, checkpoint_step
 
@@ -46,7 +46,8 @@ def judge(trainer: Trainer, run_dir: RunDir, result: StepResult) -> Verdict:
         f"(songs: {names})."
     )
     allowed = trainer.settings.train.rollbacks
-    found = _good_checkpoint(trainer, run_dir) if len(trainer.watch.returns) < allowed else None
+    may_go_back = len(trainer.watch.returns) < allowed
+    found = distributed.from_first(lambda: _good_checkpoint(trainer, run_dir)) if may_go_back else None
     if found is None:
         raise _diverged(trainer, run_dir, story)
     directory, numbers = found

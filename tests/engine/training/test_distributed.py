@@ -1,0 +1,115 @@
+"""Two processes train like one with twice the accumulation, and agree about everything."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sidestep_tui.core.errors import SettingsError, UsageError
+from sidestep_tui.engine import devices
+from sidestep_tui.engine.batches import Sampler, SongStore
+from sidestep_tui.engine.ranks import World
+from sidestep_tui.engine.trainer import Trainer
+from sidestep_tui.schema.data import DataSettings
+from sidestep_tui.schema.settings import Settings
+from sidestep_tui.schema.train import TrainSettings
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def run_two(out: Path) -> list[tuple[dict[str, Any], dict[str, torch.Tensor]]]:
+    """What both processes of `two_processes.py` left behind."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.engine.training.two_processes", str(out)]
+    processes = [
+        subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)}, text=True
+        )
+        for rank in range(2)
+    ]
+    assert [process.wait() for process in processes] == [0, 0]
+    return [
+        (json.loads((out / f"rank{rank}.json").read_text()), load_file(out / f"rank{rank}.safetensors"))
+        for rank in range(2)
+    ]
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one_with_twice_the_accumulation_and_resume_exactly(
+    tmp_path: Path, new_trainer: Callable[..., Trainer], new_settings: Callable[..., Settings]
+):
+    (tmp_path / "checkpoints").mkdir()
+    (said, tensors), (said_by_other, tensors_of_other) = run_two(tmp_path)
+    assert said == said_by_other
+    assert all(torch.equal(value, tensors_of_other[name]) for name, value in tensors.items())
+
+    alone = new_trainer(settings=new_settings(train={"accumulation": 4}))
+    for number in range(6):
+        result = alone.step()
+        assert result.loss == pytest.approx(said["losses"][number], rel=1e-6)
+        assert result.grad_norm == pytest.approx(said["norms"][number], rel=1e-6)
+        assert result.examples == said["examples"][number]
+        if alone.at_end_of_epoch:
+            alone.end_epoch()
+    for name, parameter in alone.parameters.items():
+        apart = (tensors[f"whole|{name}"] - parameter).norm() / parameter.norm()
+        assert apart < 1e-6, name
+        assert torch.equal(tensors[f"whole|{name}"], tensors[f"resumed|{name}"]), name
+    assert said["steps"] == [alone.steps_per_epoch, alone.total_steps] == [2, 6]
+    assert said["songs"] == ["a", "b", "c", "d", "e"]
+    # Each epoch's second step has one example only, which is the first process's.
+    assert said["skipped"] == [True, False] * 3
+
+
+def test_examples_are_dealt_out_whole_and_each_process_knows_them_all(songs: list[Any]):
+    train = TrainSettings(batch_size=2, accumulation=1)
+    store = SongStore(songs, "ram", 0)
+    sampler = Sampler(store, DataSettings(crop_seconds=2.0), train, seed=1, processes=2)
+    step = sampler.examples(0, 0)
+    assert len(step) == sampler.window == 4
+    shares = [sampler.share(step, rank) for rank in range(2)]
+    assert [len(share) for share in shares] == [2, 2]
+    assert sorted(example.index for share in sampler.computed(step) for example in share) == [0, 1, 2, 3]
+    alone = Sampler(store, DataSettings(crop_seconds=2.0), TrainSettings(accumulation=4), seed=1)
+    assert alone.examples(0, 0) == step
+    last = sampler.examples(0, 4)
+    assert [len(sampler.share(last, rank)) for rank in range(2)] == [1, 0]
+    assert sampler.steps_left(0, 4, 2) == 1 + 2
+
+
+def test_the_environment_says_which_process_this_is():
+    assert World.of_environment({}) == World()
+    env = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
+    assert World.of_environment(env) == World(3, 4, 1, 2)
+    assert not World.of_environment(env).is_first
+    for wrong in ({"WORLD_SIZE": "2"}, {"WORLD_SIZE": "2", "RANK": "two"}, {"WORLD_SIZE": "2", "RANK": "2"}):
+        with pytest.raises(UsageError):
+            World.of_environment(wrong)
+
+
+def test_processes_cannot_share_a_device_that_is_named(new_settings: Callable[..., Settings], monkeypatch: Any):
+    monkeypatch.setattr(devices.distributed, "size", lambda: 2)
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert devices.choose(new_settings(memory={"device": "cpu"}).memory) == torch.device("cpu")
+    assert devices.choose(new_settings(memory={"device": "auto"}).memory) == torch.device("cuda:1")
+    with pytest.raises(SettingsError, match="cannot share"):
+        devices.choose(new_settings(memory={"device": "cuda:0"}).memory)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(SettingsError, match="a GPU each"):
+        devices.choose(new_settings(memory={"device": "auto"}).memory)
