@@ -21,6 +21,7 @@ from sidestep_tui.core import atomic
 from sidestep_tui.core.errors import AdapterError, RunError
 from sidestep_tui.core.text import listing
 from sidestep_tui.engine import adapters, export, optimizers
+from sidestep_tui.engine.scaling import Scale
 from sidestep_tui.engine.tracking import Tracker
 from sidestep_tui.protocol.rundir import RunDir, checkpoint_step
 from sidestep_tui.schema.settings import Settings
@@ -70,6 +71,8 @@ class TrainingState:
     next_lr: float | None = None
     """Learning rate that the next step would have had."""
     watchdog: Watch = field(default_factory=Watch)
+    loss_scale: Scale | None = None
+    """Of a float16 run."""
 
 
 _STATE = TypeAdapter(TrainingState)

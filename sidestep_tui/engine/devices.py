@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from dataclasses import dataclass
 
 import torch
 
@@ -71,27 +72,76 @@ def _freest_gpu() -> int:
     return max(range(count), key=lambda index: (free.get(uuids[index]) or 0, -index))
 
 
+@dataclass(frozen=True, slots=True)
+class Ability:
+    """What decides which precision a device is fast in."""
+
+    kind: str
+    """`cuda`, `mps` or `cpu`."""
+    compute: tuple[int, int] = (0, 0)
+    """Compute capability of a CUDA GPU: 7.0 Volta, 7.5 Turing, 8.0 Ampere, 9.0 Hopper."""
+    has_bfloat16: bool = False
+    """Whether an Apple GPU's system offers it: macOS 14 and later."""
+
+
+def ability(device: torch.device) -> Ability:
+    """What `device` can do, asked of torch."""
+    if device.type == "cuda":
+        return Ability("cuda", compute=torch.cuda.get_device_capability(device))
+    if device.type == "mps":
+        return Ability("mps", has_bfloat16=torch.backends.mps.is_macos_or_newer(14, 0))
+    return Ability(device.type)
+
+
+def automatic(able: Ability) -> tuple[torch.dtype, str]:
+    """The precision that `auto` means on such a device, and why where it is not the usual one.
+
+    GPUs before Ampere only imitate bfloat16, many times slower than the float16 that they have.
+    """
+    if able.kind == "cuda":
+        if able.compute >= (8, 0):
+            return torch.bfloat16, ""
+        return (
+            torch.float16,
+            f"bfloat16 begins at compute capability 8.0, and this is {'.'.join(map(str, able.compute))}",
+        )
+    if able.kind == "mps":
+        return (torch.bfloat16, "") if able.has_bfloat16 else (torch.float16, "bfloat16 needs macOS 14")
+    return torch.float32, ""
+
+
 def precision(memory: MemorySettings, device: torch.device) -> torch.dtype:
-    """The dtype of the frozen base: bfloat16 on GPUs that have it and float32 elsewhere, unless settings say it."""
+    """The dtype of the frozen base and of its products: that of the settings, or what suits the device."""
     if memory.precision == "auto":
-        native = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-        return torch.bfloat16 if native else torch.float32
-    return torch.bfloat16 if memory.precision == "bfloat16" else torch.float32
+        return automatic(ability(device))[0]
+    return {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}[memory.precision]
+
+
+def for_encoding(dtype: torch.dtype) -> torch.dtype:
+    """The dtype that encodes what a model of `dtype` learns from.
+
+    Words are encoded once: float32 costs seconds there, and float16 has no room for what some text encoders compute.
+    """
+    return torch.float32 if dtype == torch.float16 else dtype
 
 
 def is_slow(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether the processor has to emulate `dtype`: without AVX-512, a bfloat16 step takes some fifty times longer."""
-    if device.type != "cpu" or dtype != torch.bfloat16:
+    if device.type != "cpu" or dtype == torch.float32:
         return False
+    if dtype == torch.float16:
+        return not (torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_fp16_supported())
     # The flag is the one that torch itself asks before it uses the fast kernels; builds without them lack it.
     return not (torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def describe(device: torch.device, dtype: torch.dtype) -> str:
-    """For people: `cuda:0 (NVIDIA H200, bfloat16)`."""
-    precision_name = str(dtype).removeprefix("torch.")
+    """For people: `cuda:0 (NVIDIA H200, bfloat16)`, and why where another precision had to be taken."""
+    usual, why = automatic(ability(device))
     name = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
-    return f"{device} ({name}{precision_name})"
+    reason = f": {why}" if why and dtype == usual else ""
+    others = f", one of {distributed.size()} processes" if distributed.size() > 1 else ""
+    return f"{device} ({name}{str(dtype).removeprefix('torch.')}{reason}{others})"
 
 
 def prepare(device: torch.device) -> None:

@@ -93,7 +93,7 @@ def _carry_out(settings: Settings, channel: _Channel, *, plan: bool) -> dict[str
     from sidestep_tui.engine import devices, encode, encode_plan, pieces, weights
 
     device = devices.choose(settings.memory)
-    dtype = devices.precision(settings.memory, device)
+    dtype = devices.for_encoding(devices.precision(settings.memory, device))
     devices.prepare(device)
     ckpt = weights.find_checkpoint(settings.model.path, settings.model.variant, settings.model.components)
     for skipped in songs.skipped:

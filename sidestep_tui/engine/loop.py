@@ -94,7 +94,7 @@ class TrainingRun:
         if devices.is_slow(self.device, self.dtype):
             self.reporter.warning(
                 "slow_precision",
-                "This processor computes bfloat16 many times slower than float32.",
+                "This processor computes 16-bit numbers many times slower than float32.",
                 "Set memory.precision to auto unless memory is short.",
             )
         if settings.train.seed < 0:
@@ -140,7 +140,7 @@ class TrainingRun:
             self.base,
             self.settings,
             self.device,
-            self.dtype,
+            devices.for_encoding(self.dtype),
             progress=self.reporter.phase,
             should_stop=self.control.should_stop,
             warn=self.reporter.warning,
@@ -258,6 +258,8 @@ class TrainingRun:
             seconds=result.seconds,
             data_seconds=result.data_seconds,
         )
+        if result.overflowed:
+            self.reporter.log(f"Step {result.step} had no room in float16: left out, and the loss scale halved.")
         if not result.skipped:
             return
         verdict = watchdog.judge(self.trainer, self.run_dir, result)

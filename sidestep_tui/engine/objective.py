@@ -71,7 +71,7 @@ def example_losses(
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[Any]:
-    """Mixed precision for a base of `dtype`: bfloat16 matrix products with float32 adapter and timesteps."""
+    """Mixed precision for a base of `dtype`: 16-bit matrix products with float32 adapter and timesteps."""
     if dtype == torch.float32:
         return nullcontext()
     return torch.autocast(device.type, dtype=dtype)

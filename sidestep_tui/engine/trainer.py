@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from sidestep_tui.engine import adapters, averages, checkpoint, distributed, objective, optimizers, timesteps
+from sidestep_tui.engine import adapters, averages, checkpoint, distributed, objective, optimizers, scaling, timesteps
 from sidestep_tui.engine.batches import Collator, Example, MicroBatch, Sampler, SongStore, derive_seed
 from sidestep_tui.engine.checkpoint import Position, TrainingState, Watch
 from sidestep_tui.engine.schedules import Schedule
@@ -48,6 +48,8 @@ class StepResult:
     seconds: float
     data_seconds: float
     suspects: tuple[str, ...] = ()
+    overflowed: bool = False
+    """Whether the weights were left alone because float16 had no room for the scaled gradients: no alarm."""
 
     @property
     def skipped(self) -> bool:
@@ -79,6 +81,7 @@ class Trainer:
         self.tracker = Tracker(settings.train.best_after, settings.train.patience)
         self.position = Position()
         self.skipped_in_a_row = 0
+        self.scale = scaling.first(material.dtype)
         self.watch = Watch()
         self.computed_by = ""
         """Which of the faster ways are on, in words."""
@@ -132,6 +135,7 @@ class Trainer:
         torch.manual_seed(derive_seed(self.seed, "dropout", self.position.step, *distributed.place()))
         losses, levels, data_seconds = self._accumulate(examples)
         distributed.sum_gradients(self.parameters.values())
+        scaling.down(self.parameters.values(), self.scale)
         grad_norm = self._clip()
         by_rank = self._sampler.computed(examples)
         values, drawn, norm = distributed.collect(losses, levels, grad_norm, [len(share) for share in by_rank])
@@ -143,9 +147,11 @@ class Trainer:
             for example, level, value in zip(computed, drawn, values, strict=True):
                 self.tracker.table.add(self._titles[example.song], level, value)
         self.optimizer.zero_grad(set_to_none=True)
-        self._advance(examples, values if finite else [])
+        overflowed = scaling.overflowed(self.scale, values, norm)
+        self.scale = self.scale.after(overflowed=overflowed) if self.scale else None
+        self._advance(examples, values if finite or overflowed else [])
         seconds = time.perf_counter() - began
-        suspects = () if finite else _suspects(computed, values)
+        suspects = () if finite or overflowed else _suspects(computed, values)
         return StepResult(
             step=self.position.step,
             epoch=examples[0].epoch + 1,
@@ -156,6 +162,7 @@ class Trainer:
             seconds=seconds,
             data_seconds=data_seconds,
             suspects=suspects,
+            overflowed=overflowed,
         )
 
     def _accumulate(self, examples: list[Example]) -> tuple[torch.Tensor, torch.Tensor, float]:
@@ -171,7 +178,7 @@ class Trainer:
             batch = self._collator.collate(group, self.material.device)
             data_seconds += time.perf_counter() - began
             batch_losses = self.losses(batch)
-            (batch_losses.sum() / len(examples)).backward()
+            scaling.up(batch_losses.sum() / len(examples), self.scale).backward()
             losses.append(batch_losses.detach())
             levels.append(batch.t)
         return torch.cat(losses), torch.cat(levels), data_seconds
@@ -228,6 +235,7 @@ class Trainer:
             skipped_in_a_row=self.skipped_in_a_row,
             watchdog=self.watch,
             tracking=self.tracker.state(),
+            loss_scale=self.scale,
             fingerprint=dict(fingerprint),
             warmup_steps=self.schedule.warmup_steps,
             next_lr=self.next_lr,
@@ -239,6 +247,7 @@ class Trainer:
         self.position = state.position
         self.skipped_in_a_row = state.skipped_in_a_row
         self.watch = state.watchdog
+        self.scale = (state.loss_scale or self.scale) if self.scale else None
         if self.watch.lr != self.settings.optim.lr:
             self.watch = Watch(skipped=self.watch.skipped)
         self._loss_sum, self._loss_count = state.loss_sum, state.loss_count

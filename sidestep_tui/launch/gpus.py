@@ -41,7 +41,7 @@ class Device:
     @property
     def base_bytes(self) -> float:
         """Bytes per weight of the frozen model there, when precision is left to the engine."""
-        return 2.0 if self.kind == "cuda" else 4.0
+        return 4.0 if self.kind == "cpu" else 2.0
 
 
 def choose(settings: Settings, gpus: list[Gpu] | None = None) -> Device | None:
@@ -75,5 +75,5 @@ def _system(kind: Literal["cpu", "mps"]) -> Device:
 
 def base_bytes(settings: Settings, device: Device) -> float:
     """Bytes per weight of the frozen model under `memory.precision` on `device`."""
-    explicit = {"bfloat16": 2.0, "float32": 4.0}
+    explicit = {"bfloat16": 2.0, "float16": 2.0, "float32": 4.0}
     return explicit.get(settings.memory.precision, device.base_bytes)

@@ -27,10 +27,12 @@ class MemorySettings(Group):
     """Where to train: `auto`, `cuda`, `cuda:1`, `mps` or `cpu`. `auto` takes the GPU with the most free memory."""
 
     precision: Annotated[
-        Literal["auto", "bfloat16", "float32"], Meta("precision", level="advanced", costs=("memory", "time"))
+        Literal["auto", "bfloat16", "float16", "float32"],
+        Meta("precision", level="advanced", costs=("memory", "time")),
     ] = "auto"
-    """Precision of the frozen base model. `auto` takes bfloat16 on GPUs that have it and float32 elsewhere; the
-    adapter itself is always float32, because small updates vanish in bfloat16."""
+    """Precision of the frozen base and its products. `auto`: bfloat16 where the GPU has it, float16 with loss scaling
+    on older ones (Turing, Volta), float32 on CPUs. The adapter stays float32 ("mixed"): trained in bfloat16 itself
+    ("bf16-true" elsewhere), updates below 0.4 % of a weight would vanish."""
 
     preload: Annotated[Literal["auto", "ram", "disk"], Meta("encoded songs in", level="expert", costs=("memory",))] = (
         "auto"
