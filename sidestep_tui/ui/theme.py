@@ -85,6 +85,7 @@ class Glyphs:
     separator: str = "·"
     shades: str = "█▓▒░▚"
     empty: str = "·"
+    rule: str = "▏"
 
 
 UNICODE = Glyphs()
@@ -105,6 +106,7 @@ ASCII = Glyphs(
     separator="|",
     shades="#%=-+",
     empty=".",
+    rule="|",
 )
 
 

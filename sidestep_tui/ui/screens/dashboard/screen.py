@@ -13,7 +13,7 @@ from textual import events, on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
-from textual.widgets import Footer, Input
+from textual.widgets import Input
 from textual.worker import get_current_worker
 
 from sidestep_tui.core import env
@@ -26,6 +26,7 @@ from sidestep_tui.ui.screens.dashboard.title import announce, restore_title
 from sidestep_tui.ui.screens.dashboard.verdict import log_tail_rows, verdict_rows
 from sidestep_tui.ui.widgets import panels
 from sidestep_tui.ui.widgets.chart import ChartPanel
+from sidestep_tui.ui.widgets.keybar import KeyBar
 from sidestep_tui.ui.widgets.log import LogPanel
 from sidestep_tui.ui.widgets.rows import Row, Rows
 
@@ -84,7 +85,7 @@ class DashboardScreen(ViewKeys):
         field = Input(placeholder="only lines that hold…", id="log-filter", compact=True)
         field.cursor_blink = False
         yield field
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         self.set_class(self.facts.ascii_only, "-ascii")

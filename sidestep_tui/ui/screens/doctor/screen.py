@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Footer, Input
+from textual.widgets import Input
 
 from sidestep_tui.core import paths, text
 from sidestep_tui.core.errors import SidestepError
@@ -23,6 +23,7 @@ from sidestep_tui.ui.screens.doctor.jobs import (
 from sidestep_tui.ui.screens.doctor.repairs import DoctorRepairs
 from sidestep_tui.ui.screens.doctor.rows import Counts, Kind, Line
 from sidestep_tui.ui.songs_place import SongsPlace
+from sidestep_tui.ui.widgets.keybar import KeyBar
 from sidestep_tui.ui.widgets.rows import Row, Rows, row, spread, width_of
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class DoctorScreen(DoctorRepairs):
         field = Input(placeholder="song, kind, words, fixable…", id="doctor-filter", compact=True)
         field.cursor_blink = False
         yield field
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         self.set_class(self._ascii, "-ascii")

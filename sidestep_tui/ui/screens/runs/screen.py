@@ -12,7 +12,7 @@ from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.widgets import Footer, Input
+from textual.widgets import Input
 
 from sidestep_tui.core import env, paths, text
 from sidestep_tui.core.errors import RunError, SidestepError
@@ -22,6 +22,7 @@ from sidestep_tui.ui.base import SidestepScreen
 from sidestep_tui.ui.dialogs.confirm import Tell
 from sidestep_tui.ui.dialogs.text import AskText
 from sidestep_tui.ui.screens.runs.rows import Entry, empty_rows, entry_of_run, entry_row, matching, title_row
+from sidestep_tui.ui.widgets.keybar import KeyBar
 from sidestep_tui.ui.widgets.rows import Row, Rows, row, spread
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class RunsScreen(SidestepScreen):
         field = Input(placeholder="name, folder or status…", id="runs-filter", compact=True)
         field.cursor_blink = False
         yield field
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         self.query_one("#runs").focus()

@@ -8,7 +8,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.widgets import Footer
 
 from sidestep_tui.core import paths, text
 from sidestep_tui.core.errors import SidestepError
@@ -21,6 +20,7 @@ from sidestep_tui.ui.screens.slicer.writes import SlicerWrites
 from sidestep_tui.ui.songs_place import SongsPlace
 from sidestep_tui.ui.theme import ASCII
 from sidestep_tui.ui.widgets.envelope import Piece
+from sidestep_tui.ui.widgets.keybar import KeyBar
 from sidestep_tui.ui.widgets.rows import Row, Rows, row, spread
 from sidestep_tui.ui.widgets.waveform import Waveform
 
@@ -95,7 +95,7 @@ class SlicerScreen(SlicerWrites):
         yield Rows(id="song")
         yield Waveform(id="wave", ascii_only=self.glyphs is ASCII)
         yield Rows(id="numbers")
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         self.query_one("#settings").focus()

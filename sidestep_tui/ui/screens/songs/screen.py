@@ -8,7 +8,7 @@ from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
-from textual.widgets import Footer, Input
+from textual.widgets import Input
 
 from sidestep_tui.core import paths, text
 from sidestep_tui.core.env import MIN_COLUMNS
@@ -19,6 +19,7 @@ from sidestep_tui.ui.screens.songs.list import Listing
 from sidestep_tui.ui.screens.songs.look import SongsLook
 from sidestep_tui.ui.screens.songs.rows import Columns, counts, empty_rows, song_row, summary, title_row
 from sidestep_tui.ui.songs_place import SongsPlace
+from sidestep_tui.ui.widgets.keybar import KeyBar
 from sidestep_tui.ui.widgets.rows import Row, Rows, row, spread, width_of
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class SongsScreen(SongsLook):
         field = Input(placeholder=_PLACEHOLDER, id="songs-filter", compact=True)
         field.cursor_blink = False
         yield field
-        yield Footer(compact=True)
+        yield KeyBar(palette=True)
 
     def on_mount(self) -> None:
         self.query_one("#songs").focus()

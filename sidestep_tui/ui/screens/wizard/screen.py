@@ -13,7 +13,7 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.events import Mount, ScreenSuspend
 from textual.timer import Timer
-from textual.widgets import ContentSwitcher, Footer
+from textual.widgets import ContentSwitcher
 
 from sidestep_tui.core import text
 from sidestep_tui.core.errors import SettingsError, SidestepError
@@ -21,6 +21,7 @@ from sidestep_tui.ui.forms.panes import HelpPane, RailItem, StepRail, TitleBar
 from sidestep_tui.ui.messages import SettingPicked
 from sidestep_tui.ui.screens.wizard.presets import WizardPresets
 from sidestep_tui.ui.screens.wizard.steps import STEP_IDS, STEP_OF_GROUP, STEPS
+from sidestep_tui.ui.widgets.keybar import KeyBar
 
 if TYPE_CHECKING:
     from sidestep_tui.schema.draft import Draft
@@ -81,7 +82,7 @@ class WizardScreen(WizardPresets):
             yield StepRail()
             yield ContentSwitcher(id="pages")
         yield HelpPane()
-        yield Footer(compact=True)
+        yield KeyBar(palette=True)
 
     @property
     def session(self) -> FormSession:
