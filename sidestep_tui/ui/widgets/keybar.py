@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from textual.binding import ActiveBinding
 from textual.content import Content
 from textual.events import Click
 from textual.screen import Screen
@@ -66,7 +67,7 @@ class KeyBar(Widget):
 
     def _look(self) -> None:
         active = self.screen.active_bindings
-        first = {}
+        first: dict[str, ActiveBinding] = {}
         for entry in active.values():
             if entry.binding.show:
                 first.setdefault(entry.binding.action, entry)
