@@ -1,7 +1,8 @@
-"""`fit`: whether a preset fits into a GPU, by the closed-form estimate."""
+"""`fit`: whether a preset fits into a GPU, by the closed-form estimate, and what to give up where it does not."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -11,12 +12,16 @@ from sidestep_tui.core import nvml, text
 from sidestep_tui.core.nvml import Gpu
 from sidestep_tui.launch import gpus, hardware
 from sidestep_tui.launch import plan as plans
-from sidestep_tui.schema import memory_model
-from sidestep_tui.schema.memory_model import Attention, MemoryEstimate
+from sidestep_tui.launch.gpus import Device
+from sidestep_tui.schema import fit_ladder, memory_model
+from sidestep_tui.schema.fields import fields_by_path
+from sidestep_tui.schema.fit_ladder import Rung
+from sidestep_tui.schema.memory_model import MemoryEstimate
 from sidestep_tui.schema.model_shape import SHAPE_2B, SHAPE_XL, ModelShape
 from sidestep_tui.schema.settings import Settings
 
 _BAR = 40
+_GIB = 1024**3
 
 
 @click.command()
@@ -24,60 +29,106 @@ _BAR = 40
 @click.option("--model", metavar="DIR", help="The checkpoint whose size counts; without one, the 2B size.")
 @click.option("--xl", is_flag=True, help="Assume the XL size where no checkpoint is given.")
 @options.set_option
+@click.option("--vram", type=click.FloatRange(1, 1024), metavar="GIB", help="Ask about a GPU with so much free memory.")
 @click.option(
     "--attention",
     type=click.Choice(["auto", "flash", "math"]),
     default="auto",
     show_default=True,
-    help="Kernel of the sliding layers: auto is what the GPU here gets, or math, the larger, where there is none.",
+    help="Kernel of stock attention's sliding layers: auto is what the GPU gets; math is the larger.",
 )
 @options.json_option
-def fit(preset: str, model: str | None, xl: bool, assignments: tuple[str, ...], attention: str, as_json: bool) -> None:
-    """Estimate the GPU memory that training with PRESET needs, with and without gradient checkpointing.
+def fit(
+    preset: str,
+    model: str | None,
+    xl: bool,
+    assignments: tuple[str, ...],
+    vram: float | None,
+    attention: str,
+    as_json: bool,
+) -> None:
+    """Estimate the GPU memory that training with PRESET needs, and show the fit ladder.
 
-    The estimate is a closed form, checked against exact counts of the eager implementation; nothing is loaded and
-    nothing is measured.
+    The ladder says what to give up, the cheapest first, where a run does not fit. The estimate is a closed form,
+    checked against exact counts of the real models; nothing is loaded and nothing is measured.
     """
     settings = plans.from_preset(preset, model=model, assignments=assignments).resolved.settings
     shape = SHAPE_XL if xl and not model else hardware.shape_of(settings)
-    kernel = _kernel(settings) if attention == "auto" else attention
-    estimates = _both(shape, settings, attention="math" if kernel == "math" else "flash")
+    device, is_here = _device(settings, vram)
+    kernel = device.attention if attention == "auto" else attention
+    needs = hardware.needs(device, shape, attention="math" if kernel == "math" else "flash")
+    free = device.free if is_here else None
+    ladder = list(fit_ladder.rungs(settings, needs))
+    if free is not None and (shorter := fit_ladder.shorter_crop(settings, needs, free)):
+        ladder.append(shorter)
+    decided = settings if free is None else fit_ladder.settled(settings, needs, free)
+    estimate = hardware.estimate_for(decided, device, shape, attention="math" if kernel == "math" else "flash")
     if as_json:
-        render.data_json({"attention": kernel, **_fields(shape, settings, estimates)})
+        about = {"attention": kernel, "free": free, "recomputes": decided.memory.recomputes}
+        render.data_json({**about, **_fields(shape, decided, estimate, ladder, free)})
         return
-    _show(shape, settings, estimates)
-    render.data(f"attention kernel of the sliding layers: {kernel}")
+    _show(shape, decided, estimate)
+    _show_ladder(ladder, free)
+    if settings.speed.attention == "stock":
+        render.data(f"attention kernel of the sliding layers: {kernel}")
 
 
-def _kernel(settings: Settings) -> Attention:
-    device = gpus.choose(settings)
-    return device.attention if device is not None and device.kind == "cuda" else "math"
+def _device(settings: Settings, vram: float | None) -> tuple[Device, bool]:
+    """The device asked about, and whether what is free on it counts: not without `--vram` where there is no GPU."""
+    found = gpus.choose(settings)
+    if vram is not None:
+        asked = int(vram * _GIB)
+        name = found.name if found is not None and found.kind == "cuda" else "GPU"
+        return Device("cuda", name, asked, asked), True
+    if found is not None and found.kind == "cuda":
+        return found, True
+    return Device("cuda", "GPU", 0, 0), False
 
 
-def _both(shape: ModelShape, settings: Settings, *, attention: Attention) -> dict[bool, MemoryEstimate]:
-    """The estimate with and without checkpointing."""
-    estimates = {}
-    for checkpointing in (True, False):
-        changed = settings.memory.model_copy(update={"gradient_checkpointing": checkpointing})
-        variant = settings.model_copy(update={"memory": changed})
-        estimates[checkpointing] = memory_model.estimate(shape, variant, attention=attention)
-    return estimates
-
-
-def _show(shape: ModelShape, settings: Settings, estimates: dict[bool, MemoryEstimate]) -> None:
-    checkpointing = settings.memory.gradient_checkpointing
-    chosen, other = estimates[checkpointing], estimates[not checkpointing]
+def _show(shape: ModelShape, settings: Settings, estimate: MemoryEstimate) -> None:
     trained, matrices = memory_model.adapter_parameters(shape, settings), memory_model.adapted_matrices(shape, settings)
     size = {SHAPE_2B: "2B", SHAPE_XL: "XL"}.get(shape, f"{text.count(shape.parameters)} parameters")
     render.data(f"{size}: {text.count(trained)} trained parameters in {text.thousands(matrices)} matrices")
-    longest = max(part for _, part in chosen.parts())
-    rows = [[name, text.gibibytes(part), "█" * round(_BAR * part / longest)] for name, part in chosen.parts()]
-    for line in render.table([*rows, ["total", text.gibibytes(chosen.total), ""]], right=(1,)):
+    longest = max(part for _, part in estimate.parts())
+    rows = [[name, text.gibibytes(part), "█" * round(_BAR * part / longest)] for name, part in estimate.parts()]
+    for line in render.table([*rows, ["total", text.gibibytes(estimate.total), ""]], right=(1,)):
         render.data(line)
-    render.data(f"{'without' if checkpointing else 'with'} gradient checkpointing: {text.gibibytes(other.total)}")
+    recomputing = "recomputed" if settings.memory.recomputes else "kept"
+    render.data(f"with activations {recomputing} (gradient checkpointing)")
     for gpu in nvml.gpus():
         room = f"{text.gibibytes(gpu.free)} free of {text.gibibytes(gpu.total)}"
-        render.data(f"GPU {gpu.index} {gpu.name}: {room}: {_verdict(chosen.total, gpu)}")
+        render.data(f"GPU {gpu.index} {gpu.name}: {room}: {_verdict(estimate.total, gpu)}")
+
+
+def _show_ladder(ladder: Sequence[Rung], free: int | None) -> None:
+    """Every rung with its need, what fits, and what to set for the first that does."""
+    render.data("")
+    render.data("fit ladder, the fastest first:")
+    chosen = _first(ladder, free)
+    rows = []
+    for rung in ladder:
+        mark = "" if free is None else "fits" if rung.fits(free) else "too large"
+        rows.append([">" if rung is chosen else " ", rung.name, text.gibibytes(rung.needs), mark, rung.sentence])
+    for line in render.table(rows, right=(2,)):
+        render.data(line)
+    if free is None:
+        return
+    if chosen is None:
+        render.data(f"Nothing fits into {text.gibibytes(free)}: choose a smaller model or a lower rank.")
+    elif values := _written(chosen.values):
+        assignments = " ".join(f"-s {path}={value}" for path, value in values.items())
+        render.data(f"to fit into {text.gibibytes(free)}: {assignments}")
+    else:
+        render.data(f"fits into {text.gibibytes(free)} as it is")
+
+
+def _first(ladder: Sequence[Rung], free: int | None) -> Rung | None:
+    return None if free is None else next((rung for rung in ladder if rung.fits(free)), None)
+
+
+def _written(values: Mapping[str, Any]) -> dict[str, str]:
+    """Settings as they are typed."""
+    return {path: fields_by_path()[path].write(value) for path, value in values.items()}
 
 
 def _verdict(needed: int, gpu: Gpu) -> str:
@@ -86,24 +137,34 @@ def _verdict(needed: int, gpu: Gpu) -> str:
     return "would fit if it were free" if needed <= gpu.total else "does not fit"
 
 
-def _fields(shape: ModelShape, settings: Settings, estimates: dict[bool, MemoryEstimate]) -> dict[str, Any]:
-    def parts(estimate: MemoryEstimate) -> dict[str, int]:
-        return {**{name.replace(" ", "_"): part for name, part in estimate.parts()}, "total": estimate.total}
-
+def _fields(
+    shape: ModelShape, settings: Settings, estimate: MemoryEstimate, ladder: Sequence[Rung], free: int | None
+) -> dict[str, Any]:
+    chosen = _first(ladder, free)
     return {
         "model_parameters": shape.parameters,
         "adapter_parameters": memory_model.adapter_parameters(shape, settings),
         "adapted_matrices": memory_model.adapted_matrices(shape, settings),
-        "gradient_checkpointing": settings.memory.gradient_checkpointing,
-        "with_checkpointing": parts(estimates[True]),
-        "without_checkpointing": parts(estimates[False]),
+        "estimate": {**{name.replace(" ", "_"): part for name, part in estimate.parts()}, "total": estimate.total},
+        "ladder": [
+            {
+                "name": rung.name,
+                "needs": rung.needs,
+                "fits": None if free is None else rung.fits(free),
+                "changes_recipe": rung.changes_recipe,
+                "values": dict(rung.values),
+                "says": rung.sentence,
+            }
+            for rung in ladder
+        ],
+        "proposal": None if chosen is None else dict(chosen.values),
         "gpus": [
             {
                 "index": gpu.index,
                 "name": gpu.name,
                 "free": gpu.free,
                 "total": gpu.total,
-                "verdict": _verdict(estimates[settings.memory.gradient_checkpointing].total, gpu),
+                "verdict": _verdict(estimate.total, gpu),
             }
             for gpu in nvml.gpus()
         ],

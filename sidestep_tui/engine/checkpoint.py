@@ -22,6 +22,7 @@ from sidestep_tui.core.errors import AdapterError, RunError
 from sidestep_tui.core.text import listing
 from sidestep_tui.engine import adapters, export, optimizers
 from sidestep_tui.engine.scaling import Scale
+from sidestep_tui.engine.rungs import Relief
 from sidestep_tui.engine.tracking import Tracker
 from sidestep_tui.protocol.rundir import RunDir, checkpoint_step
 from sidestep_tui.schema.settings import Settings
@@ -71,6 +72,7 @@ class TrainingState:
     next_lr: float | None = None
     """Learning rate that the next step would have had."""
     watchdog: Watch = field(default_factory=Watch)
+    relief: Relief = field(default_factory=Relief)
     loss_scale: Scale | None = None
     """Of a float16 run."""
 

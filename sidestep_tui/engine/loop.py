@@ -23,6 +23,7 @@ from sidestep_tui.engine import (
     export,
     optimizers,
     resumption,
+    rungs,
     saving,
     validation,
     watchdog,
@@ -168,7 +169,9 @@ class TrainingRun:
         self.validator = Validator.of(parts, self.base, self.settings, seed=self.seed)
         for sentence in parts.log:
             self.reporter.log(sentence)
-        transformer = weights.load_transformer(self.base, self.dtype, self.device)
+        self.settings, how = rungs.settle(self.settings, self.base.config, self.device, self.dtype)
+        self.reporter.log(how)
+        transformer = weights.load_transformer(self.base, self.dtype, self.device, base=self.settings.memory.base)
         self.fingerprint = checkpoint.fingerprint(
             self.settings,
             model=self.base.fingerprint,
@@ -260,6 +263,7 @@ class TrainingRun:
         )
         if result.overflowed:
             self.reporter.log(f"Step {result.step} had no room in float16: left out, and the loss scale halved.")
+        rungs.report(self.reporter, result.shortages)
         if not result.skipped:
             return
         verdict = watchdog.judge(self.trainer, self.run_dir, result)
@@ -322,7 +326,7 @@ class TrainingRun:
             expected = export.probe(self.trainer.transformer, dtype=self.dtype)
         del self.trainer, self.saver
         devices.release(self.device)
-        fresh = weights.load_transformer(self.base, self.dtype, self.device)
+        fresh = weights.load_transformer(self.base, self.dtype, self.device, base=self.settings.memory.base)
         count = export.verify(self.run_dir.adapter / "final", fresh, expected, dtype=self.dtype)
         self.reporter.log(f"Reloaded {count} of {count} tensors into a fresh model: maximum difference 0.")
         best = self.run_dir.adapter / "best"

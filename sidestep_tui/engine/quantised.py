@@ -104,13 +104,13 @@ class Int8Linear(QuantisedLinear):
 
     @staticmethod
     def encode(weight: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Whole numbers [out, in] (int8) and scales [out, 1] (float32, representable in bfloat16).
+        """Whole numbers [out, in] (int8) and scales [out, 1] (bfloat16).
 
         Rounding the scale first and the weights by the rounded one makes the codes the same in every precision.
         """
         largest = weight.detach().float().abs().amax(dim=1, keepdim=True).clamp_min(1e-12)
-        scales = (largest / _INT8_MOST).bfloat16().float()
-        numbers = (weight.detach().float() / scales).round_().clamp_(-_INT8_MOST, _INT8_MOST)
+        scales = (largest / _INT8_MOST).bfloat16()
+        numbers = (weight.detach().float() / scales.float()).round_().clamp_(-_INT8_MOST, _INT8_MOST)
         return numbers.to(torch.int8), scales
 
     @staticmethod

@@ -9,7 +9,18 @@ from pathlib import Path
 
 import torch
 
-from sidestep_tui.engine import adapters, averages, checkpoint, distributed, objective, optimizers, scaling, timesteps
+from sidestep_tui.engine import (
+    adapters,
+    averages,
+    checkpoint,
+    distributed,
+    failures,
+    objective,
+    optimizers,
+    rungs,
+    scaling,
+    timesteps,
+)
 from sidestep_tui.engine.batches import Collator, Example, MicroBatch, Sampler, SongStore, derive_seed
 from sidestep_tui.engine.checkpoint import Position, TrainingState, Watch
 from sidestep_tui.engine.schedules import Schedule
@@ -50,6 +61,8 @@ class StepResult:
     suspects: tuple[str, ...] = ()
     overflowed: bool = False
     """Whether the weights were left alone because float16 had no room for the scaled gradients: no alarm."""
+    shortages: tuple[rungs.Shortage, ...] = ()
+    """How often memory ran out before it succeeded."""
 
     @property
     def skipped(self) -> bool:
@@ -83,6 +96,7 @@ class Trainer:
         self.skipped_in_a_row = 0
         self.scale = scaling.first(material.dtype)
         self.watch = Watch()
+        self.relief = rungs.start(settings)
         self.computed_by = ""
         """Which of the faster ways are on, in words."""
         self._warmed_up_in: int | None = None
@@ -131,9 +145,7 @@ class Trainer:
         examples = self._sampler.examples(self.position.epoch, self.position.offset)
         lr = self.next_lr
         optimizers.set_lr(self.optimizer, lr)
-        # Adapter dropout draws from the global generators: seeding them here makes every step repeatable by itself.
-        torch.manual_seed(derive_seed(self.seed, "dropout", self.position.step, *distributed.place()))
-        losses, levels, data_seconds = self._accumulate(examples)
+        (losses, levels, data_seconds), shortages = self._learn(examples)
         distributed.sum_gradients(self.parameters.values())
         scaling.down(self.parameters.values(), self.scale)
         grad_norm = self._clip()
@@ -163,7 +175,40 @@ class Trainer:
             data_seconds=data_seconds,
             suspects=suspects,
             overflowed=overflowed,
+            shortages=shortages,
         )
+
+    def _learn(
+        self, examples: list[Example]
+    ) -> tuple[tuple[torch.Tensor, torch.Tensor, float], tuple[rungs.Shortage, ...]]:
+        """`_accumulate`, repeated one rung lower as long as memory runs out; OutOfMemoryError if no rung is left."""
+        shortages: list[rungs.Shortage] = []
+        while True:
+            # Adapter dropout draws from the global generators: seeding them makes every step repeatable by itself.
+            torch.manual_seed(derive_seed(self.seed, "dropout", self.position.step, *distributed.place()))
+            try:
+                return self._accumulate(examples), tuple(shortages)
+            except (RuntimeError, MemoryError) as error:
+                if not failures.is_out_of_memory(error):
+                    raise
+                shortages.append(self._give_way(examples, error))
+            # Not in the handler, where the error still holds on to what the step had computed.
+            rungs.make_room(self.optimizer, self.material.device)
+
+    def _give_way(self, examples: list[Example], error: BaseException) -> rungs.Shortage:
+        """Go one rung lower, if that is allowed and there is one."""
+        largest = max(map(len, self._groups(examples)))
+        lowered = rungs.lower(self.relief, largest, recomputes=self.transformer.is_gradient_checkpointing)
+        if lowered is None or self.settings.memory.on_oom == "stop":
+            raise rungs.exhausted(error, self.material.device) from error
+        self.relief = lowered
+        rungs.apply(lowered, self.transformer)
+        return rungs.shortage(error, lowered, self.material.device)
+
+    def _groups(self, examples: list[Example]) -> list[list[Example]]:
+        """What this process computes of a step, by what goes through the model together."""
+        share = self._sampler.share(examples, distributed.rank())
+        return list(rungs.split(self._sampler.micro_batches(share), self.relief.micro_batch))
 
     def _accumulate(self, examples: list[Example]) -> tuple[torch.Tensor, torch.Tensor, float]:
         """Add up this process's share of the gradient of the mean loss over `examples`.
@@ -173,7 +218,7 @@ class Trainer:
         losses = [torch.zeros(0, device=self.material.device)]
         levels = [torch.zeros(0, device=self.material.device)]
         data_seconds = 0.0
-        for group in self._sampler.micro_batches(self._sampler.share(examples, distributed.rank())):
+        for group in self._groups(examples):
             began = time.perf_counter()
             batch = self._collator.collate(group, self.material.device)
             data_seconds += time.perf_counter() - began
@@ -234,6 +279,7 @@ class Trainer:
             loss_count=self._loss_count,
             skipped_in_a_row=self.skipped_in_a_row,
             watchdog=self.watch,
+            relief=self.relief,
             tracking=self.tracker.state(),
             loss_scale=self.scale,
             fingerprint=dict(fingerprint),
@@ -250,6 +296,8 @@ class Trainer:
         self.scale = (state.loss_scale or self.scale) if self.scale else None
         if self.watch.lr != self.settings.optim.lr:
             self.watch = Watch(skipped=self.watch.skipped)
+        self.relief = rungs.resumed(state.relief, self.settings)
+        rungs.apply(self.relief, self.transformer)
         self._loss_sum, self._loss_count = state.loss_sum, state.loss_count
         self.tracker.restore(state.tracking)
         if state.warmup_steps is not None and self.position.step >= state.warmup_steps:
@@ -282,7 +330,7 @@ def build(transformer: torch.nn.Module, material: Material, settings: Settings, 
     torch.manual_seed(derive_seed(seed, "adapter"))
     adapters.inject(transformer, settings.adapter, autocast=material.dtype != torch.float32)
     transformer.to(material.device)
-    if settings.memory.gradient_checkpointing:
+    if settings.memory.gradient_checkpointing == "on":
         transformer.enable_gradient_checkpointing()
     trainer = Trainer(transformer, material, settings, seed=seed)
     trainer.computed_by = switches.apply(transformer, settings, material.device, material.dtype)

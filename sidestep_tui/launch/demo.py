@@ -29,7 +29,7 @@ SETTINGS = {
     "train.accumulation": 1,
     "train.best_after": 2,
     "train.patience": 0,
-    "memory.gradient_checkpointing": False,
+    "memory.gradient_checkpointing": "off",
     "output.save_every_epochs": 4,
 }
 """Small enough for two CPU cores in a minute, large enough for the loss to fall."""

@@ -13,15 +13,16 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from sidestep_tui.core import nvml, paths, text
-from sidestep_tui.core.errors import DataError, ModelError
+from sidestep_tui.core.errors import AdapterError, DataError, ModelError
 from sidestep_tui.core.ids import slug
 from sidestep_tui.core.nvml import Gpu
 from sidestep_tui.dataset import apart, split
 from sidestep_tui.dataset.manifest import Manifest
-from sidestep_tui.launch import doctor, gpus, hardware, models
+from sidestep_tui.launch import adapter_files, doctor, gpus, hardware, models
 from sidestep_tui.launch.gpus import Device
 from sidestep_tui.launch.models import FoundModel
-from sidestep_tui.schema import memory_model, plan_maths, rules
+from sidestep_tui.schema import fit_ladder, memory_model, plan_maths, rules
+from sidestep_tui.schema.fields import fields_by_path
 from sidestep_tui.schema.layers import Resolved
 from sidestep_tui.schema.model_shape import ModelShape
 from sidestep_tui.schema.rules import Facts
@@ -60,6 +61,7 @@ def checks(
     settings = resolved.settings
     yield from _optimizer(settings)
     yield from _output(settings, run_name)
+    yield from _beginning(settings)
     model, findings = _model(settings)
     yield from findings
     manifest, check = _dataset(settings, should_stop)
@@ -157,6 +159,29 @@ def _model(settings: Settings) -> tuple[FoundModel | None, list[Check]]:
         return model, [_failed("model", check.problem, "model.path") for check in problems if check.problem]
     sentence = f"{model.name} is whole: {model.variant}, {model.layout} layout."
     return model, [Check("model", "ok", sentence)]
+
+
+def _beginning(settings: Settings) -> Iterator[Check]:
+    """The adapter to start from, by its header; the engine compares every module before it encodes songs."""
+    place, wanted = settings.adapter.start_from, settings.adapter
+    if not place:
+        return
+    try:
+        found = adapter_files.inspect(paths.expand(place))
+    except AdapterError as error:
+        yield _failed("adapter", error, "adapter.start_from")
+        return
+    ranks = text.listing([str(rank) for rank in found.ranks])
+    sentence = f"The run starts from a {found.kind}" + (f" of rank {ranks}." if ranks else ".")
+    other_rank = wanted.kind in ("lora", "dora", "loha") and found.ranks and wanted.rank not in found.ranks
+    if found.kind.lower() != wanted.kind:
+        hint = f"Set adapter.kind to {found.kind.lower()}."
+        yield Check("adapter", "fail", f"{sentence} The settings train another kind.", hint, "adapter.kind")
+    elif other_rank:
+        hint = f"Set adapter.rank to {found.ranks[0]}."
+        yield Check("adapter", "fail", f"{sentence} The settings say {wanted.rank}.", hint, "adapter.rank")
+    else:
+        yield Check("adapter", "ok", sentence)
 
 
 class _Cancelled(Exception):
@@ -259,18 +284,29 @@ def _device(settings: Settings, model: FoundModel | None, device: Device | None,
         seen = text.listing([f"cuda:{gpu.index} ({gpu.name})" for gpu in present]) or "none"
         hint = f"GPUs found: {seen}. Choose memory.device = auto or cpu."
         return Check("device", "fail", f"There is no device {settings.memory.device} here.", hint, "memory.device")
-    needed = hardware.estimate_for(settings, device, model.shape if model else None).total
+    shape = model.shape if model else hardware.shape_of(settings)
+    needed = hardware.estimate_for(settings, device, shape).total
     room = f"{text.gibibytes(device.free)} of {text.gibibytes(device.total)} are free on {device.name}"
     sentence = f"Training needs about {text.gibibytes(needed)}; {room}."
-    hint = "Gradient checkpointing, a batch size of 1, a shorter crop and a lower rank need less, in this order."
+    hint = _remedy(settings, device, shape)
     if device.kind == "cuda" and needed > _HOPELESS * device.total:
         return Check("memory", "fail", sentence, hint, "memory.gradient_checkpointing")
     if needed > device.free:
         return Check("memory", "warn", sentence, hint, "memory.gradient_checkpointing")
-    if settings.memory.gradient_checkpointing and hardware.layer(settings, device=device).values:
+    eager = fit_ladder.with_values(settings, {"memory.gradient_checkpointing": "auto"})
+    if settings.memory.gradient_checkpointing == "on" and not hardware.recomputes(eager, device, shape):
         faster = "It also fits without gradient checkpointing, which would take about a third less time."
         return Check("memory", "ok", sentence, faster, "memory.gradient_checkpointing")
     return Check("memory", "ok", sentence)
+
+
+def _remedy(settings: Settings, device: Device, shape: ModelShape) -> str:
+    """The first rung of the fit ladder that fits."""
+    rung = hardware.proposal(settings, device, shape)
+    if rung is None:
+        return "Choose a smaller model, a lower rank or another device: not even the most frugal settings would fit."
+    values = text.listing([f"{path} = {fields_by_path()[path].write(value)}" for path, value in rung.values.items()], 6)
+    return f"{text.gibibytes(rung.needs)} would do with {values}." if values else "Close what else uses the device."
 
 
 def _requirements(requires: Mapping[str, float]) -> Iterator[Check]:
@@ -286,6 +322,6 @@ def _requirements(requires: Mapping[str, float]) -> Iterator[Check]:
         yield Check("preset", "warn", sentence, "Choose a smaller preset: `sidestep-tui presets list`.")
 
 
-def _failed(name: str, error: ModelError | DataError, setting: str) -> Check:
+def _failed(name: str, error: ModelError | DataError | AdapterError, setting: str) -> Check:
     sentence = " ".join(part for part in (error.title, error.message) if part)
     return Check(name, "fail", sentence, error.hint, setting)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from sidestep_tui.schema.meta import Group, Meta
 
@@ -12,12 +12,29 @@ Base = Literal["full", "int8", "nf4"]
 """How the matrices of the frozen model are kept."""
 
 
+def _from_bool(value: Any) -> Any:
+    """What presets and run files said while checkpointing was a switch."""
+    return ("on" if value else "off") if isinstance(value, bool) else value
+
+
 class MemorySettings(Group):
     """How the run fits into the machine."""
 
-    gradient_checkpointing: Annotated[bool, Meta("gradient checkpointing", costs=("memory", "time"))] = True
+    gradient_checkpointing: Annotated[
+        Literal["auto", "on", "off"],
+        BeforeValidator(_from_bool),
+        Meta("gradient checkpointing", costs=("memory", "time")),
+    ] = "auto"
     """Recompute activations instead of keeping them: fits long crops into small GPUs, at a third to a half more time.
-    Switch it off whenever the estimate says that it fits without."""
+    `auto` does so only where the run would not fit without."""
+
+    base: Annotated[Base, Meta("frozen base", costs=("memory", "time", "quality"))] = "full"
+    """How the frozen model is kept. `int8` halves it and trains as exactly as bfloat16, in a little more time; `nf4`
+    quarters it, with visibly noisier gradients. Of use for XL on 12 GB and less."""
+
+    on_oom: Annotated[Literal["retry", "stop"], Meta("out of memory", level="advanced", costs=("time",))] = "retry"
+    """When a step runs out of memory: `retry` repeats it with activations recomputed, then with half the crops at once
+    (the same gradient, slower), before giving up; `stop` ends the run."""
 
     device: Annotated[
         str,
@@ -39,3 +56,8 @@ class MemorySettings(Group):
     )
     """Where encoded songs wait for their turn: in RAM, which costs about 5 MB a song, or on disk. `auto` takes RAM
     while a quarter of it suffices."""
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether to reckon with recomputed activations: `auto` can, so the least that it needs is with them."""
+        return self.gradient_checkpointing != "off"

@@ -1,8 +1,7 @@
 """How much device memory a run will need, from closed forms: no model, no torch, no measuring.
 
-The saved-for-backward terms count what eager diffusers keeps per layer and sample with a flash-class attention
-kernel; they were checked against the real configurations under fake tensors to within half a percent, and the
-peak to within five percent, always on the safe side.
+Checked against the real configurations under fake tensors (tests/engine/counts): what is kept for the backward pass to
+within one percent, the peak to within five, always on the safe side.
 """
 
 from __future__ import annotations
@@ -10,10 +9,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
 
-from sidestep_tui.schema import adapter_targets
-from sidestep_tui.schema.adapter_maths import kept_per_token, matrix_parameters
+from sidestep_tui.schema import activation_model, adapter_targets
+from sidestep_tui.schema.activation_model import Attention
+from sidestep_tui.schema.adapter_maths import matrix_parameters
+from sidestep_tui.schema.memory import Base
 from sidestep_tui.schema.model_shape import ModelShape
 from sidestep_tui.schema.plan_maths import OPTIMIZER_BYTES
 from sidestep_tui.schema.settings import Settings
@@ -28,10 +28,14 @@ FRAGMENTATION = 1.05
 CONTEXT_BYTES = int(0.7 * 1024**3)
 """CUDA context, cuBLAS workspaces and what the allocator cannot give back."""
 
-_BYTES_PER_ADAPTER_PARAMETER = 8.0
-"""fp32 weight and fp32 gradient."""
-
-Attention = Literal["flash", "math"]
+_QUANTISED_BYTES = {"int8": 1.001, "nf4": 0.516}
+"""Bytes of a quantised weight with its share of the scales."""
+_DEQUANTISED_COPIES = {"full": 0, "int8": 1, "nf4": 2}
+"""How often the largest matrix is there in full while it is multiplied by; 4 bits go by way of indices."""
+_WEIGHT_BYTES = _GRADIENT_BYTES = 4.0
+"""Of an adapter weight and of its gradient, both float32."""
+_MATH_PASSING = 6.0
+"""Bytes of a score while the fallback computes backwards, besides the four that it kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class MemoryEstimate:
     adapter: int
     optimizer: int
     activations: int
+    """Kept for the backward pass at its peak, less the gradients that take its place."""
     overhead: int
 
     @property
@@ -57,43 +62,6 @@ class MemoryEstimate:
             ("activations", self.activations),
             ("overhead", self.overhead),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Targets:
-    """Summed input and output widths of the adapted matrices of one layer, on latent and on condition tokens.
-
-    `shapes` holds each matrix as (inputs, outputs), the first `latent` of them on latent tokens.
-    """
-
-    shapes: tuple[tuple[int, int], ...]
-    latent: int
-    latent_in: int
-    latent_out: int
-    condition_in: int
-    condition_out: int
-
-
-def _targets(shape: ModelShape, settings: Settings) -> _Targets:
-    sizes = _matrix_sizes(shape)
-    chosen = [sizes[name] for name in settings.adapter.projections]
-    latent: list[tuple[int, int]] = []
-    condition: list[tuple[int, int]] = []
-    if settings.adapter.attention in ("both", "self"):
-        latent += chosen
-    if settings.adapter.attention in ("both", "cross"):
-        for name, widths in zip(settings.adapter.projections, chosen, strict=True):
-            (condition if name in "kv" else latent).append(widths)
-    if settings.adapter.mlp:
-        latent += [sizes[name] for name in ("gate", "up", "down")]
-    return _Targets(
-        shapes=(*latent, *condition),
-        latent=len(latent),
-        latent_in=sum(width for width, _ in latent),
-        latent_out=sum(width for _, width in latent),
-        condition_in=sum(width for width, _ in condition),
-        condition_out=sum(width for _, width in condition),
-    )
 
 
 def adapted_matrices(shape: ModelShape, settings: Settings) -> int:
@@ -122,21 +90,6 @@ def _matrix_sizes(shape: ModelShape) -> dict[str, tuple[int, int]]:
     return {**attention, "gate": (hidden, inner), "up": (hidden, inner), "down": (inner, hidden)}
 
 
-def _heard_layers(shape: ModelShape, settings: Settings) -> int:
-    """Layers that a gradient passes: the first one that learns and all above it."""
-    chosen = adapter_targets.layers_of(settings.adapter, shape.layers)
-    return shape.layers - min(chosen, default=0)
-
-
-def _mean_rank(shape: ModelShape, settings: Settings) -> float:
-    """The rank of the average matrix."""
-    adapter = settings.adapter
-    if not adapter.rank_pattern:
-        return adapter.rank
-    ranks = [adapter_targets.rank_of(adapter, matrix) for matrix in adapter_targets.matrices(adapter, shape.layers)]
-    return sum(ranks) / len(ranks) if ranks else adapter.rank
-
-
 def latent_tokens(settings: Settings) -> int:
     """Model tokens of one training example; whole songs count as the longest allowed one."""
     seconds = settings.data.crop_seconds or settings.data.max_duration
@@ -149,102 +102,59 @@ def estimate(
     *,
     condition_tokens: int = CONDITION_TOKENS,
     attention: Attention = "flash",
-    autocast_copies: bool = False,
     base_bytes: float | None = None,
     context_bytes: int = CONTEXT_BYTES,
 ) -> MemoryEstimate:
     """Device memory at the peak of a training step.
 
-    `attention="math"` adds what PyTorch's fallback keeps on the sliding layers when no flash kernel takes their mask.
-    `autocast_copies` counts the low-precision copies of adapter inputs that peft keeps for fp32 weights under
-    autocast. `base_bytes` overrides the bytes per weight of the frozen model (2 for bfloat16, 4 for float32).
+    `attention="math"` adds what PyTorch's fallback keeps on the sliding layers when no flash kernel takes their mask:
+    with `speed.attention` stock alone, as windowed attention has no mask. `base_bytes` overrides the bytes per weight
+    of the frozen model (2 for bfloat16, 4 for float32).
     """
     width = base_bytes if base_bytes is not None else (4.0 if settings.memory.precision == "float32" else 2.0)
     trained = adapter_parameters(shape, settings)
-    activation_scale = width / 2.0
-    per_layer = activation_scale * _layer_bytes(
-        shape, settings, condition_tokens, attention=attention, autocast_copies=autocast_copies
+    gradients = _GRADIENT_BYTES * trained
+    kept = activation_model.kept(
+        shape,
+        settings,
+        condition_tokens=condition_tokens,
+        tokens=latent_tokens(settings),
+        width=width,
+        attention=attention,
     )
-    batch = settings.train.batch_size
-    if settings.memory.gradient_checkpointing:
-        activations = batch * _checkpointed_bytes(shape, settings, condition_tokens, per_layer, activation_scale)
-        if attention == "math":
-            activations += batch * 2.5 * shape.heads * latent_tokens(settings) ** 2 * 4
+    # Gradients take the place of what was kept: the peak is at one end of the backward pass or at the other.
+    if settings.memory.recomputes:
+        peak = max(kept.layers) + kept.passing + max(kept.inputs + kept.shared + kept.head, gradients)
+        if attention == "math" and settings.speed.attention == "stock":
+            peak += _MATH_PASSING * settings.train.batch_size * shape.heads * latent_tokens(settings) ** 2
     else:
-        activations = batch * _heard_layers(shape, settings) * per_layer
-    activations += _rebuilt_bytes(shape, settings)
-    weights = shape.parameters * width
-    adapter = trained * _BYTES_PER_ADAPTER_PARAMETER
+        peak = max(kept.total, gradients) + kept.passing
+    activations = peak - gradients + _rebuilt_bytes(shape, settings)
+    activations += _DEQUANTISED_COPIES[settings.memory.base] * width * _largest_matrix(shape)
+    weights = _base_bytes(shape, settings.memory.base, width)
+    adapter = _WEIGHT_BYTES * trained + gradients
     optimizer = trained * (OPTIMIZER_BYTES[settings.optim.optimizer] + (4 if settings.train.ema_decay else 0))
     overhead = (FRAGMENTATION - 1) * (weights + adapter + optimizer + activations) + context_bytes
     return MemoryEstimate(int(weights), int(adapter), int(optimizer), int(activations), int(overhead))
 
 
-def _layer_bytes(
-    shape: ModelShape, settings: Settings, condition_tokens: int, *, attention: Attention, autocast_copies: bool
-) -> float:
-    """What the backward pass of one layer needs kept for one example, averaged over sliding and full layers."""
-    tokens, hidden, inner = latent_tokens(settings), shape.hidden, shape.intermediate
-    query, key, rank = shape.query_width, shape.key_width, _mean_rank(shape, settings)
-    targets = _targets(shape, settings)
-    kept = tokens * (6.0 * inner + 22 * hidden + 20 * query + 10 * key + 12 * rank)
-    kept += condition_tokens * (10.0 * key + 4 * rank)
-    if settings.adapter.mlp:
-        kept += tokens * (2.0 * inner + 2 * hidden + 6 * rank)
-    inputs = tokens * float(targets.latent_in) + condition_tokens * float(targets.condition_in)
-    outputs = tokens * float(targets.latent_out) + condition_tokens * float(targets.condition_out)
-    if autocast_copies:
-        # Four bytes of the fp32 cast would be kept without autocast; under it a two-byte copy remains per target,
-        # less the one copy of each shared input that the base layer keeps anyway.
-        kept += tokens * (6.0 * hidden + 4 * query) + condition_tokens * 4.0 * hidden
-        if settings.adapter.mlp:
-            kept += tokens * 2.0 * (hidden + inner)
-    if settings.adapter.kind == "lokr":
-        kept += 2.0 * tokens * hidden + _lokr_bytes(shape, settings, condition_tokens)
-    if settings.adapter.kind == "oft":
-        kept += 2.0 * inputs  # each target's turned input, instead of the shared one
-        if settings.adapter.attention == "both":
-            kept -= 2.0 * hidden * (2 * tokens + condition_tokens)
-    if settings.adapter.kind in ("lora", "dora") and settings.adapter.dropout > 0:
-        kept += 3.0 * inputs  # the dropped copy and its mask
-    if settings.adapter.kind == "dora":
-        kept += 12.0 * outputs  # base output, adapter output and their fp32 product with the magnitude
-    if attention == "math" and not settings.memory.gradient_checkpointing:
-        kept += (shape.heads * tokens**2 * 4.0 + 8.0 * tokens * query) / 2  # every second layer slides
-    return kept
-
-
-def _lokr_bytes(shape: ModelShape, settings: Settings, condition_tokens: int) -> float:
-    """Inputs of one layer with one of the Kronecker factors applied, which the other factor's gradient needs."""
-    targets = _targets(shape, settings)
-    lengths = [latent_tokens(settings)] * targets.latent + [condition_tokens] * (len(targets.shapes) - targets.latent)
-    return sum(
-        2.0 * length * kept_per_token(settings.adapter, outputs, inputs)
-        for length, (inputs, outputs) in zip(lengths, targets.shapes, strict=True)
+def _base_bytes(shape: ModelShape, base: Base, width: float) -> float:
+    """The frozen model: all of it in `width` bytes a weight, or the blocks' matrices quantised."""
+    return (
+        shape.linear_parameters * _QUANTISED_BYTES.get(base, width)
+        + (shape.parameters - shape.linear_parameters) * width
     )
+
+
+def _largest_matrix(shape: ModelShape) -> int:
+    """Weights of the largest matrix of a block."""
+    return shape.hidden * max(shape.intermediate, shape.query_width)
 
 
 def _rebuilt_bytes(shape: ModelShape, settings: Settings) -> float:
-    """What an adapter makes of its weights in each step, whatever the batch.
-
-    LoHa's backward pass holds two products in 16 bits and three gradients in 32 of one matrix at a time. OFT keeps the
-    terms of its rotations, 14.5 bytes per value; with checkpointing those of one layer.
-    """
-    adapter, targets = settings.adapter, _targets(shape, settings)
-    if adapter.kind == "loha":
-        return 16.0 * max((inputs * outputs for inputs, outputs in targets.shapes), default=0)
-    if adapter.kind == "oft":
-        layers = 1 if settings.memory.gradient_checkpointing else shape.layers
-        return 14.5 * layers * adapter.oft_block_size * sum(inputs for inputs, _ in targets.shapes)
-    return 0.0
-
-
-def _checkpointed_bytes(
-    shape: ModelShape, settings: Settings, condition_tokens: int, layer: float, scale: float
-) -> float:
-    """Layer inputs of the whole depth, and one layer being recomputed with its temporaries."""
-    tokens, hidden = latent_tokens(settings), shape.hidden
-    kept = (
-        _heard_layers(shape, settings) * 2.0 * tokens * hidden + 2.0 * condition_tokens * hidden + 6.0 * tokens * hidden
-    )
-    return kept * scale + 1.15 * layer
+    """What LoHa's backward pass holds of one matrix at a time: two products in 16 bits, three gradients in 32."""
+    if settings.adapter.kind != "loha":
+        return 0.0
+    sizes = _matrix_sizes(shape)
+    chosen = {sizes[part.partition(".")[2]] for part in adapter_targets.parts(settings.adapter)}
+    return 16.0 * max((inputs * outputs for inputs, outputs in chosen), default=0)

@@ -149,7 +149,7 @@ def _crowded_gpu(settings: Settings, facts: Facts) -> Iterator[Advice]:
             f"MLP layers at rank {adapter.rank} are a lot for {text.gibibytes(facts.vram_bytes)} of GPU memory.",
             **fix_of("Train attention only", adapter__mlp=False),
         )
-    if facts.vram_bytes < 13 * _GIB and adapter.dropout > 0 and not memory.gradient_checkpointing:
+    if facts.vram_bytes < 13 * _GIB and adapter.dropout > 0 and not memory.recomputes:
         yield Advice(
             "advice",
             "adapter.dropout",

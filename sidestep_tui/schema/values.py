@@ -35,6 +35,8 @@ def check_value(spec: FieldSpec, raw: Any) -> Any:
         if isinstance(raw, str) or not isinstance(raw, Sequence) or not all(isinstance(item, str) for item in raw):
             raise _refusal(spec, raw, f"a list of {spec.bounds}")
         return _check_choices(spec, list(raw))
+    if isinstance(raw, bool) and _has_switch(spec):
+        return "on" if raw else "off"
     if not isinstance(raw, str):
         raise _refusal(spec, raw, f"one of {spec.bounds}" if spec.kind == "choice" else "text")
     return _check_choice(spec, raw) if spec.kind == "choice" else _check_text(spec, raw)
@@ -52,7 +54,10 @@ def parse_value(spec: FieldSpec, typed: str) -> Any:
             return False
         raise _refusal(spec, word, "true or false")
     if spec.kind == "choice":
-        return _check_choice(spec, word.lower())
+        word = word.lower()
+        if _has_switch(spec) and word in _TRUE + _FALSE:
+            word = "on" if word in _TRUE else "off"
+        return _check_choice(spec, word)
     if spec.kind == "choices":
         return _check_choices(spec, [part.lower() for part in re.split(r"[\s,+]+", word.strip("[]()")) if part])
     if spec.meta.unit and word.lower().endswith(spec.meta.unit):
@@ -66,6 +71,11 @@ def parse_value(spec: FieldSpec, typed: str) -> Any:
 def format_value(spec: FieldSpec, value: Any) -> str:
     """The text that `parse_value` turns into `value` again."""
     return spec.write(value)
+
+
+def _has_switch(spec: FieldSpec) -> bool:
+    """Whether a choice is a switch with more positions, which `true` and `false` name too."""
+    return spec.kind == "choice" and {"on", "off"} <= set(spec.choices)
 
 
 def _check_number(spec: FieldSpec, raw: Any) -> int | float:

@@ -129,11 +129,19 @@ def test_a_dataset_is_scanned(run_cli: Cli, songs: Path) -> None:
     assert missing.code == 4
 
 
-def test_fit_shows_both_ways_and_the_adapter(run_cli: Cli) -> None:
-    found = run_cli("fit", "recommended", "--xl", "--json").json
+def test_fit_shows_the_ladder_and_the_adapter(run_cli: Cli) -> None:
+    found = run_cli("fit", "recommended", "--xl", "--vram", "8", "--json").json
     assert found["adapter_parameters"] == 64 * 1_310_720
-    assert found["without_checkpointing"]["total"] > found["with_checkpointing"]["total"]
-    assert "GiB" in run_cli("fit", "recommended").out
+    fits = {rung["name"]: rung["fits"] for rung in found["ladder"]}
+    assert fits == {"everything": False, "recompute": False, "int8 base": True, "nf4 base": True, "shorter crop": True}
+    assert found["proposal"] == {"memory.base": "int8"}, "the preset recomputes already"
+    out = run_cli("fit", "recommended", "--vram", "24").out
+    assert "to fit into 24.0 GiB: -s memory.gradient_checkpointing=off" in out
+    assert (
+        run_cli("fit", "recommended", "-s", "adapter.rank=512", "--xl", "--vram", "2")
+        .out.rstrip()
+        .endswith("Nothing fits into 2.0 GiB: choose a smaller model or a lower rank.")
+    )
 
 
 def _write_lora(directory: Path, **options: dict[str, str]) -> None:

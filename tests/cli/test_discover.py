@@ -11,6 +11,7 @@ from sidestep_tui.core import paths
 from sidestep_tui.core.errors import ModelError
 from sidestep_tui.launch import discover, fingerprints, hardware, models
 from sidestep_tui.launch.gpus import Device
+from sidestep_tui.schema import fit_ladder
 from sidestep_tui.schema.model_shape import SHAPE_XL
 from sidestep_tui.schema.settings import Settings
 
@@ -117,14 +118,28 @@ def _device(free_gib: float, name: str = "Test GPU") -> Device:
     return Device("cuda", name, int(free_gib * 1024**3), int(free_gib * 1024**3))
 
 
-def test_checkpointing_goes_off_where_the_run_fits_without() -> None:
+def test_auto_recomputes_only_where_the_run_would_not_fit() -> None:
     settings = Settings()
-    assert hardware.layer(settings, device=_device(24)).values == {"memory.gradient_checkpointing": False}
-    assert hardware.layer(settings, device=_device(6)).values == {}
+    assert not hardware.recomputes(settings, _device(24))
+    assert hardware.recomputes(settings, _device(6))
+    off = fit_ladder.with_values(settings, {"memory.gradient_checkpointing": "off"})
+    assert not hardware.recomputes(off, _device(6)), "what is asked for is what is done"
+    assert hardware.estimate_for(settings, _device(24)) == hardware.estimate_for(off, _device(24))
+    assert hardware.estimate_for(settings, _device(6)).total < hardware.estimate_for(off, _device(6)).total
+
+
+def test_a_base_in_8_bits_is_suggested_for_a_model_that_is_too_large_otherwise() -> None:
+    large = Settings.model_validate({"model": {"variant": "xl-turbo"}})
+    assert hardware.layer(large, device=_device(7.5)).values == {"memory.base": "int8"}
+    assert hardware.layer(large, device=_device(16)).values == {}
+    assert hardware.layer(Settings(), device=_device(7.5)).values == {}
 
 
 def test_the_estimate_counts_the_kernel_that_the_gpu_gets() -> None:
-    settings = Settings.model_validate({"data": {"crop_seconds": 240}, "memory": {"gradient_checkpointing": False}})
+    stock = {"fused": False, "attention": "stock"}
+    settings = Settings.model_validate(
+        {"data": {"crop_seconds": 240}, "memory": {"gradient_checkpointing": False}, "speed": stock}
+    )
     consumer = hardware.estimate_for(settings, _device(24, "NVIDIA GeForce RTX 4090")).total / 1024**3
     hopper = hardware.estimate_for(settings, _device(140, "NVIDIA H200")).total / 1024**3
     assert consumer == pytest.approx(22.0, rel=0.03)

@@ -51,7 +51,7 @@ class _Clock(datetime.datetime):
 
 def _estimate(shape: ModelShape, settings: Settings, **facts: object) -> memory_model.MemoryEstimate:
     """Round numbers, so that pictures do not change with every refinement of the real closed forms."""
-    kept = 0.5 if settings.memory.gradient_checkpointing else 4.0
+    kept = 0.5 if settings.memory.recomputes else 4.0
     adapter = settings.adapter.rank / 128
     return memory_model.MemoryEstimate(
         weights=3 * GIB,

@@ -247,13 +247,16 @@ def test_settings_of_a_higher_level_are_shown_once_they_differ() -> None:
     assert session.shows(spec)
 
 
-def test_checkpointing_goes_off_by_itself_where_there_is_room() -> None:
+def test_a_base_in_8_bits_is_suggested_only_where_nothing_else_helps() -> None:
     session, _ = session_on()
-    session.machine_known([Gpu(0, "", "big", 80 * GIB, 0, 80 * GIB, 0, 0, 0.0, 0.0)])
-    assert session.draft.value("memory.gradient_checkpointing") is False
-    assert session.draft.origin("memory.gradient_checkpointing") == "hardware"
-    session.set("train.batch_size", "64")
-    assert session.draft.value("memory.gradient_checkpointing") is True
+    session.set("model.variant", "xl-base")
+    session.machine_known([Gpu(0, "", "small", 8 * GIB, 0, 8 * GIB, 0, 0, 0.0, 0.0)])
+    assert session.draft.value("memory.base") == "int8"
+    assert session.draft.origin("memory.base") == "hardware"
+    session.set("adapter.rank", "32")
+    assert session.draft.value("memory.base") == "int8", "a suggestion does not undo itself"
+    session.set("model.variant", "turbo")
+    assert session.draft.value("memory.base") == "full"
 
 
 def test_a_draft_is_written_only_when_it_changed() -> None:

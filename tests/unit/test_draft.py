@@ -23,7 +23,7 @@ LARGE = Layer("preset large", {"adapter.rank": 128, "adapter.alpha": 256.0})
 
 
 def test_a_fresh_draft_shows_its_layers() -> None:
-    draft = Draft([Layer("hardware", {"memory.gradient_checkpointing": False}), SMALL])
+    draft = Draft([Layer("hardware", {"memory.gradient_checkpointing": "off"}), SMALL])
     assert draft.value("adapter.rank") == 16
     assert draft.text("adapter.rank") == "16"
     assert draft.origin("adapter.rank") == "preset small"
@@ -98,7 +98,7 @@ def test_undo_and_redo_walk_the_edits() -> None:
 
 
 def test_another_preset_replaces_the_recipe_and_keeps_what_is_personal() -> None:
-    draft = Draft([Layer("hardware", {"memory.gradient_checkpointing": False}), SMALL])
+    draft = Draft([Layer("hardware", {"memory.gradient_checkpointing": "off"}), SMALL])
     for path, text in (("model.path", "~/m"), ("data.path", "~/s"), ("output.name", "v1"), ("train.epochs", "77")):
         draft.set(path, text)
     draft.apply_layer(LARGE)
@@ -130,15 +130,15 @@ def test_a_fix_is_one_edit_with_its_own_origin() -> None:
 def test_news_about_the_hardware_is_no_edit() -> None:
     draft = Draft([SMALL])
     draft.set("adapter.rank", "24")
-    draft.apply_hardware(Layer("hardware", {"memory.gradient_checkpointing": False}))
-    assert draft.value("memory.gradient_checkpointing") is False
+    draft.apply_hardware(Layer("hardware", {"memory.gradient_checkpointing": "off"}))
+    assert draft.value("memory.gradient_checkpointing") == "off"
     draft.undo()
     assert draft.value("adapter.rank") == 16
-    assert draft.value("memory.gradient_checkpointing") is False
+    assert draft.value("memory.gradient_checkpointing") == "off"
 
 
 def test_what_is_saved_as_a_preset_is_the_recipe() -> None:
-    draft = Draft([Layer("hardware", {"memory.gradient_checkpointing": False}), SMALL])
+    draft = Draft([Layer("hardware", {"memory.gradient_checkpointing": "off"}), SMALL])
     draft.set("data.path", "~/s")
     draft.set("optim.lr", "5e-5")
     assert draft.sparse == {**SMALL.values, "optim.lr": 5e-5}
@@ -176,7 +176,7 @@ def _same(one: Draft, two: Draft) -> None:
 
 
 def test_a_draft_comes_back_from_disk_as_it_was() -> None:
-    draft = Draft([Layer("hardware", {"memory.gradient_checkpointing": False}), SMALL])
+    draft = Draft([Layer("hardware", {"memory.gradient_checkpointing": "off"}), SMALL])
     draft.set("adapter.rank", "1o")
     draft.set("data.path", "~/Ü songs")
     draft.apply_values({"adapter.projections": ("q",)}, origin="fix")

@@ -165,7 +165,7 @@ def test_a_side_step_preset_is_translated(tmp_path: Path) -> None:
         "data.repeats": 2,
         "data.crop_seconds": 60.0,
         "data.validation": 10,
-        "memory.gradient_checkpointing": True,
+        "memory.gradient_checkpointing": "on",
         "output.save_every_epochs": 50,
     }
     rows = _rows(report)

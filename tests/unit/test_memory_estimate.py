@@ -15,7 +15,8 @@ GIB = 1024**3
 
 
 def _settings(**groups: dict[str, Any]) -> Settings:
-    return Settings.model_validate(groups)
+    """The tables are those of diffusers and peft as they are."""
+    return Settings.model_validate({"speed": {"fused": False, "attention": "stock"}, **groups})
 
 
 def _table_cell(

@@ -122,6 +122,6 @@ def _recipe(values: Mapping[str, Any]) -> str:
     parts = [
         f"{values['train.batch_size']} x {values['train.accumulation']}",
         f"{values['optim.optimizer']:<9}",
-        "on " if values["memory.gradient_checkpointing"] else "off",
+        f"{values['memory.gradient_checkpointing']:<3}",
     ]
     return "  ".join(parts)
