@@ -75,6 +75,7 @@ def kind_settings(settings: AdapterSettings) -> dict[str, object]:
         **{f"adapter.{name}": values[name] for name in own},
         "adapter.layers": adapter_targets.layers_text(layers) or None,
         **{f"adapter.{name}": values[name].replace(" ", "") or None for name in ("rank_pattern", "alpha_pattern")},
+        "adapter.start_from": settings.start_from or None,
     }
 
 
@@ -200,6 +201,15 @@ def _exact_magnitude(layer: LoraLinear, magnitude: DoraLinearLayer) -> None:
     weight = layer.get_base_layer().weight
     if not weight.is_meta:
         magnitude.weight.data = torch.linalg.vector_norm(weight.detach().float(), dim=1)
+
+
+def base_layer(transformer: torch.nn.Module, name: str) -> torch.nn.Module:
+    """The frozen layer of that name, whether or not it is adapted."""
+    module = transformer.get_submodule(name)
+    if isinstance(module, (LoraLinear, OftLinear, lycoris.BypassLinear)):
+        base: torch.nn.Module = module.get_base_layer()
+        return base
+    return module
 
 
 def adapted_layers(transformer: torch.nn.Module) -> Mapping[str, torch.nn.Module]:

@@ -53,6 +53,8 @@ class Provenance:
     variant: str
     tag: str
     product_version: str = sidestep_tui.__version__
+    started_from: str = ""
+    """The adapter that the run began with, if it did not begin with a fresh one."""
 
     def is_of_run(self, other: Mapping[str, Any]) -> bool:
         """Whether an adapter that says `other` about itself was made by the same run."""

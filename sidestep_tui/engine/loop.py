@@ -16,6 +16,7 @@ from sidestep_tui.dataset import split
 from sidestep_tui.engine import (
     adapters,
     averages,
+    beginning,
     checkpoint,
     devices,
     distributed,
@@ -109,6 +110,7 @@ class TrainingRun:
         """Everything that can be refused before the songs are encoded."""
         adapters.refuse_empty(self.settings.adapter)
         optimizers.refuse_missing(self.settings.optim)
+        self.beginning = None if self.saved else beginning.read(self.settings.adapter, self.base.layers)
         if self.saved:
             state = self.saved.state
             dataset = state.fingerprint.get("dataset", "")  # known after encoding, as is what is held out
@@ -188,6 +190,11 @@ class TrainingRun:
             f"{text.count(sum(p.numel() for p in self.trainer.parameters.values()))} adapter weights "
             f"in {text.plural(len(adapters.adapted_layers(transformer)), 'layer')}. {self.trainer.computed_by}"
         )
+        if self.beginning:
+            count = beginning.put(transformer, self.beginning)
+            self.reporter.log(f"Started from {self.beginning.sentence}: {count} of {count} tensors.")
+            for note in self.beginning.facts.notes:
+                self.reporter.log(note)
         if self.saved:
             resumption.resume(self.trainer, self.saved, self.fingerprint, self.reporter)
         distributed.align(self.trainer.parameters.values())

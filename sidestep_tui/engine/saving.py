@@ -116,6 +116,7 @@ class Saver:
             base_model=self.base.dir.name,
             variant=self.base.variant,
             tag=self.settings.data.tag,
+            started_from=Path(self.settings.adapter.start_from).name,
         )
 
     def _epochs_begun(self) -> int:

@@ -24,6 +24,7 @@ SILENCE_FRAMES = 15_000
 HOP = 1920
 SAMPLE_RATE = 48_000
 LATENT_CHANNELS = 64
+_LAYERS = 24
 _HIDDEN_SIZE = 2048
 _ORIGINAL_KEYS = ("hidden_size", "num_hidden_layers", "timbre_hidden_dim", "text_hidden_dim")
 _TEXT_ENCODER_DIRS = ("Qwen3-Embedding-0.6B", "text_encoder")
@@ -59,6 +60,11 @@ class Checkpoint:
     def hidden_size(self) -> int:
         """Width of the DiT."""
         return int(self.config.get("hidden_size") or _HIDDEN_SIZE)
+
+    @property
+    def layers(self) -> int:
+        """Depth of the DiT."""
+        return int(self.config.get("num_hidden_layers") or _LAYERS)
 
     @property
     def encoder_hidden_size(self) -> int:

@@ -16,7 +16,7 @@ from sidestep_tui.schema import layers, presets
 from sidestep_tui.schema.layers import Layer, Resolved
 from sidestep_tui.schema.presets import Preset
 
-_PATH_SETTINGS = ("model.path", "model.components", "data.path", "data.cache", "output.path")
+_PATH_SETTINGS = ("model.path", "model.components", "data.path", "data.cache", "adapter.start_from", "output.path")
 
 
 @dataclass(frozen=True, slots=True)

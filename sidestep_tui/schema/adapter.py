@@ -115,3 +115,7 @@ class AdapterSettings(Group):
     ] = ""
     """Other alphas for some matrices, written as in the rank pattern. A rank that is changed alone also changes how
     strongly its matrix learns, since alpha is divided by it."""
+
+    start_from: Annotated[str, Meta("start from", level="advanced", path="directory", costs=("quality",))] = ""
+    """An adapter to go on from instead of a fresh one: a run, an adapter's folder, or a safetensors file of ComfyUI,
+    diffusers or LyCORIS. Its kind, targets, ranks and scale must be those of the settings."""

@@ -128,11 +128,10 @@ def alpha_of(adapter: AdapterSettings, matrix: Matrix) -> float:
     return adapter.alpha if entry is None else entry.value
 
 
-def ranks(adapter: AdapterSettings, layers: int) -> list[int]:
-    """Every rank that occurs in a model of so many layers, ascending."""
-    if not adapter.rank_pattern:
-        return [adapter.rank]
-    return sorted({rank_of(adapter, matrix) for matrix in matrices(adapter, layers)})
+def scale_of(adapter: AdapterSettings, matrix: Matrix) -> float:
+    """What a LoRA's change of one matrix is multiplied by: alpha / rank, or alpha / √rank with rsLoRA."""
+    rank = rank_of(adapter, matrix)
+    return alpha_of(adapter, matrix) / (math.sqrt(rank) if adapter.rslora else rank)
 
 
 def scale_range(adapter: AdapterSettings, layers: int | None = None) -> tuple[float, float]:

@@ -46,6 +46,7 @@ PERSONAL = frozenset(
         "data.txt_role",
         "data.language",
         "data.cache",
+        "adapter.start_from",
         "memory.device",
         "output.path",
         "output.name",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -271,3 +272,28 @@ def test_checks_can_be_cancelled(good: dict[str, Any]) -> None:
     names = [item.name for item in preflight.checks(resolved, should_stop=lambda: True)]
     assert "songs" not in names
     assert "disk" not in names
+
+
+def adapter_file(path: Path, rank: int) -> Path:
+    """A LoRA of one module, all zeros, as safetensors stores it."""
+    size = rank * 32 * 4
+    module = "base_model.model.layers.0.self_attn.q_proj"
+    header = {
+        f"{module}.lora_A.weight": {"dtype": "F32", "shape": [rank, 32], "data_offsets": [0, size]},
+        f"{module}.lora_B.weight": {"dtype": "F32", "shape": [32, rank], "data_offsets": [size, 2 * size]},
+    }
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(2 * size))
+    return path
+
+
+def test_the_adapter_to_start_from_is_looked_at(good: dict[str, Any], tmp_path: Path) -> None:
+    place = str(adapter_file(tmp_path / "a.safetensors", 16))
+    start = {**good, "adapter.start_from": place, "adapter.rank": 16}
+    assert check(start)["adapter"].status == "ok"
+    other = check({**start, "adapter.rank": 8})["adapter"]
+    assert (other.status, other.hint) == ("fail", "Set adapter.rank to 16.")
+    assert check({**start, "adapter.kind": "lokr"})["adapter"].hint == "Set adapter.kind to lora."
+    gone = check({**start, "adapter.start_from": str(tmp_path / "gone")})["adapter"]
+    assert (gone.status, gone.setting) == ("fail", "adapter.start_from")
+    assert "adapter" not in check(good)
