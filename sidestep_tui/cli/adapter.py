@@ -1,4 +1,4 @@
-"""`adapter`: looking into adapter files without loading them."""
+"""`adapter`: looking into adapter files, which needs no engine, and what does (`adapter_jobs`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from sidestep_tui.cli import options, render
+from sidestep_tui.cli import adapter_jobs, options, render
 from sidestep_tui.core import paths, text
 from sidestep_tui.launch import adapter_files, adapter_norms
 from sidestep_tui.launch.adapter_norms import Anatomy
@@ -18,7 +18,11 @@ _BAR_WIDTH = 24
 
 @click.group()
 def adapter() -> None:
-    """Look into adapter files."""
+    """Look into adapter files, convert them, measure what they do."""
+
+
+adapter.add_command(adapter_jobs.export)
+adapter.add_command(adapter_jobs.effect)
 
 
 @adapter.command()

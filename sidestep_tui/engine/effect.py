@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import torch
 
@@ -25,6 +25,9 @@ from sidestep_tui.engine.tracking import BANDS
 MOST_SONGS: Final = 4
 CROP_FRAMES: Final = 250
 """Ten seconds: long enough for every kind of attention, short enough for a processor."""
+
+Source = Literal["held-out", "training", "given", "made-up"]
+"""Whose songs: the run's held-out or trained ones, others that were named, or noise where there are none."""
 
 _CARD_ROW: Final = "| Made with |"
 
@@ -52,22 +55,24 @@ class Effect:
     """Mean squared error of the plain model on these crops, levels weighed alike."""
     loss_after: float
     songs: int
-    held_out: bool
+    source: Source
 
     def event(self) -> dict[str, Any]:
-        """Fields for the journal."""
-        return asdict(self)
+        """Fields for the journal; the loss on made-up input says nothing and is left out."""
+        fields = asdict(self)
+        if self.source == "made-up":
+            del fields["loss_before"], fields["loss_after"]
+        return fields
 
     @property
     def sentence(self) -> str:
         """The measurement in words: `At strength 1 the adapter changes the output by 12.3 % (…)`."""
-        kind = "held-out" if self.held_out else "training"
         bands = ", ".join(f"{name}: {share(value)}" for name, value in self.by_band.items())
-        return (
-            f"At strength 1 the adapter changes the model's output by {share(self.change)} (by noise level {bands}); "
-            f"on {text.plural(self.songs, f'{kind} song')} its loss goes from {text.number(self.loss_before)} to "
-            f"{text.number(self.loss_after)}."
-        )
+        said = f"At strength 1 the adapter changes the model's output by {share(self.change)} (by noise level {bands})"
+        if self.source == "made-up":
+            return f"{said}, measured on made-up input: songs would tell more."
+        losses = f"{text.number(self.loss_before)} to {text.number(self.loss_after)}"
+        return f"{said}; on {text.plural(self.songs, f'{self.source} song')} the loss goes from {losses}."
 
 
 def share(value: float) -> str:
@@ -93,14 +98,14 @@ class Meter:
         device: torch.device,
         dtype: torch.dtype,
         *,
-        held_out: bool,
+        source: Source,
         seed: int = 0,
     ) -> None:
         self._songs = list(songs)[:MOST_SONGS]
         self._silence = silence
         self._device = device
         self._dtype = dtype
-        self._held_out = held_out
+        self._source: Source = source
         self._seed = seed
         self.levels = torch.tensor([(band + 0.5) / BANDS for band in range(BANDS)])
 
@@ -114,7 +119,8 @@ class Meter:
         dtype: torch.dtype,
     ) -> Meter:
         """A meter on songs that were held out, or on some of the training where there are none."""
-        return cls(held_out or training, silence, device, dtype, held_out=bool(held_out))
+        source: Source = "held-out" if held_out else "training"
+        return cls(held_out or training, silence, device, dtype, source=source)
 
     def hear(self, transformer: torch.nn.Module) -> list[torch.Tensor]:
         """The model's velocities for every song, each [levels, T, C] on the CPU, in evaluation mode."""
@@ -152,7 +158,7 @@ class Meter:
             loss_before=self._loss(plain),
             loss_after=self._loss(changed),
             songs=len(self._songs),
-            held_out=self._held_out,
+            source=self._source,
         )
 
     def _loss(self, answers: list[torch.Tensor]) -> float:

@@ -15,9 +15,9 @@ from sidestep_tui.schema.adapter import AdapterSettings
 from tests.engine.training.adapting import trained
 
 
-def meter(songs: list[Any], *, held_out: bool = False) -> Meter:
+def meter(songs: list[Any], source: effect.Source = "training") -> Meter:
     silence = torch.randn((1, 100, 64), generator=torch.Generator().manual_seed(7))
-    return Meter(songs, silence, torch.device("cpu"), torch.float32, held_out=held_out)
+    return Meter(songs, silence, torch.device("cpu"), torch.float32, source=source)
 
 
 @pytest.mark.parametrize("scale", [0.0, 0.5, 1.0, 3.0])
@@ -51,7 +51,7 @@ def test_a_fresh_adapter_has_no_effect(new_transformer: Any, songs: list[Any], k
 
 
 def test_the_effect_is_told_by_band_and_against_the_loss(new_transformer: Any, songs: list[Any]) -> None:
-    gauge = meter(songs, held_out=True)
+    gauge = meter(songs, "held-out")
     base = new_transformer()
     plain = gauge.hear(base)
     assert len(plain) == effect.MOST_SONGS
@@ -65,8 +65,10 @@ def test_the_effect_is_told_by_band_and_against_the_loss(new_transformer: Any, s
     band = relative_change(torch.cat([answer[3] for answer in plain]), torch.cat([answer[3] for answer in changed]))
     assert found.by_band["0.75-1.00"] == band > 0.01
     assert found.loss_before != found.loss_after
-    assert "on 4 held-out songs its loss goes from" in found.sentence
+    assert "on 4 held-out songs the loss goes from" in found.sentence
     assert found.event()["songs"] == 4
+    made_up = meter(songs, "made-up")
+    assert "loss" not in made_up.compare(plain, changed).sentence
 
 
 def test_the_card_learns_it_once(tmp_path: Path, new_transformer: Any, songs: list[Any]) -> None:
