@@ -32,7 +32,9 @@ def export(path: Path, target: Target, output: Path | None, model: Path | None =
     place = destination(facts, path, target, output)
     tensor_files.refuse_taken(place)
     needs_base = facts.kind == "dora" and facts.dora_on_base != (target == "comfyui")
-    base = base_of_checkpoint(model) if model is not None and needs_base else None
+    base = None
+    if model is not None and needs_base:
+        base = base_of_checkpoint(variants.find_checkpoint(str(model), "auto", ""))
     converted = export_formats.convert(facts, parts, target, base)
     write(converted, place, facts, parts)
     return {
@@ -79,9 +81,8 @@ def _name(facts: AdapterFacts, path: Path) -> str:
     return facts.file.stem
 
 
-def base_of_checkpoint(model: Path) -> Base:
+def base_of_checkpoint(ckpt: variants.Checkpoint) -> Base:
     """The decoder's weights from the files of a checkpoint, one at a time, without building the model."""
-    ckpt = variants.find_checkpoint(str(model), "auto", "")
     tensors = shards.open_tensors(ckpt.transformer_dir)
     names = set(tensors.names())
 

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from sidestep_tui.core.errors import AdapterError, DivergedError
-from sidestep_tui.engine import adapters, export, export_files, export_formats
+from sidestep_tui.engine import adapters, export, export_files, export_formats, variants
 from sidestep_tui.engine.adapter_formats import read_any, read_parts
 from sidestep_tui.engine.keymap import path_to_diffusers, path_to_original
 from sidestep_tui.schema.adapter import AdapterSettings
@@ -296,9 +296,10 @@ def test_the_base_is_read_from_a_checkpoint_of_either_layout(
     tiny_checkpoint: Path, tiny_diffusers_checkpoint: Path
 ) -> None:
     name = "layers.3.cross_attn.o_proj"
-    one, other = (export_files.base_of_checkpoint(path)(name) for path in (tiny_checkpoint, tiny_diffusers_checkpoint))
+    found = [variants.find_checkpoint(str(path), "auto", "") for path in (tiny_checkpoint, tiny_diffusers_checkpoint)]
+    one, other = (export_files.base_of_checkpoint(ckpt)(name) for ckpt in found)
     assert one.shape == (64, 64)
     assert torch.equal(one, other)
     with pytest.raises(AdapterError, match=r"has no layers\.9"):
-        export_files.base_of_checkpoint(tiny_checkpoint)("layers.9.mlp.up_proj")
+        export_files.base_of_checkpoint(found[0])("layers.9.mlp.up_proj")
     assert path_to_original("layers.3.cross_attn.to_out.0") == name
