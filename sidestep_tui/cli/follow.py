@@ -16,7 +16,7 @@ from sidestep_tui.launch import failures
 from sidestep_tui.launch.start import Launched
 from sidestep_tui.protocol import inbox
 from sidestep_tui.protocol.events import Event, encode
-from sidestep_tui.protocol.liveness import Liveness, explain_death, liveness, tail_of_log
+from sidestep_tui.protocol.liveness import Liveness, explain_death, liveness, real_exit_code, tail_of_log
 from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.protocol.tail import Tail
 
@@ -42,7 +42,7 @@ def run_headless(launched: Launched, *, as_json: bool) -> int:
     show: Show = write_events if as_json else viewer.show
     with _Forward(launched.run_dir) as forward:
         history = _follow_process(launched, show, forward)
-    code = launched.process.returncode
+    code = real_exit_code(launched.run_dir, launched.process.returncode)
     ended = history.ended
     if ended is None:
         if not history.began:

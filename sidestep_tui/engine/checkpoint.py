@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -75,6 +75,8 @@ class TrainingState:
     relief: Relief = field(default_factory=Relief)
     loss_scale: Scale | None = None
     """Of a float16 run."""
+    processes: PositiveInt = 1
+    """How many trained together."""
 
 
 _STATE = TypeAdapter(TrainingState)

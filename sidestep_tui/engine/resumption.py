@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sidestep_tui.core import text
-from sidestep_tui.engine import checkpoint
+from sidestep_tui.engine import checkpoint, distributed
 from sidestep_tui.engine.checkpoint import TrainingState
 from sidestep_tui.engine.reporter import Reporter
 from sidestep_tui.engine.trainer import Trainer
@@ -48,6 +48,13 @@ def report_changes(reporter: Reporter, trainer: Trainer, state: TrainingState) -
         reporter.log(
             f"The run now ends at step {trainer.total_steps} instead of {state.total_steps}; "
             f"the learning rate follows the schedule of that length."
+        )
+    if state.processes != distributed.size():
+        reporter.warning(
+            "processes_changed",
+            f"The run goes on with {text.plural(distributed.size(), 'process', 'processes')} instead of "
+            f"{state.processes}: it continues at the same song, but a step takes {trainer.examples_per_step} songs now.",
+            "Adjust train.accumulation if steps should stay as large as they were.",
         )
     if trainer.watch.lr_scale != 1.0:
         returns = text.plural(len(trainer.watch.returns), "time")

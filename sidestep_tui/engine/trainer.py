@@ -125,6 +125,11 @@ class Trainer:
         return self._sampler.steps_per_epoch
 
     @property
+    def examples_per_step(self) -> int:
+        """What a step takes of an epoch, over all processes."""
+        return self._sampler.window
+
+    @property
     def next_lr(self) -> float:
         """Learning rate of the next step: the schedule's, lowered as often as the weights went back."""
         return self.schedule.lr(self.position.step) * self.watch.lr_scale
@@ -282,6 +287,7 @@ class Trainer:
             relief=self.relief,
             tracking=self.tracker.state(),
             loss_scale=self.scale,
+            processes=distributed.size(),
             fingerprint=dict(fingerprint),
             warmup_steps=self.schedule.warmup_steps,
             next_lr=self.next_lr,

@@ -6,7 +6,7 @@ import signal
 
 from sidestep_tui.core.errors import DivergedError, ExitCode, OutOfMemoryError, RunError, SidestepError
 from sidestep_tui.protocol.events import Event
-from sidestep_tui.protocol.liveness import explain_death
+from sidestep_tui.protocol.liveness import explain_death, real_exit_code
 from sidestep_tui.protocol.rundir import RunDir
 
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
@@ -36,6 +36,7 @@ _KINDS: dict[int, type[SidestepError]] = {
 
 def early_death(run_dir: RunDir, returncode: int, event: Event | None = None) -> SidestepError:
     """The error for an engine that ended before it started its session; `event` is its own `error`, if it wrote one."""
+    returncode = real_exit_code(run_dir, returncode)
     kind = OutOfMemoryError if returncode in KILLED else _KINDS.get(returncode, EngineBug)
     if event is not None and event.get("title"):
         return kind(str(event["title"]), str(event.get("msg", "")), str(event.get("hint", "")))

@@ -13,6 +13,7 @@ from pathlib import Path
 from sidestep_tui.core.errors import RunError
 
 ENGINE_MODULE = "sidestep_tui.engine"
+LAUNCHER_MODULE = "torch.distributed.run"
 
 _ENGINE_ENVIRONMENT = {
     # Lines reach engine.log when they are written, not when a buffer fills.
@@ -47,15 +48,30 @@ def python(module: str) -> list[str]:
     return [interpreter(), "-P", "-m", module]
 
 
-def engine_command(run_dir: Path, module: str = ENGINE_MODULE) -> list[str]:
-    """The command line of an engine for `run_dir`."""
-    return [*python(module), str(run_dir)]
+def engine_command(run_dir: Path, module: str = ENGINE_MODULE, *, processes: int = 1) -> list[str]:
+    """The command line of an engine for `run_dir`; several processes are started and looked after by torchrun."""
+    if processes == 1:
+        return [*python(module), str(run_dir)]
+    number = str(processes)
+    return [*python(LAUNCHER_MODULE), "--standalone", "--nproc-per-node", number, "-m", module, str(run_dir)]
 
 
-def spawn(run_dir: Path, module: str = ENGINE_MODULE) -> subprocess.Popen[bytes]:
-    """Start an engine in its own session: no terminal, no pipe, output appended to the run's engine.log."""
+def spawn(
+    run_dir: Path, module: str = ENGINE_MODULE, *, processes: int = 1, visible: str = ""
+) -> subprocess.Popen[bytes]:
+    """Start an engine in its own session: no terminal, no pipe, output appended to the run's engine.log.
+
+    Of several processes the launcher is returned: it passes signals on, and when it is killed the engine stops and
+    saves. `visible` limits the GPUs that they see.
+    """
     absolute = run_dir.resolve()
-    command = engine_command(absolute, module)
+    command = engine_command(absolute, module, processes=processes)
+    env = environment()
+    if processes > 1:
+        # The launcher's own children look for modules in the working directory unless they are told not to.
+        env["PYTHONSAFEPATH"] = "1"
+    if visible:
+        env["CUDA_VISIBLE_DEVICES"] = visible
     try:
         with (absolute / "engine.log").open("ab") as log:
             return subprocess.Popen(
@@ -64,7 +80,7 @@ def spawn(run_dir: Path, module: str = ENGINE_MODULE) -> subprocess.Popen[bytes]
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env=environment(),
+                env=env,
                 close_fds=True,
             )
     except OSError as error:

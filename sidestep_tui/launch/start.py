@@ -13,7 +13,7 @@ from pathlib import Path
 
 import sidestep_tui
 from sidestep_tui.core.errors import ExitCode, RunError, SidestepError
-from sidestep_tui.launch import discover, doctor, failures, fingerprints, spawn
+from sidestep_tui.launch import discover, doctor, failures, fingerprints, gpus, spawn
 from sidestep_tui.launch.plan import Plan
 from sidestep_tui.protocol import registry
 from sidestep_tui.protocol.events import Event
@@ -23,6 +23,7 @@ from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.protocol.tail import Tail
 from sidestep_tui.schema import run as run_file
 from sidestep_tui.schema.run import RunFile
+from sidestep_tui.schema.settings import Settings
 
 _POLL_SECONDS = 0.05
 
@@ -56,7 +57,7 @@ def resume(run_dir: RunDir, *, module: str | None = None, should_stop: Callable[
 def launch(plan: Plan, *, module: str | None = None) -> Launched:
     """Create the run directory, write run.toml, register the run and spawn the engine; returns at once."""
     run_dir = create(plan)
-    return Launched(run_dir, spawn.spawn(run_dir.path, module or spawn.ENGINE_MODULE), 0)
+    return Launched(run_dir, _spawn(run_dir, plan.resolved.settings, module), 0)
 
 
 def create(plan: Plan) -> RunDir:
@@ -99,15 +100,24 @@ def create(plan: Plan) -> RunDir:
 
 def relaunch(run_dir: RunDir, *, module: str | None = None) -> Launched:
     """Spawn an engine on an existing run; RunError when it is running, finished, or was never a run."""
-    refuse_if_not_resumable(run_dir)
+    settings = refuse_if_not_resumable(run_dir)
     offset = _end_of_whole_lines(run_dir.events)
     with contextlib.suppress(OSError):
         registry.register(run_dir)
-    return Launched(run_dir, spawn.spawn(run_dir.path, module or spawn.ENGINE_MODULE), offset)
+    return Launched(run_dir, _spawn(run_dir, settings, module), offset)
 
 
-def refuse_if_not_resumable(run_dir: RunDir) -> None:
-    """Raise RunError when there is nothing to continue, SettingsError when run.toml was spoilt by hand."""
+def _spawn(run_dir: RunDir, settings: Settings, module: str | None) -> subprocess.Popen[bytes]:
+    """One engine process, or one for each GPU of several."""
+    module = module or spawn.ENGINE_MODULE
+    together = gpus.team(settings)
+    if together is None:
+        return spawn.spawn(run_dir.path, module)
+    return spawn.spawn(run_dir.path, module, processes=len(together.gpus), visible=together.visible)
+
+
+def refuse_if_not_resumable(run_dir: RunDir) -> Settings:
+    """The settings of a run; RunError if there is nothing to continue, SettingsError if run.toml was spoilt by hand."""
     if is_held(run_dir):
         holder = read_holder(run_dir)
         who = f" by process {holder.pid} on {holder.host}" if holder else ""
@@ -130,7 +140,7 @@ def refuse_if_not_resumable(run_dir: RunDir) -> None:
             f"Train again with `sidestep-tui train {run_dir.run_toml}`, with more -s train.epochs if you like.",
         )
     # What the engine would refuse after ten seconds of imports, and with an entry in the journal.
-    run_file.read_run(run_dir.run_toml)
+    return run_file.read_run(run_dir.run_toml).settings
 
 
 def wait_until_started(launched: Launched, *, should_stop: Callable[[], bool] = lambda: False) -> Event | None:

@@ -5,6 +5,7 @@ Derived from the lock, the journal and the heartbeat, never from a stored "runni
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from sidestep_tui.protocol.lock import Holder, boot_id, is_held, read_holder
 from sidestep_tui.protocol.rundir import RunDir, checkpoint_step
 
 _LAST_WORDS_BYTES = 16 * 1024
+_EXIT_CODE = re.compile(r"^ *exitcode *: (-?\d+) \(pid", re.MULTILINE)
 
 STALE_AFTER = 30.0
 """Seconds without a heartbeat after which a living engine counts as hung."""
@@ -97,11 +99,23 @@ def explain_death(run_dir: RunDir, exit_code: int | None = None, *, log_lines: i
     `exit_code` is the process's own (negative for a signal) or a shell's (128 + signal), where known.
     """
     tail = tail_of_log(run_dir, log_lines)
+    exit_code = None if exit_code is None else real_exit_code(run_dir, exit_code)
     latest = run_dir.latest_checkpoint()
     step = checkpoint_step(latest) if latest else None
     cause, hint = _cause(exit_code, "\n".join(tail), read_holder(run_dir), is_full=_is_full(run_dir))
     resume = f"Resume it from step {step}." if step is not None else "Start it again: it had saved no checkpoint."
     return Death(cause, f"{hint} {resume}".strip(), tail, step)
+
+
+def real_exit_code(run_dir: RunDir, code: int) -> int:
+    """The engine's own exit code behind that of its process.
+
+    torchrun ends with 1 whatever happened to the processes it started; what did is the last thing it logs.
+    """
+    if code != 1:
+        return code
+    told = _EXIT_CODE.findall("\n".join(tail_of_log(run_dir, 40)))
+    return int(told[-1]) if told else code
 
 
 def _is_full(run_dir: RunDir) -> bool:

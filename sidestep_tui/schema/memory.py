@@ -38,10 +38,11 @@ class MemorySettings(Group):
 
     device: Annotated[
         str,
-        Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$"),
-        Meta("device", allowed="auto, cuda, cuda:1, …, mps, cpu"),
+        Field(pattern=r"^(auto|all|gpus:[1-9]\d?|cpu|mps|cuda(:\d{1,3})?)$"),
+        Meta("device", allowed="auto, cuda, cuda:1, …, all, gpus:2, …, mps, cpu"),
     ] = "auto"
-    """Where to train: `auto`, `cuda`, `cuda:1`, `mps` or `cpu`. `auto` takes the GPU with the most free memory."""
+    """Where to train: `auto`, `cuda`, `cuda:1`, `mps` or `cpu`. `auto` takes the GPU with the most free memory. `all`
+    and `gpus:2` train on several GPUs, each with its own batch times accumulation: as many songs more a step."""
 
     precision: Annotated[
         Literal["auto", "bfloat16", "float16", "float32"],

@@ -8,18 +8,27 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from sidestep_tui.core.errors import SettingsError, UsageError
-from sidestep_tui.engine import devices
+from sidestep_tui.core.errors import OutOfMemoryError, SettingsError, UsageError
+from sidestep_tui.engine import __main__ as engine
+from sidestep_tui.engine import adapters, devices, resumption
 from sidestep_tui.engine.batches import Sampler, SongStore
 from sidestep_tui.engine.ranks import World
 from sidestep_tui.engine.trainer import Trainer
+from sidestep_tui.launch import failures, spawn
+from sidestep_tui.protocol import inbox
+from sidestep_tui.protocol.liveness import explain_death, real_exit_code
+from sidestep_tui.protocol.lock import is_held
+from sidestep_tui.protocol.rundir import RunDir
+from sidestep_tui.protocol.tail import Tail
 from sidestep_tui.schema.data import DataSettings
 from sidestep_tui.schema.settings import Settings
 from sidestep_tui.schema.train import TrainSettings
@@ -40,7 +49,7 @@ def run_two(out: Path) -> list[tuple[dict[str, Any], dict[str, torch.Tensor]]]:
         )
         for rank in range(2)
     ]
-    assert [process.wait() for process in processes] == [0, 0]
+    assert [process.wait() for process in processes] == [5, 5], "the second ran out of memory at last"
     return [
         (json.loads((out / f"rank{rank}.json").read_text()), load_file(out / f"rank{rank}.safetensors"))
         for rank in range(2)
@@ -52,6 +61,7 @@ def test_two_processes_equal_one_with_twice_the_accumulation_and_resume_exactly(
     tmp_path: Path, new_trainer: Callable[..., Trainer], new_settings: Callable[..., Settings]
 ):
     (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "run.toml").touch()
     (said, tensors), (said_by_other, tensors_of_other) = run_two(tmp_path)
     assert said == said_by_other
     assert all(torch.equal(value, tensors_of_other[name]) for name, value in tensors.items())
@@ -72,6 +82,9 @@ def test_two_processes_equal_one_with_twice_the_accumulation_and_resume_exactly(
     assert said["songs"] == ["a", "b", "c", "d", "e"]
     # Each epoch's second step has one example only, which is the first process's.
     assert said["skipped"] == [True, False] * 3
+    title, message, kind = json.loads((tmp_path / "end.json").read_text())
+    assert (title, kind) == ("Memory ran out.", "out_of_memory")
+    assert "process 1 of 2" in message
 
 
 def test_examples_are_dealt_out_whole_and_each_process_knows_them_all(songs: list[Any]):
@@ -113,3 +126,70 @@ def test_processes_cannot_share_a_device_that_is_named(new_settings: Callable[..
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(SettingsError, match="a GPU each"):
         devices.choose(new_settings(memory={"device": "auto"}).memory)
+
+
+def follow(process: subprocess.Popen[bytes], tail: Tail, until: str) -> list[dict[str, Any]]:
+    """What the journal says until an event of that type, or until the process ends."""
+    events: list[dict[str, Any]] = []
+    while not any(event["type"] == until for event in events):
+        is_over = process.poll() is not None
+        events += tail.read()
+        if is_over:
+            return events
+    return events
+
+
+@pytest.mark.slow
+def test_torchrun_obeys_and_finishes_a_run_as_one_process_would(
+    new_run: Callable[..., tuple[RunDir, Settings]], make_run: Callable[..., tuple[RunDir, Settings]], tmp_path: Path
+):
+    run_dir, _ = new_run(train={"epochs": 2, "accumulation": 1}, data={"validation": 20})
+    tail = Tail(run_dir.events)
+    process = spawn.spawn(run_dir.path, processes=2)
+    events = follow(process, tail, "step")
+    for order, answer in (("pause", "paused"), ("checkpoint", "checkpoint"), ("resume", "session_ended")):
+        inbox.send(run_dir, order, by="test")
+        events += follow(process, tail, answer)
+    assert process.wait() == 0, run_dir.log.read_text()
+    assert events[-1]["reason"] == "finished"
+    done = {event["name"] for event in events if event["type"] == "command" and event["state"] == "done"}
+    assert done == {"pause", "checkpoint", "resume"}
+    assert "Computing on cpu" in (run_dir.path / "engine.rank1.log").read_text()
+    assert not is_held(run_dir)
+
+    alone, _ = make_run(tmp_path / "alone", train={"epochs": 2, "accumulation": 2}, data={"validation": 20})
+    assert engine.main([str(alone.path)]) == 0
+    weights, expected = (adapters.read_adapter(run.adapter / "final")[1] for run in (run_dir, alone))
+    assert weights.keys() == expected.keys()
+    for name, value in expected.items():
+        assert (weights[name] - value).norm() <= 1e-6 * value.norm(), name
+
+
+def test_with_another_number_of_processes_a_run_goes_on_at_the_same_song_and_says_so(
+    new_trainer: Callable[..., Trainer],
+):
+    trainer = new_trainer()
+    trainer.step()
+    said: list[str] = []
+    reporter = SimpleNamespace(log=said.append, warning=lambda code, message, hint: said.append(f"{code}: {message}"))
+    resumption.report_changes(reporter, trainer, replace(trainer.state({}), processes=2))
+    assert said == [
+        "processes_changed: The run goes on with 1 process instead of 2: it continues at the same song, but a step "
+        "now takes 2 songs."
+    ]
+    assert trainer.state({}).processes == 1
+    resumption.report_changes(reporter, trainer, trainer.state({}))
+    assert len(said) == 1
+
+
+def test_the_exit_code_of_the_engine_is_found_behind_that_of_its_launcher(tmp_path: Path):
+    run_dir = RunDir(tmp_path)
+    assert real_exit_code(run_dir, 1) == 1
+    run_dir.log.write_text(
+        "Root Cause (first observed failure):\n[0]:\n  rank      : 1 (local_rank: 1)\n"
+        "  exitcode  : -9 (pid: 4711)\n  error_file: <N/A>\n"
+    )
+    assert real_exit_code(run_dir, 1) == -9
+    assert real_exit_code(run_dir, 3) == 3
+    assert "killed from outside" in explain_death(run_dir, 1).cause
+    assert isinstance(failures.early_death(run_dir, 1), OutOfMemoryError)

@@ -13,9 +13,11 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from sidestep_tui.core.errors import OutOfMemoryError, SidestepError
 from sidestep_tui.engine import checkpoint, distributed, export, trainer
-from sidestep_tui.engine.ranks import World
+from sidestep_tui.engine.ranks import World, linger
 from sidestep_tui.engine.trainer import Trainer
+from sidestep_tui.protocol.lock import RunLock
 from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.schema.settings import Settings
 from tests.engine.training.conftest import SONGS, make_material, make_settings, make_transformer
@@ -67,7 +69,13 @@ def main() -> None:
         return trainer.build(make_transformer(), make_material(SONGS), settings, seed=settings.train.seed)
 
     world = World.of_environment(os.environ)
-    with distributed.joined(world, RunDir(out), end=print):
+    run_dir = RunDir(out)
+    lock = RunLock(run_dir, "two", now=0.0) if world.is_first else None
+
+    def end(error: SidestepError) -> None:
+        (out / "end.json").write_text(json.dumps([error.title, error.message, error.kind]))
+
+    with distributed.joined(world, run_dir, end):
         whole = make()
         results = go_on(whole)
         again = resumed(make, settings, RunDir(out))
@@ -83,7 +91,15 @@ def main() -> None:
         }
         save_file(tensors, out / f"rank{world.rank}.safetensors")
         (out / f"rank{world.rank}.json").write_text(json.dumps(said))
+        if not world.is_first:
+            raise OutOfMemoryError("Memory ran out.", "It did.", "Buy some.")
+        go_on(make(), 1)  # waits for the other's gradients, which never come
+    lock.release()
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SidestepError as error:
+        linger(RunDir(Path(sys.argv[1])))
+        os._exit(int(error.exit_code))
