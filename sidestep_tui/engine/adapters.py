@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +33,13 @@ from safetensors.torch import load_file
 
 from sidestep_tui.core.errors import AdapterError
 from sidestep_tui.core.text import listing
-from sidestep_tui.engine import lycoris
+from sidestep_tui.engine import lycoris, pissa
 from sidestep_tui.engine.keymap import lycoris_to_original, path_to_diffusers, path_to_original
+from sidestep_tui.engine.selection import kind_settings as kind_settings
+from sidestep_tui.engine.selection import module_names as module_names
+from sidestep_tui.engine.selection import refuse_empty as refuse_empty
+from sidestep_tui.engine.selection import target_modules as target_modules
+from sidestep_tui.engine.selection import target_suffixes as target_suffixes
 from sidestep_tui.schema import adapter_targets
 from sidestep_tui.schema.adapter import AdapterSettings
 
@@ -44,79 +50,6 @@ LYCORIS_FILES = {kind: f"{kind}_weights.safetensors" for kind in lycoris.KINDS}
 LYCORIS_CONFIGS = {kind: f"{kind}_config" for kind in lycoris.KINDS}
 """What LyCORIS adapters call their configuration: the name of the metadata, and of the file with .json behind it."""
 KEY_PREFIX = "base_model.model."
-
-_LAYER_TARGET = re.compile(r"layers\.(?P<layer>\d+)\.(?P<target>.+)")
-
-
-def target_suffixes(settings: AdapterSettings) -> tuple[str, ...]:
-    """What the settings select inside each layer: `self_attn.to_q`, `mlp.up_proj`, …"""
-    return tuple(_module_name((0, part)).removeprefix("layers.0.") for part in adapter_targets.parts(settings))
-
-
-def module_names(settings: AdapterSettings) -> list[str]:
-    """Full names of the selected modules of the layers that the settings list, in diffusers names; needs no model."""
-    return [_module_name(matrix) for matrix in adapter_targets.matrices(settings, adapter_targets.MANY_LAYERS)]
-
-
-def _module_name(matrix: adapter_targets.Matrix) -> str:
-    """What the model in memory calls a matrix: `layers.3.self_attn.to_q`."""
-    return path_to_diffusers(adapter_targets.original_name(matrix))
-
-
-def kind_settings(settings: AdapterSettings) -> dict[str, object]:
-    """The settings of the chosen kind and its targets that a resumed run must share, by path.
-
-    What is not used is None, as in checkpoints from before it could be.
-    """
-    values = settings.model_dump()
-    own = [name for name in values if settings.kind in ("lokr", "oft") and name.startswith(f"{settings.kind}_")]
-    layers = [number for first, last in adapter_targets.spans(settings.layers) for number in range(first, last + 1)]
-    return {
-        **{f"adapter.{name}": values[name] for name in own},
-        "adapter.layers": adapter_targets.layers_text(layers) or None,
-        **{f"adapter.{name}": values[name].replace(" ", "") or None for name in ("rank_pattern", "alpha_pattern")},
-        "adapter.start_from": settings.start_from or None,
-    }
-
-
-def refuse_empty(settings: AdapterSettings) -> None:
-    """Raise AdapterError when the settings select nothing, or nothing that could be; needs no model."""
-    if not target_suffixes(settings):
-        raise AdapterError(
-            "There is nothing to train.",
-            "No attention (attention = none) and no MLP layers are selected.",
-            "Choose attention 'both', 'self' or 'cross', or switch the MLP layers on.",
-        )
-    _refuse_misfits(settings, None)
-
-
-def _refuse_misfits(settings: AdapterSettings, layers: int | None) -> None:
-    for path, sentence in adapter_targets.misfits(settings, layers):
-        raise AdapterError(f"{path} does not fit the model.", sentence, f"Change {path}, or leave it empty.")
-
-
-def target_modules(transformer: torch.nn.Module, settings: AdapterSettings) -> list[str]:
-    """Full names of the modules to adapt, in model order.
-
-    Raises AdapterError when nothing is selected, when a selected part or layer does not exist in the model, or when a
-    pattern matches none of them.
-    """
-    refuse_empty(settings)
-    wanted = set(target_suffixes(settings))
-    found: dict[int, dict[str, str]] = {}
-    for name, module in transformer.named_modules():
-        match = _LAYER_TARGET.fullmatch(name)
-        if match and match["target"] in wanted and isinstance(module, torch.nn.Linear):
-            found.setdefault(int(match["layer"]), {})[match["target"]] = name
-    if missing := sorted(wanted - {target for layer in found.values() for target in layer}):
-        raise AdapterError(
-            "The adapter's targets are not in this model.",
-            f"No layer has {listing(missing)}.",
-            "Check that the checkpoint is an ACE-Step 1.5 transformer.",
-        )
-    _refuse_misfits(settings, len(found))
-    chosen = adapter_targets.layers_of(settings, len(found))
-    return [name for layer in chosen for name in found[layer].values()]
 
 
 def inject(transformer: torch.nn.Module, settings: AdapterSettings, *, autocast: bool = False) -> int:
@@ -130,7 +63,8 @@ def inject(transformer: torch.nn.Module, settings: AdapterSettings, *, autocast:
     if settings.kind in lycoris.KINDS:
         lycoris.inject(transformer, names, settings)
         return len(names)
-    _inject(transformer, _peft_config(settings, names), set(names), autocast=autocast)
+    config = _peft_config(settings, names)
+    _inject(transformer, config, set(names), autocast=autocast, principal=settings.init == "pissa")
     return len(names)
 
 
@@ -174,8 +108,10 @@ def _refuse_second(transformer: torch.nn.Module) -> None:
         raise AdapterError("The model already carries an adapter.", hint="Load a fresh transformer first.")
 
 
-def _inject(transformer: torch.nn.Module, config: PeftConfig, names: set[str], *, autocast: bool) -> None:
-    """Add the adapter to exactly `names`, with float32 weights on a frozen base."""
+def _inject(
+    transformer: torch.nn.Module, config: PeftConfig, names: set[str], *, autocast: bool, principal: bool = False
+) -> None:
+    """Add the adapter to exactly `names`, with float32 weights on a frozen base; `principal` begins it as PiSSA."""
     if isinstance(config, OFTConfig):
         _refuse_uneven(transformer, config, names)
     transformer.requires_grad_(False)
@@ -189,9 +125,11 @@ def _inject(transformer: torch.nn.Module, config: PeftConfig, names: set[str], *
         )
     for parameter in trainable(transformer).values():
         parameter.data = parameter.data.float()
-    for layer in layers.values():
+    for name, layer in layers.items():
         layer.cast_input_dtype_enabled = not autocast
         if isinstance(layer, LoraLinear):
+            if principal:
+                pissa.grow(name, layer)
             for magnitude in layer.lora_magnitude_vector.values():
                 _exact_magnitude(layer, magnitude)
 
@@ -238,8 +176,8 @@ def sizes(transformer: torch.nn.Module, settings: AdapterSettings) -> Sizes:
         return Sizes(settings.rank, settings.alpha, {}, {})
     ranks = {name: layer.r[ADAPTER_NAME] for name, layer in layers.items()}
     alphas = {name: layer.lora_alpha[ADAPTER_NAME] for name, layer in layers.items()}
-    rank = settings.rank if settings.rank in ranks.values() else max(ranks.values())
-    alpha = settings.alpha if settings.alpha in alphas.values() else max(alphas.values())
+    rank = Counter(ranks.values()).most_common(1)[0][0]
+    alpha = Counter(alphas.values()).most_common(1)[0][0]
     return Sizes(
         rank,
         alpha,
@@ -257,11 +195,38 @@ def state_dict(transformer: torch.nn.Module) -> dict[str, torch.Tensor]:
     """The adapter's tensors on the CPU, under the names that adapter files use."""
     if lycoris.layers(transformer):
         return lycoris.state_dict(transformer)
-    tensors = get_peft_model_state_dict(transformer, adapter_name=ADAPTER_NAME)
+    tensors = _grown_tensors(transformer) or get_peft_model_state_dict(transformer, adapter_name=ADAPTER_NAME)
     return {
         KEY_PREFIX + path_to_original(name): tensor.detach().to("cpu", copy=True).contiguous()
         for name, tensor in tensors.items()
     }
+
+
+def _grown_tensors(transformer: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The tensors of an adapter that began as PiSSA, as peft would name those of the LoRA that it is."""
+    tensors: dict[str, torch.Tensor] = {}
+    for name, layer in _peft_layers(transformer).items():
+        if grown := pissa.factors(layer):
+            tensors[f"{name}.lora_A.weight"], tensors[f"{name}.lora_B.weight"] = (part.weight for part in grown)
+            if ADAPTER_NAME in layer.lora_magnitude_vector:
+                tensors[f"{name}.lora_magnitude_vector"] = layer.lora_magnitude_vector[ADAPTER_NAME].weight
+    return tensors
+
+
+def settled(transformer: torch.nn.Module) -> list[torch.Tensor]:
+    """What an adapter needs besides its parameters, and processes must have alike: what PiSSA began with."""
+    grown = [found for layer in _peft_layers(transformer).values() if (found := pissa.factors(layer))]
+    return [part.start for pair in grown for part in pair]
+
+
+def _put_peft(transformer: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+    """Give `tensors`, names and shapes already checked, to peft's layers."""
+    renamed = {path_to_diffusers(name.removeprefix(KEY_PREFIX)): tensor for name, tensor in tensors.items()}
+    for name, layer in _peft_layers(transformer).items():
+        if pissa.factors(layer):
+            down, up = renamed.pop(f"{name}.lora_A.weight"), renamed.pop(f"{name}.lora_B.weight")
+            pissa.put(layer, down, up, f"{KEY_PREFIX}{path_to_original(name)}.lora_A.weight")
+    set_peft_model_state_dict(transformer, renamed, adapter_name=ADAPTER_NAME)
 
 
 def load_state_dict(transformer: torch.nn.Module, tensors: dict[str, torch.Tensor], source: Path) -> int:
@@ -283,8 +248,7 @@ def load_state_dict(transformer: torch.nn.Module, tensors: dict[str, torch.Tenso
     if lycoris.layers(transformer):
         lycoris.put(transformer, tensors)
     else:
-        renamed = {path_to_diffusers(name.removeprefix(KEY_PREFIX)): tensor for name, tensor in tensors.items()}
-        set_peft_model_state_dict(transformer, renamed, adapter_name=ADAPTER_NAME)
+        _put_peft(transformer, tensors)
     loaded = state_dict(transformer)
     if wrong := [name for name in tensors if not torch.equal(loaded[name], tensors[name].to(loaded[name]))]:
         raise AdapterError("The adapter was not loaded completely.", f"{listing(wrong, 2)} kept other values.")

@@ -347,7 +347,8 @@ An adapter trained on base also works on turbo; the reverse does not hold.
 
 def _capacity_row(adapter: AdapterSettings) -> str:
     stable = " (rank-stabilised)" if adapter.rslora else ""
-    values = f"{adapter.rank}, {adapter.alpha:g}{stable}"
+    twice = "; twice the rank in the file, since it began as PiSSA" if adapter.init == "pissa" else ""
+    values = f"{adapter.rank}, {adapter.alpha:g}{stable}{twice}"
     if adapter.kind == "oft":
         return f"| Block size | {adapter.oft_block_size} |"
     if adapter.kind != "lokr":

@@ -197,7 +197,7 @@ class TrainingRun:
                 self.reporter.log(note)
         if self.saved:
             resumption.resume(self.trainer, self.saved, self.fingerprint, self.reporter)
-        distributed.align(self.trainer.parameters.values())
+        distributed.align([*self.trainer.parameters.values(), *adapters.settled(transformer)])
         if self.trainer.schedule.warmup_steps < self.settings.optim.warmup_steps:
             self.reporter.warning(
                 "warmup_shortened",

@@ -119,3 +119,9 @@ class AdapterSettings(Group):
     start_from: Annotated[str, Meta("start from", level="advanced", path="directory", costs=("quality",))] = ""
     """An adapter to go on from instead of a fresh one: a run, an adapter's folder, or a safetensors file of ComfyUI,
     diffusers or LyCORIS. Its kind, targets, ranks and scale must be those of the settings."""
+
+    init: Annotated[Literal["default", "pissa"], Meta("begins with", level="advanced", costs=("memory", "disk"))] = (
+        "default"
+    )
+    """LoRA and DoRA only: `pissa` begins with the principal components of each weight and learns faster at first; its
+    files hold twice the rank, so that they fit the original model. `default` begins at nothing."""

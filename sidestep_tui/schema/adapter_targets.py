@@ -122,6 +122,11 @@ def rank_of(adapter: AdapterSettings, matrix: Matrix) -> int:
     return adapter.rank if entry is None else int(entry.value)
 
 
+def held_rank_of(adapter: AdapterSettings, matrix: Matrix) -> int:
+    """The rank that is computed with and stored: PiSSA's is twice what learns."""
+    return rank_of(adapter, matrix) * (2 if adapter.init == "pissa" else 1)
+
+
 def alpha_of(adapter: AdapterSettings, matrix: Matrix) -> float:
     """Alpha on one matrix."""
     entry = _decided(adapter.alpha_pattern, matrix) if adapter.alpha_pattern else None

@@ -28,7 +28,7 @@ class Product:
     hears: bool
     """Whether what it hears has a gradient."""
     rank: int | None
-    """Of the adapter on it; None where there is none."""
+    """Of the adapter on it, twice what learns with PiSSA; None where there is none."""
 
     @property
     def adapted(self) -> bool:
@@ -69,7 +69,8 @@ class Layer:
 def walk(shape: ModelShape, adapter: AdapterSettings, *, tokens: int, condition: int) -> list[Layer]:
     """All layers over an example of so many model tokens, with so many condition tokens beside them."""
     ranks = {
-        matrix: adapter_targets.rank_of(adapter, matrix) for matrix in adapter_targets.matrices(adapter, shape.layers)
+        matrix: adapter_targets.held_rank_of(adapter, matrix)
+        for matrix in adapter_targets.matrices(adapter, shape.layers)
     }
     layers: list[Layer] = []
     hears = False

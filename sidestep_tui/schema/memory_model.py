@@ -133,6 +133,9 @@ def estimate(
     activations += _DEQUANTISED_COPIES[settings.memory.base] * width * _largest_matrix(shape)
     weights = _base_bytes(shape, settings.memory.base, width)
     adapter = _WEIGHT_BYTES * trained + gradients
+    if settings.adapter.init == "pissa":
+        # What it began with, and in float32 the joined factors, of which other precisions keep their own copy.
+        adapter += _WEIGHT_BYTES * trained * (3 if width == 4 else 1)
     optimizer = trained * (OPTIMIZER_BYTES[settings.optim.optimizer] + (4 if settings.train.ema_decay else 0))
     overhead = (FRAGMENTATION - 1) * (weights + adapter + optimizer + activations) + context_bytes
     return MemoryEstimate(int(weights), int(adapter), int(optimizer), int(activations), int(overhead))

@@ -79,6 +79,8 @@ def disk_bytes(
     """Bytes that a run leaves on disk: its checkpoints, the final and the best adapter."""
     adapter, full = checkpoint_bytes(adapter_parameters, settings.optim.optimizer)
     full += adapter if settings.train.ema_decay else 0
+    if settings.adapter.init == "pissa":
+        full, adapter = full + adapter, 2 * adapter
     return checkpoints_written(settings, songs=songs, steps_per_epoch=steps_per_epoch) * full + 2 * adapter
 
 

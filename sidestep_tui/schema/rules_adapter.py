@@ -139,8 +139,29 @@ def _ranks_without_alphas(settings: Settings, facts: Facts) -> Iterator[Advice]:
         )
 
 
+def _pissa_fits(settings: Settings, facts: Facts) -> Iterator[Advice]:
+    adapter = settings.adapter
+    if adapter.init != "pissa":
+        return
+    fix = fix_of("Begin at nothing", adapter__init="default")
+    if adapter.kind not in ("lora", "dora"):
+        name = KIND_NAMES[adapter.kind]
+        yield Advice("error", "adapter.init", f"PiSSA is for LoRA and DoRA; {name} has no such start.", **fix)
+    if adapter.start_from:
+        sentence = "The run starts from an adapter that is there already: PiSSA has nothing to begin."
+        yield Advice("error", "adapter.init", sentence, **fix)
+    if settings.memory.base != "full":
+        yield Advice(
+            "error",
+            "memory.base",
+            "PiSSA takes its start from the exact weights, which a quantised base does not have.",
+            **fix_of("Keep the base whole", memory__base="full"),
+        )
+
+
 RULES: tuple[Rule, ...] = (
     _block_divides,
+    _pissa_fits,
     _patterns_of_kind,
     _targets_fit,
     _ranks_in_bounds,
