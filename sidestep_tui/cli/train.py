@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+import time as clock
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,7 +11,8 @@ import click
 from sidestep_tui.cli import follow, options, quiet, render
 from sidestep_tui.core import env, paths, text
 from sidestep_tui.core.errors import ExitCode, RunError, UsageError
-from sidestep_tui.launch import gpus, hardware, preflight, start
+from sidestep_tui.launch import gpus as machine
+from sidestep_tui.launch import hardware, preflight, slurm, spawn, start
 from sidestep_tui.launch import plan as plans
 from sidestep_tui.launch.plan import Plan
 from sidestep_tui.launch.preflight import Check
@@ -35,7 +37,12 @@ _detach = click.option("--detach", is_flag=True, help="Return as soon as the run
 @options.set_option
 @_headless
 @_detach
+@click.option("--gpus", metavar="N|all", help="Train on several GPUs, each with its own batches (memory.device).")
 @click.option("--dry-run", is_flag=True, help="Resolve and check everything; train nothing.")
+@click.option("--sbatch", is_flag=True, help="Print a Slurm script that does this; start nothing.")
+@click.option("--time", metavar="T", default="", help="With --sbatch: the job's time limit, as 08:00:00 or 1-12.")
+@click.option("--partition", metavar="P", default="", help="With --sbatch: the partition.")
+@click.option("--account", metavar="A", default="", help="With --sbatch: the account.")
 @options.json_option
 def train(
     preset: str,
@@ -46,7 +53,12 @@ def train(
     assignments: tuple[str, ...],
     headless: bool,
     detach: bool,
+    gpus: str | None,
     dry_run: bool,
+    sbatch: bool,
+    time: str,
+    partition: str,
+    account: str,
     as_json: bool,
 ) -> int:
     """Train an adapter with PRESET: the name of a preset, a TOML file, or the run.toml of a run to repeat.
@@ -55,7 +67,19 @@ def train(
     end, and the last line on standard output is the path of the finished adapter. Ctrl-C then stops and saves.
     """
     _refuse_both(headless=headless, detach=detach)
+    if (time or partition or account) and not sbatch:
+        raise UsageError("--time, --partition and --account belong to --sbatch.", "", "Add --sbatch.")
+    count = gpu_count(gpus)
+    if gpus is not None:
+        assignments = (*assignments, f"memory.device={'all' if count is None else f'gpus:{count}'}")
     plan = plans.from_preset(preset, model=model, dataset=dataset, output=output, name=name, assignments=assignments)
+    if sbatch:
+        if count is None:
+            raise UsageError("--gpus all means nothing to Slurm.", "", "Say how many: --gpus 4.")
+        job = slurm.Job(count, time, partition, account)
+        given = {"--model": model, "--dataset": dataset, "--output": output}
+        _show_script(job, plan, preset, given, assignments)
+        return int(ExitCode.DONE)
     with quiet.native_stderr():
         found = list(preflight.checks(plan.resolved, run_name=plan.run_name, requires=plan.requires))
     if dry_run:
@@ -63,6 +87,29 @@ def train(
         return int(ExitCode.REFUSED if preflight.has_failed(found) else ExitCode.DONE)
     refuse_failed(found)
     return begin(plan, headless=headless, detach=detach, as_json=as_json)
+
+
+def gpu_count(gpus: str | None) -> int | None:
+    """What --gpus says: a number, 1 where it is not given, None for all."""
+    if gpus is None or gpus == "all":
+        return 1 if gpus is None else None
+    if not gpus.isdecimal() or not 1 <= int(gpus) <= 99:
+        raise UsageError(f"--gpus {gpus} is not a number of GPUs.", "", "Write --gpus 2, or --gpus all.")
+    return int(gpus)
+
+
+def _show_script(
+    job: slurm.Job, plan: Plan, preset: str, given: dict[str, str | None], assignments: tuple[str, ...]
+) -> None:
+    options = [part for option, value in given.items() if value is not None for part in (option, value)]
+    typed = [part for assignment in assignments for part in ("-s", assignment)]
+    command = [spawn.interpreter(), "-m", "sidestep_tui"]
+    arguments = [preset, *options, *typed]
+    render.data(
+        slurm.script(job, command, arguments, name=plan.run_name[:48], output=plan.output, folder=Path.cwd()).rstrip(
+            "\n"
+        )
+    )
 
 
 def begin(plan: Plan, *, headless: bool, detach: bool, as_json: bool, module: str | None = None) -> int:
@@ -94,7 +141,7 @@ def resume(run: str, headless: bool, detach: bool, as_json: bool) -> int:
     """Continue RUN (a path, a name, or its beginning) from its newest checkpoint. A paused run goes on."""
     _refuse_both(headless=headless, detach=detach)
     run_dir = options.find_run(run)
-    if liveness(run_dir, time.time()).is_alive and glance(run_dir).status in ("paused", "pausing"):
+    if liveness(run_dir, clock.time()).is_alive and glance(run_dir).status in ("paused", "pausing"):
         inbox.send(run_dir, "resume", by="command line")
         render.say(f"{run_dir.name} goes on.")
         return int(ExitCode.DONE)
@@ -176,7 +223,7 @@ def _dashboard(run_dir: RunDir) -> int:
 
 def _show_plan(plan: Plan, found: list[Check], *, as_json: bool) -> None:
     settings = plan.resolved.settings
-    device = gpus.choose(settings)
+    device = machine.choose(settings)
     estimate = hardware.estimate_for(settings, device) if device else None
     if as_json:
         value: dict[str, Any] = {
