@@ -26,6 +26,7 @@ from sidestep_tui.engine import (
     resumption,
     rungs,
     saving,
+    tracking,
     validation,
     watchdog,
     weights,
@@ -51,7 +52,6 @@ class TrainingRun:
         self.reporter = reporter
         self.control = control
         self.step = 0
-        self.validated_step: int | None = None
         self.run_file = read_run(run_dir.run_toml)
         self.settings = self.run_file.settings
 
@@ -110,6 +110,7 @@ class TrainingRun:
         """Everything that can be refused before the songs are encoded."""
         adapters.refuse_empty(self.settings.adapter)
         optimizers.refuse_missing(self.settings.optim)
+        tracking.followed(self.settings.train.best_by, held_out=self.settings.data.validation > 0)
         self.beginning = None if self.saved else beginning.read(self.settings.adapter, self.base.layers)
         if self.saved:
             state = self.saved.state
@@ -181,6 +182,7 @@ class TrainingRun:
             held_out=parts.fingerprint,
         )
         self.trainer = training.build(transformer, material, self.settings, seed=self.seed)
+        self.trainer.tracker.follow(self.settings.train.best_by, held_out=self.validator is not None)
         self.saver = Saver(
             self.run_dir, self.run_file, self.base, self.trainer, self.fingerprint, self.reporter, self.control
         )
@@ -211,12 +213,12 @@ class TrainingRun:
     def _train(self) -> str:
         """All remaining steps; returns `finished` or `early_stop`."""
         trainer = self.trainer
-        if self.step == 0:
+        if self._is_measurement_due:
             self._validate(lambda done, total, name: self.reporter.phase("validating", done, total, name))
         self.epoch_began = time.monotonic()
         self.reporter.phase("training", trainer.position.step, trainer.total_steps)
         reason = self._train_on(trainer)
-        if self.validated_step != self.step:
+        if trainer.tracker.measured != self.step:
             self._validate()
         return reason
 
@@ -268,6 +270,8 @@ class TrainingRun:
             seconds=result.seconds,
             data_seconds=result.data_seconds,
         )
+        self.trainer.tracker.add_step(result.step, result.loss, result.grad_norm, skipped=result.skipped)
+        self._warn()
         if result.overflowed:
             self.reporter.log(f"Step {result.step} had no room in float16: left out, and the loss scale halved.")
         rungs.report(self.reporter, result.shortages)
@@ -289,12 +293,29 @@ class TrainingRun:
             seconds=time.monotonic() - self.epoch_began,
             **result.breakdown.event(),
         )
-        if is_best and (best := trainer.tracker.best):
-            self.reporter.best(step=best.step, epoch=best.epoch, loss=best.loss)
-            self.saver.publish_best(best.loss)
-        if result.epoch % self.settings.train.validate_every == 0:
+        self._warn()
+        if is_best:
+            self._keep_best()
+        if self._is_measurement_due:
             self._validate()
         self.epoch_began = time.monotonic()
+
+    def _keep_best(self) -> None:
+        tracker = self.trainer.tracker
+        if best := tracker.best:
+            self.reporter.best(step=best.step, epoch=best.epoch, loss=best.loss, by=tracker.by)
+            self.saver.publish_best(best.loss)
+
+    def _warn(self) -> None:
+        for finding in self.trainer.tracker.take_findings():
+            self.reporter.warning(finding.code, finding.message, finding.hint)
+
+    @property
+    def _is_measurement_due(self) -> bool:
+        """Whether an epoch has ended whose measurement is missing; a stop may have come before it."""
+        position = self.trainer.position
+        is_due = position.offset == 0 and position.epoch % self.settings.train.validate_every == 0
+        return is_due and self.trainer.tracker.measured != position.step
 
     def _validate(self, progress: Callable[[int, int, str], None] | None = None) -> None:
         """Measure the held-out songs, if there are any; the first time says what the base model makes of them."""
@@ -305,12 +326,12 @@ class TrainingRun:
             measured = distributed.from_first(measure)
         if measured is None:
             return
-        tracker = self.trainer.tracker
-        if self.step == 0:
-            tracker.baseline = measured.loss
-        self.validated_step = self.step
-        epoch = self.trainer.position.epoch
+        tracker, epoch = self.trainer.tracker, self.trainer.position.epoch
+        is_best = tracker.add_held_out(epoch, self.step, measured.loss)
         self.reporter.eval(step=self.step, epoch=epoch, baseline=tracker.baseline, **measured.event())
+        self._warn()
+        if is_best:
+            self._keep_best()
 
     # After training.
 

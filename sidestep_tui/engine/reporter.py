@@ -188,7 +188,7 @@ class Reporter:
         self.journal.sync()
 
     def best(self, *, step: int, epoch: int, loss: float, **more: Any) -> None:
-        """A new best, by the smoothed loss. After a resume, say again what it was."""
+        """A new best; `by` tells by whose loss. After a resume, say again what it was."""
         self._emit("best", step=step, epoch=epoch, loss=loss, **more)
 
     def adapter(self, *, path: Path | str, kind: Literal["final", "best"], tensors: int, **more: Any) -> None:

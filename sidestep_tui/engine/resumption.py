@@ -11,6 +11,7 @@ from sidestep_tui.core import text
 from sidestep_tui.engine import checkpoint, distributed
 from sidestep_tui.engine.checkpoint import TrainingState
 from sidestep_tui.engine.reporter import Reporter
+from sidestep_tui.engine.tracking import saved_by
 from sidestep_tui.engine.trainer import Trainer
 from sidestep_tui.protocol.rundir import RunDir
 
@@ -39,7 +40,7 @@ def resume(trainer: Trainer, saved: Saved, fingerprint: Mapping[str, Any], repor
     reporter.log(f"Resumed from {saved.directory.name}: {count} of {count} adapter tensors.")
     report_changes(reporter, trainer, saved.state)
     if best := trainer.tracker.best:
-        reporter.best(step=best.step, epoch=best.epoch, loss=best.loss)
+        reporter.best(step=best.step, epoch=best.epoch, loss=best.loss, by=trainer.tracker.by)
 
 
 def report_changes(reporter: Reporter, trainer: Trainer, state: TrainingState) -> None:
@@ -56,6 +57,9 @@ def report_changes(reporter: Reporter, trainer: Trainer, state: TrainingState) -
             f"{state.processes}: it continues at the same song, but a step takes {trainer.examples_per_step} songs now.",
             "Adjust train.accumulation if steps should stay as large as they were.",
         )
+    if saved_by(state.tracking) != trainer.tracker.by:
+        whose = {"training": "training loss", "held_out": "loss on held-out songs"}
+        reporter.log(f"The best adapter is now looked for anew, by the {whose[trainer.tracker.by]}.")
     if trainer.watch.lr_scale != 1.0:
         returns = text.plural(len(trainer.watch.returns), "time")
         reporter.log(

@@ -5,13 +5,19 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+from sidestep_tui.core.errors import SettingsError
+from sidestep_tui.engine import trends
+from sidestep_tui.engine.trends import Finding, Trends
+
+BestBy = Literal["training", "held_out"]
 
 WINDOW = 5
 """Epochs in the moving average (MA5)."""
 
 MIN_IMPROVEMENT = 0.001
-"""How far the moving average must fall to count as a new best."""
+"""How far the loss that is followed must fall to count as a new best."""
 
 BANDS = 4
 """Parts of equal width into which the noise levels from 0 to 1 are told."""
@@ -26,45 +32,93 @@ _SONGS_TOLD = 100
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The best moving average so far, and where it was reached."""
+    """The lowest loss so far, and where it was reached."""
 
     step: int
     epoch: int
     loss: float
 
 
-class Tracker:
-    """Follows the mean loss of epochs.
+def followed(best_by: Literal["auto", "training", "held_out"], *, held_out: bool) -> BestBy:
+    """The loss that best and patience follow: `auto` takes that of the held-out songs where there are any.
 
-    The moving average needs five epochs and runs from the first one, so that it is a mean of five on the very first
-    epoch that may be best. Epochs count from 1. Best is looked for from epoch `best_after` on; patience counts epochs
-    since the last best, or since the first one that could have been. `baseline` is the loss of the held-out songs
-    before the first step, against which later ones are judged. `table` says where the loss comes from.
+    Raises SettingsError when it should be theirs and no song is held out.
+    """
+    if best_by == "held_out" and not held_out:
+        raise SettingsError(
+            "There are no held-out songs to judge the best adapter by.",
+            "train.best_by is 'held_out', and every song is trained on.",
+            "Set data.validation to 10, or train.best_by to 'auto'.",
+        )
+    if best_by == "auto":
+        return "held_out" if held_out else "training"
+    return best_by
+
+
+class Tracker:
+    """Follows the losses of a run: which moment was best, whether to wait on, and what the curves say.
+
+    `by` says which loss is followed. Of training, it is the mean over five epochs, which runs from the first one, so
+    that it is a mean of five on the very first epoch that may be best. Of held-out songs, it is each measurement by
+    itself: the same crops, noise and levels every time need no averaging.
+
+    Epochs count from 1. Best is looked for from epoch `best_after` on; patience counts epochs since the last best, or
+    since the first one that could have been. `baseline` is the loss of the held-out songs before the first step,
+    against which later ones are judged. `table` says where the loss comes from, `trends` where it goes.
     """
 
-    def __init__(self, best_after: int, patience: int) -> None:
+    def __init__(self, best_after: int, patience: int, by: BestBy = "training") -> None:
         self.best_after = best_after
         self.patience = patience
+        self.by: BestBy = by
         self.best: Best | None = None
         self.smoothed: float | None = None
+        self.score: float | None = None
+        """The loss that is followed, when it was last known; None before it decides anything."""
         self.baseline: float | None = None
+        self.measured: int | None = None
+        """Step at which the held-out songs were measured last."""
         self.table = LossTable()
+        self.trends = Trends()
         self._losses: deque[float] = deque(maxlen=WINDOW)
         self._waiting_since: int | None = None
+        self._findings: list[Finding] = []
+
+    def follow(self, best_by: Literal["auto", "training", "held_out"], *, held_out: bool) -> None:
+        """Follow the loss that the settings ask for; before `restore`. Raises SettingsError as `followed` does."""
+        self.by = followed(best_by, held_out=held_out)
+
+    def add_step(self, step: int, loss: float, grad_norm: float, *, skipped: bool) -> None:
+        """Take a step, mean loss and length of its gradient."""
+        self._findings += self.trends.add_step(step, loss, grad_norm, skipped=skipped)
 
     def add_epoch(self, epoch: int, step: int, loss: float) -> bool:
         """Take the mean loss of a finished epoch; true if it is the new best."""
         self._losses.append(loss)
         self.smoothed = sum(self._losses) / WINDOW if len(self._losses) == WINDOW else None
-        if self.smoothed is None or epoch < self.best_after:
+        self._findings += self.trends.add_epoch(loss)
+        return self.by == "training" and self.smoothed is not None and self._is_best(epoch, step, self.smoothed)
+
+    def add_held_out(self, epoch: int, step: int, loss: float) -> bool:
+        """Take a measurement of the held-out songs after `step`, `epoch` epochs done; true if it is the new best."""
+        self.measured = step
+        if step == 0:
+            self.baseline = loss
+            return False
+        self._findings += self.trends.add_held_out(step, loss, self.baseline)
+        return self.by == "held_out" and self._is_best(epoch, step, loss)
+
+    def _is_best(self, epoch: int, step: int, loss: float) -> bool:
+        if epoch < self.best_after:
             return False
         if self._waiting_since is None:
             self._waiting_since = epoch
-        if not math.isfinite(self.smoothed):
+        if not math.isfinite(loss):
             return False
-        if self.best is not None and self.smoothed >= self.best.loss - MIN_IMPROVEMENT:
+        self.score = loss
+        if self.best is not None and loss >= self.best.loss - MIN_IMPROVEMENT:
             return False
-        self.best = Best(step, epoch, self.smoothed)
+        self.best = Best(step, epoch, loss)
         self._waiting_since = epoch
         return True
 
@@ -72,26 +126,52 @@ class Tracker:
         """Whether `patience` epochs brought no new best."""
         return self.patience > 0 and self._waiting_since is not None and epoch - self._waiting_since >= self.patience
 
+    def take_findings(self) -> list[Finding]:
+        """What the curves said since this was asked last."""
+        findings, self._findings = self._findings, []
+        return findings
+
     def state(self) -> dict[str, Any]:
         """Everything that a resumed run needs, as JSON values (a loss that is not a number travels as text)."""
         return {
             "losses": [_plain(loss) for loss in self._losses],
             "baseline": None if self.baseline is None else _plain(self.baseline),
+            "measured": self.measured,
+            "by": self.by,
             "waiting_since": self._waiting_since,
+            "score": self.score,
             "best": None if self.best is None else [self.best.step, self.best.epoch, self.best.loss],
             "table": self.table.state(),
+            "trends": self.trends.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from what `state` returned."""
+        """Continue from what `state` returned; where another loss is followed now, best is looked for anew."""
         self._losses = deque((float(loss) for loss in state["losses"]), maxlen=WINDOW)
-        self._waiting_since = state["waiting_since"]
+        self.smoothed = sum(self._losses) / WINDOW if len(self._losses) == WINDOW else None
         baseline = state.get("baseline")
         self.baseline = None if baseline is None else float(baseline)
+        measured = state.get("measured")
+        self.measured = None if measured is None else int(measured)
         self.table.restore(state.get("table", {}))
+        self.trends.restore(state.get("trends", {}))
         best = state["best"]
         self.best = None if best is None else Best(int(best[0]), int(best[1]), float(best[2]))
-        self.smoothed = sum(self._losses) / WINDOW if len(self._losses) == WINDOW else None
+        self._waiting_since = state["waiting_since"]
+        self.score = state.get("score")
+        if self.by != saved_by(state):
+            self.best = self._waiting_since = None
+
+
+def saved_by(state: dict[str, Any]) -> BestBy:
+    """Which loss a saved tracker followed; before there was a choice, that of training."""
+    by: BestBy = "held_out" if state.get("by") == "held_out" else "training"
+    return by
+
+
+def in_trouble(state: dict[str, Any], step: int) -> bool:
+    """Whether a tracker was saved at `step` soon after a skipped step or a jump of the loss."""
+    return not trends.is_calm_at(state.get("trends", {}).get("trouble"), step)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,34 +9,26 @@ steps never count twice and songs that broke it are not the first ones heard aga
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sidestep_tui.core import text
 from sidestep_tui.core.errors import DivergedError, RunError
 from sidestep_tui.engine import checkpoint, distributed
+from sidestep_tui.engine.tracking import in_trouble
 from sidestep_tui.engine.trainer import MAX_SKIPPED_IN_A_ROW, StepResult, Trainer
-from sidestep_tui.protocol.rundir import RunDir, checkpoint_step
+from sidestep_tui.engine.trends import Finding
+from sidestep_tui.protocol.rundir import RunDir
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A warning for the journal about a step that was left out."""
-
-    code: str
-    message: str
-    hint: str
-
-
-def judge(trainer: Trainer, run_dir: RunDir, result: StepResult) -> Verdict:
+def judge(trainer: Trainer, run_dir: RunDir, result: StepResult) -> Finding:
     """What to say about a step without a finite loss or gradient; the fifth in a row also sends the trainer back.
 
     Raises DivergedError when it may not go back any more, or has nowhere to go back to.
     """
     names = text.listing(result.suspects)
     if trainer.skipped_in_a_row < MAX_SKIPPED_IN_A_ROW:
-        return Verdict(
+        return Finding(
             "step_skipped",
             f"Step {result.step} changed nothing: its loss or gradient is not finite (songs: {names}).",
             "If it happens again, lower the learning rate or look at these songs.",
@@ -52,7 +44,7 @@ def judge(trainer: Trainer, run_dir: RunDir, result: StepResult) -> Verdict:
         raise _diverged(trainer, run_dir, story)
     directory, numbers = found
     trainer.go_back(directory, numbers)
-    return Verdict(
+    return Finding(
         "rolled_back",
         f"{story} The weights of {directory.name} are back, and the learning rate is "
         f"{trainer.watch.lr_scale:.3g} of what was planned.",
@@ -61,20 +53,22 @@ def judge(trainer: Trainer, run_dir: RunDir, result: StepResult) -> Verdict:
 
 
 def _good_checkpoint(trainer: Trainer, run_dir: RunDir) -> tuple[Path, dict[str, Any]] | None:
-    """The newest readable checkpoint after a finite step, rather one that has not led here before."""
+    """The newest readable checkpoint from before the trouble, rather one that has not led here before.
+
+    One saved soon after a skipped step or a jump of the loss may hold what went wrong: it is the last resort.
+    """
     tried = {to for _, to in trainer.watch.returns}
-    second: tuple[Path, dict[str, Any]] | None = None
+    found: dict[tuple[bool, bool], tuple[Path, dict[str, Any]]] = {}
     for directory in reversed(run_dir.published_checkpoints()):
         try:
             state, numbers = checkpoint.read(directory)
         except RunError:
             continue
-        if state.skipped_in_a_row or (checkpoint_step(directory) or 0) > trainer.position.step:
+        step = state.position.step
+        if state.skipped_in_a_row or step > trainer.position.step:
             continue
-        if state.position.step not in tried:
-            return directory, numbers
-        second = second or (directory, numbers)
-    return second
+        found.setdefault((in_trouble(state.tracking, step), step in tried), (directory, numbers))
+    return found[min(found)] if found else None
 
 
 def _diverged(trainer: Trainer, run_dir: RunDir, story: str) -> DivergedError:

@@ -37,11 +37,13 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The best epoch so far by smoothed loss."""
+    """The best epoch so far, by smoothed training loss or by the loss on held-out songs."""
 
     step: int
     epoch: int
     loss: float
+    by: str = "training"
+    """Whose loss it is: `training` or `held_out`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -326,11 +326,13 @@ class RunState:
         self._say(event, "info", f"Checkpoint at step {info.step} ({info.reason}).")
 
     def _on_best(self, event: Event) -> None:
-        self.best = Best(_int(event, "step"), _int(event, "epoch"), _float(event, "loss"))
+        by = _text(event, "by") or "training"
+        self.best = Best(_int(event, "step"), _int(event, "epoch"), _float(event, "loss"), by)
         self._bests.append(self.best)
         self.marks = [mark for mark in self.marks if mark.kind != "best"]
         self.marks.append(Mark(self.best.step, "best"))
-        self._say(event, "info", f"Best so far: {text.fixed(self.best.loss)} at step {self.best.step}.")
+        whose = " by held-out songs" if by == "held_out" else ""
+        self._say(event, "info", f"Best so far{whose}: {text.fixed(self.best.loss)} at step {self.best.step}.")
 
     def _on_sample(self, event: Event) -> None:
         self.samples.append(event)

@@ -113,12 +113,13 @@ class Checkpoint(_Event):
 
 
 class BestEvent(_Event):
-    """A new best."""
+    """A new best, by the loss of training or by that of held-out songs."""
 
     type: Literal["best"]
     step: Count
     epoch: Count
     loss: float
+    by: Literal["training", "held_out"] | None = None
 
 
 class Sample(_Event):

@@ -81,9 +81,14 @@ class TrainSettings(Group):
     snr_gamma: Annotated[float, Field(gt=0, le=100), Meta("min-SNR gamma", level="expert", step=0.5)] = 5.0
     """Cap of the min-SNR weighting; without effect when the weighting is `none`."""
 
+    best_by: Annotated[Literal["auto", "training", "held_out"], Meta("best by", level="advanced")] = "auto"
+    """Which loss decides about the best adapter and about stopping early. `training` is the mean of five epochs, which
+    also falls while songs are learnt by heart; `held_out` is that of the held-out songs, which then rises. `auto` takes
+    the held-out songs where there are any."""
+
     best_after: Annotated[int, Field(ge=0, le=100_000), Meta("best from epoch", level="advanced", step=10)] = 50
-    """The best adapter is looked for from this epoch on: the mean loss of five epochs must fall by 0.001. Must lie
-    before the last epoch, or there will never be a best."""
+    """The best adapter is looked for from this epoch on: the loss must fall by 0.001. Must lie before the last epoch,
+    or there will never be a best."""
 
     patience: Annotated[
         int,
@@ -117,4 +122,5 @@ class TrainSettings(Group):
         Field(ge=1, le=1000),
         Meta("validation every", level="expert", unit="epochs", costs=("time",)),
     ] = 1
-    """How often the held-out songs are measured; without effect when no song is held out."""
+    """How often the held-out songs are measured, besides the start and the end; without effect when no song is held
+    out."""

@@ -31,6 +31,29 @@ CASES: list[tuple[dict[str, Any], Facts, str, str, str]] = [
     ({"train__epochs": 50}, Facts(), "train.best_after", "error", "ends at epoch 50"),
     ({"train__epochs": 1, "train__best_after": 1}, Facts(), "train.best_after", "error", "from epoch 1"),
     ({"train__patience": 80}, Facts(), "train.patience", "warning", "can never happen"),
+    ({"train__best_by": "held_out"}, Facts(), "train.best_by", "error", "no song is held out"),
+    (
+        {"data__validation": 10, "train__patience": 5, "train__validate_every": 10, "train__best_after": 20},
+        Facts(),
+        "train.patience",
+        "error",
+        "after 5 epochs, before the held-out songs are measured a second time: that is every 10 epochs",
+    ),
+    (
+        {"data__validation": 10, "train__best_after": 85, "train__validate_every": 40},
+        Facts(),
+        "train.validate_every",
+        "warning",
+        "From epoch 85 on",
+    ),
+    (
+        {"train__max_steps": 400},
+        Facts(steps_per_epoch=10),
+        "train.best_after",
+        "warning",
+        "ends the run after 40 epochs",
+    ),
+    ({"train__epochs": 4, "train__best_after": 0}, Facts(), "train.best_by", "advice", "only be a final one"),
     ({"adapter__attention": "none"}, Facts(), "adapter.attention", "error", "Nothing would be trained"),
     (
         {"adapter__attention": "none", "adapter__mlp": True, "adapter__projections": ("q",)},
@@ -154,6 +177,9 @@ def test_errors_come_first() -> None:
         ({"train__loss_weighting": "min_snr", "train__snr_gamma": 3.0}, Facts()),
         ({"train__loss": "huber", "train__huber_delta": 0.5}, Facts()),
         ({"train__timestep_mu": 0.5, "train__timestep_sigma": 0.8}, Facts()),
+        ({"data__validation": 10, "train__best_by": "held_out", "train__patience": 30}, Facts()),
+        ({"train__patience": 5, "train__validate_every": 10, "train__best_after": 20}, Facts()),
+        ({"data__validation": 10, "train__epochs": 4, "train__best_after": 0}, Facts()),
     ],
 )
 def test_usual_recipes_need_no_advice(values: dict[str, Any], facts: Facts) -> None:

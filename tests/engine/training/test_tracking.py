@@ -7,7 +7,8 @@ import math
 
 import pytest
 
-from sidestep_tui.engine.tracking import Best, Tracker
+from sidestep_tui.core.errors import SettingsError
+from sidestep_tui.engine.tracking import Best, Tracker, followed, saved_by
 
 
 def feed(tracker: Tracker, losses: list[float], first_epoch: int = 1) -> list[int]:
@@ -81,3 +82,70 @@ def test_a_restored_tracker_decides_like_one_that_never_stopped(cut):
     assert found == bests
     assert second.best == straight.best
     assert second.out_of_patience(12) == straight.out_of_patience(12)
+
+
+def measure(tracker: Tracker, losses: list[float], every: int = 1) -> list[int]:
+    """Epochs at whose end a measurement of held-out songs was a new best; the first one is that of step 0."""
+    tracker.add_held_out(0, 0, losses[0])
+    found = []
+    for count, loss in enumerate(losses[1:], 1):
+        for epoch in range(every * (count - 1) + 1, every * count + 1):
+            assert not tracker.add_epoch(epoch, 10 * epoch, 1.0 / epoch)  # training would always be at its best
+        if tracker.add_held_out(every * count, 10 * every * count, loss):
+            found.append(every * count)
+    return found
+
+
+def test_the_best_by_held_out_songs_is_a_single_measurement_and_never_the_base_model():
+    tracker = Tracker(best_after=0, patience=0, by="held_out")
+    assert measure(tracker, [0.1, 0.9, 0.7, 0.6995, 0.8, math.nan, 0.6]) == [1, 2, 6]
+    assert tracker.best == Best(step=60, epoch=6, loss=0.6)
+    assert tracker.baseline == 0.1
+
+
+def test_patience_follows_the_held_out_songs():
+    tracker = Tracker(best_after=4, patience=4, by="held_out")
+    assert measure(tracker, [1.0, 0.5, 0.9, 0.8], every=2) == [4, 6]
+    assert not tracker.out_of_patience(9)
+    assert tracker.out_of_patience(10)
+
+
+@pytest.mark.parametrize(
+    ("asked", "held_out", "by"),
+    [
+        ("auto", False, "training"),
+        ("auto", True, "held_out"),
+        ("training", True, "training"),
+        ("held_out", True, "held_out"),
+    ],
+)
+def test_auto_follows_the_held_out_songs_where_there_are_any(asked, held_out, by):
+    assert followed(asked, held_out=held_out) == by
+    with pytest.raises(SettingsError, match="no held-out songs"):
+        followed("held_out", held_out=False)
+
+
+def test_another_loss_to_follow_begins_anew_and_the_same_one_goes_on():
+    before = Tracker(best_after=0, patience=3)
+    feed(before, [1.0] * 8)
+    state = json.loads(json.dumps(before.state(), allow_nan=False))
+    assert saved_by(state) == "training"
+    same, other = Tracker(0, 3), Tracker(0, 3, by="held_out")
+    same.restore(state)
+    other.restore(state)
+    assert (same.best, same.out_of_patience(8)) == (before.best, True)
+    assert (other.best, other.out_of_patience(8)) == (None, False)
+    # As saved before there was a choice, and before curves were watched.
+    for key in ("by", "measured", "trends"):
+        del state[key]
+    old = Tracker(0, 3)
+    old.restore(state)
+    assert (old.best, old.measured, old.trends.state()) == (before.best, None, Tracker(0, 0).trends.state())
+
+
+def test_findings_are_handed_over_once():
+    tracker = Tracker(0, 0)
+    for step in range(1, 101):
+        tracker.add_step(step, 50.0 if step == 100 else 0.5, 1.0, skipped=False)
+    assert [finding.code for finding in tracker.take_findings()] == ["loss_spike"]
+    assert tracker.take_findings() == []

@@ -9,15 +9,18 @@ from typing import Any
 import pytest
 import torch
 
-from sidestep_tui.core.errors import DataError, RunError
+from sidestep_tui.core.errors import DataError, RunError, SettingsError
 from sidestep_tui.dataset.manifest import Song
 from sidestep_tui.engine import timesteps, validation
 from sidestep_tui.engine.batches import SongStore
+from sidestep_tui.engine.control import Orders
 from sidestep_tui.engine.loop import TrainingRun
 from sidestep_tui.engine.reporter import Reporter
 from sidestep_tui.engine.trainer import Trainer
 from sidestep_tui.engine.validation import LEVELS, Measurement, Validator
+from sidestep_tui.protocol import facts
 from sidestep_tui.protocol.rundir import RunDir
+from sidestep_tui.protocol.state import RunState
 from sidestep_tui.protocol.tail import Tail
 from sidestep_tui.schema.run import RunFile, write_run
 
@@ -145,8 +148,6 @@ class Control:
     """Nobody asks for anything."""
 
     def __getattr__(self, name: str) -> Any:
-        from sidestep_tui.engine.control import Orders
-
         return {"poll": Orders, "should_stop": never, "should_abort": never}[name]
 
 
@@ -193,3 +194,67 @@ def test_other_held_out_songs_are_refused_on_resume(new_run):
     write_run(run_dir.run_toml, RunFile(name=run_dir.name, settings=type(settings).model_validate(values)))
     with pytest.raises(RunError, match="other songs are held out"):
         carry_out(run_dir)
+
+
+@pytest.fixture
+def scripted(monkeypatch) -> list[float]:
+    """What the held-out songs measure, one number each time; the last one stays."""
+    losses: list[float] = []
+
+    def measure(self: Validator, trainer: Trainer, should_stop: Any, progress: Any = None) -> Measurement | None:
+        if should_stop():
+            return None
+        return Measurement(losses.pop(0) if len(losses) > 1 else losses[0], {"x": 1.0}, {"0.500": 1.0}, 0.0)
+
+    monkeypatch.setattr(Validator, "measure", measure)
+    return losses
+
+
+def test_best_and_early_stop_follow_the_held_out_songs(new_run, scripted):
+    scripted += [0.9, 0.8, 0.7, 0.75, 0.76, 0.1]
+    run_dir, _ = new_run("held", data={"validation": 20}, train={"epochs": 20, "patience": 2})
+    assert carry_out(run_dir)[0] == "early_stop"
+    told = Tail(run_dir.events).read_all()
+    bests = [(event["epoch"], event["step"], event["loss"], event["by"]) for event in told if event["type"] == "best"]
+    assert bests == [(1, 2, 0.8, "held_out"), (2, 4, 0.7, "held_out")]
+    assert [event["epoch"] for event in told if event["type"] == "epoch"] == [1, 2, 3, 4]
+    kinds = [event["kind"] for event in told if event["type"] == "adapter"]
+    assert kinds == ["best", "best", "final"]
+    state = RunState.from_events(told)
+    assert state.best == facts.Best(4, 2, 0.7, "held_out")
+
+
+def test_a_measurement_that_a_stop_prevented_is_made_up_for(new_run, scripted):
+    """A stop that comes at the end of an epoch is saved before the songs are measured; the resumed run knows."""
+    scripted += [0.9, 0.8, 0.7, 0.6, 0.5]
+    run_dir, _ = new_run("held", data={"validation": 20}, train={"epochs": 4})
+
+    class Stop(Control):
+        asked = False
+
+        def poll(self) -> Orders:
+            return Orders(stop=Stop.asked)
+
+        def should_stop(self) -> bool:
+            # Asked for at the end of the first epoch, when the songs are to be measured.
+            Stop.asked = Stop.asked or len(events(run_dir, "epoch")) == 1
+            return Stop.asked
+
+    with Reporter(run_dir, "one", sample_seconds=0) as reporter:
+        assert TrainingRun(run_dir, reporter, Stop()).carry_out() == "stopped"
+    assert [event["epoch"] for event in events(run_dir, "eval")] == [0]
+    assert carry_out(run_dir)[0] == "finished"
+    assert [(event["epoch"], event["loss"]) for event in events(run_dir, "eval")] == [
+        (0, 0.9),
+        (1, 0.8),
+        (2, 0.7),
+        (3, 0.6),
+        (4, 0.5),
+    ]
+
+
+def test_held_out_songs_to_follow_must_exist(new_run):
+    run_dir, _ = new_run("held", train={"best_by": "held_out"})
+    with pytest.raises(SettingsError, match="no held-out songs"):
+        carry_out(run_dir)
+    assert events(run_dir, "phase") == []  # refused before anything was encoded

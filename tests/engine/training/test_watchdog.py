@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -134,6 +135,47 @@ def test_a_run_that_cannot_be_saved_ends_as_diverged_after_its_returns(new_run, 
     back = [event["msg"] for event in events(run_dir, "warning") if event["code"] == "rolled_back"]
     assert ["step_000006" in back[0], "step_000003" in back[1]] == [True, True]  # an older one the second time
     assert "0.25 of what was planned" in back[1]
+
+
+def test_a_run_never_goes_back_to_what_was_saved_after_the_trouble_began(new_run, poison):
+    """The checkpoint of step 6 follows a good step, but the trouble began at step 5."""
+    poison({5, 7, 8, 9, 10, 11})
+    run_dir, _ = new_run(**settings())
+    assert carry_out(run_dir) == "finished"
+    saved = [event["step"] for event in events(run_dir, "checkpoint")]
+    assert saved[:2] == [3, 6]
+    assert checkpoint.read(run_dir.checkpoint_path(6))[0].skipped_in_a_row == 0
+    assert checkpoint.read(run_dir.checkpoint_path(18))[0].watchdog.returns == ((11, 3),)
+
+
+@pytest.mark.parametrize(("jump", "expected"), [(None, 60), (59, 50), (49, 40)])
+def test_a_checkpoint_saved_soon_after_a_jump_of_the_loss_is_passed_over(
+    new_trainer, new_settings, tmp_path, jump, expected
+):
+    trainer = new_trainer(new_settings(train={"epochs": 40}))
+    run_dir = RunDir.create(tmp_path, "drums")
+    provenance = export.Provenance("drums", "2026", 1, 1, None, "acestep-v15-turbo", "turbo", "")
+    trainer.step()
+    trainer.end_epoch()
+    for step in range(1, 61):
+        trainer.position = replace(trainer.position, step=step)
+        trainer.tracker.add_step(step, 80.0 if step == jump else 0.5, 1.0, skipped=False)
+        if step in (40, 50, 60):
+            state = trainer.state({})
+            checkpoint.save(run_dir, trainer.transformer, trainer.optimizer, state, trainer.settings, provenance)
+    found = watchdog._good_checkpoint(trainer, run_dir)
+    assert found is not None and found[0] == run_dir.checkpoint_path(expected)
+
+
+def test_a_checkpoint_saved_in_trouble_is_better_than_none(new_trainer, new_settings, tmp_path):
+    trainer = new_trainer()
+    run_dir = RunDir.create(tmp_path, "drums")
+    provenance = export.Provenance("drums", "2026", 1, 1, None, "acestep-v15-turbo", "turbo", "")
+    trainer.tracker.add_step(1, math.nan, math.nan, skipped=True)
+    trainer.step()
+    checkpoint.save(run_dir, trainer.transformer, trainer.optimizer, trainer.state({}), trainer.settings, provenance)
+    found = watchdog._good_checkpoint(trainer, run_dir)
+    assert found is not None and found[0] == run_dir.checkpoint_path(1)
 
 
 def test_without_a_checkpoint_there_is_nowhere_to_go_back_to(new_run, poison):
