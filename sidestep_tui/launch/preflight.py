@@ -99,7 +99,7 @@ def _facts(settings: Settings, model: FoundModel | None, manifest: Manifest | No
         total_seconds=sum(lengths) if songs else None,
         longest_seconds=max(lengths, default=None),
         shortest_seconds=min(lengths, default=None),
-        steps_per_epoch=plan_maths.steps_per_epoch(settings, songs) if songs else None,
+        steps_per_epoch=plan_maths.steps_per_epoch(settings, songs, gpus.processes(settings)) if songs else None,
         layers=model.shape.layers if model else None,
         vram_bytes=device.total if device and device.kind == "cuda" else None,
         device=device.kind if device else None,
@@ -287,7 +287,9 @@ def _device(settings: Settings, model: FoundModel | None, device: Device | None,
     shape = model.shape if model else hardware.shape_of(settings)
     needed = hardware.estimate_for(settings, device, shape).total
     room = f"{text.gibibytes(device.free)} of {text.gibibytes(device.total)} are free on {device.name}"
-    sentence = f"Training needs about {text.gibibytes(needed)}; {room}."
+    several = gpus.processes(settings, present)
+    each = f" on each of {several} GPUs" if several > 1 else ""
+    sentence = f"Training needs about {text.gibibytes(needed)}{each}; {room}."
     hint = _remedy(settings, device, shape)
     if device.kind == "cuda" and needed > _HOPELESS * device.total:
         return Check("memory", "fail", sentence, hint, "memory.gradient_checkpointing")

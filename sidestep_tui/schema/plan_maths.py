@@ -35,10 +35,13 @@ def pieces_per_song(data: DataSettings) -> int:
     return 1 + (data.variants if data.pitch or data.stretch or data.noise else 0)
 
 
-def steps_per_epoch(settings: Settings, songs: int) -> int:
-    """Optimizer steps in one epoch; the last batch and the last accumulation may be short but are never dropped."""
+def steps_per_epoch(settings: Settings, songs: int, processes: int = 1) -> int:
+    """Optimizer steps in one epoch; the last batch and the last accumulation may be short but are never dropped.
+
+    Each of several processes takes batch size times accumulation.
+    """
     batches = math.ceil(songs * settings.data.repeats / settings.train.batch_size)
-    return math.ceil(batches / settings.train.accumulation)
+    return math.ceil(batches / (settings.train.accumulation * processes))
 
 
 def run_steps(settings: Settings, *, songs: int | None = None, steps_per_epoch: int | None = None) -> int | None:

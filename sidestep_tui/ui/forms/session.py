@@ -124,6 +124,11 @@ class FormSession:
         return self._devices[wanted]
 
     @property
+    def processes(self) -> int:
+        """How many processes would train together; 1 while the machine has not told its GPUs."""
+        return gpus.processes(self.settings, self.gpus or ())
+
+    @property
     def fits(self) -> bool:
         """Whether the estimate is within what is free on the device, as far as that is known."""
         device = self.device
@@ -152,7 +157,7 @@ class FormSession:
             total_seconds=sum(lengths) if lengths else None,
             longest_seconds=max(lengths, default=None),
             shortest_seconds=min(lengths, default=None),
-            steps_per_epoch=steps_per_epoch(self.settings, songs) if songs else None,
+            steps_per_epoch=steps_per_epoch(self.settings, songs, self.processes) if songs else None,
             adapter_parameters=memory_model.adapter_parameters(self.shape(), self.settings),
             layers=self.shape().layers,
             vram_bytes=device.total if device is not None and device.kind == "cuda" else None,

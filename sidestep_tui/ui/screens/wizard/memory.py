@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 from textual.widget import Widget
@@ -13,7 +14,11 @@ from sidestep_tui.core import text
 from sidestep_tui.schema.profiles import PROFILES, Profile, profile_for
 from sidestep_tui.ui.forms.bar import legend, memory_bar
 from sidestep_tui.ui.forms.rows import ActionRow
-from sidestep_tui.ui.screens.wizard.page import Note, Page, section
+from sidestep_tui.ui.screens.wizard.page import Note, Page, RowList, section
+from sidestep_tui.ui.screens.wizard.places import choice_line
+
+if TYPE_CHECKING:
+    from sidestep_tui.launch.models import FoundModel
 
 
 class MemoryPage(Page):
@@ -21,6 +26,7 @@ class MemoryPage(Page):
 
     def extras(self) -> Iterable[Widget]:
         yield Note(self._devices, classes="gap")
+        yield RowList("train on", id="gpus")
         yield Note(self._estimate, id="estimate")
         yield section("profiles: batch x accumulation, optimizer, checkpointing")
         for profile in PROFILES:
@@ -42,17 +48,40 @@ class MemoryPage(Page):
                 (f"{self.glyphs.warn} no GPU", "$warning"),
                 (f"{where} {self.glyphs.separator} training here is slow", "$muted"),
             )
-        lines = []
-        for gpu in session.gpus:
-            chosen = device is not None and device.kind == "cuda" and device.index == gpu.index
-            lines.append(
-                Content.assemble(
-                    (f"{self.glyphs.on if chosen else self.glyphs.off} ", "$primary"),
-                    f"cuda:{gpu.index}  {gpu.name}  ",
-                    (f"{text.gibibytes(gpu.free)} free of {text.gibibytes(gpu.total)}", "$muted"),
-                )
-            )
-        return Content("\n").join(lines)
+        if len(session.gpus) > 1:
+            return Content("")
+        gpu = session.gpus[0]
+        chosen = device is not None and device.kind == "cuda" and device.index == gpu.index
+        return Content.assemble(
+            (f"{self.glyphs.on if chosen else self.glyphs.off} ", "$primary"),
+            f"cuda:{gpu.index}  {gpu.name}  ",
+            (f"{text.gibibytes(gpu.free)} free of {text.gibibytes(gpu.total)}", "$muted"),
+        )
+
+    def show_found(self, models: Sequence[FoundModel], datasets: Sequence[Path]) -> None:
+        """Offer the GPUs by name where there is a choice; accepting one fills in the device."""
+        found = self.session.gpus or ()
+        rows: list[Widget] = []
+        if len(found) > 1:
+            rows = [self._device_row("auto", "auto", "the one with most free memory")]
+            for gpu in found:
+                room = f"{text.gibibytes(gpu.free)} free of {text.gibibytes(gpu.total)}"
+                rows.append(self._device_row(f"cuda:{gpu.index}", gpu.name, room))
+            rows.append(self._device_row("all", f"all {len(found)} GPUs", "each with its own batches"))
+        self.query_one("#gpus", RowList).fill(rows)
+
+    def _device_row(self, device: str, name: str, note: str) -> ActionRow:
+        def label(focused: bool, width: int) -> Content:
+            chosen = self.session.draft.text("memory.device") == device
+            tail = "" if device == name else f"  {device}"
+            return choice_line(self.glyphs, focused=focused, chosen=chosen, name=name, note=note, tail=tail)
+
+        return ActionRow(
+            label,
+            lambda: self.session.set("memory.device", device),
+            help_text=f"{name}\n{note[0].upper()}{note[1:]}. Enter chooses it: memory.device = {device}.",
+            id="device-" + device.replace(":", "-"),
+        )
 
     def _estimate(self, width: int) -> Content:
         cost = self.session.cost()
