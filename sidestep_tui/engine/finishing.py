@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import torch
 
+from sidestep_tui.core import atomic
 from sidestep_tui.core.errors import AdapterError
 from sidestep_tui.engine import adapter_formats, adapters, effect, export, export_files, export_formats, weights
 from sidestep_tui.engine.effect import Meter
@@ -17,6 +18,9 @@ from sidestep_tui.schema.settings import Settings
 
 COMFYUI_DIR: Final = "comfyui"
 """A folder of its own: beside adapter_model.safetensors, diffusers would not know which of the two to load."""
+
+_UNSCALED: Final = "- **ComfyUI** and others that"
+"""How a model card without that file begins to say that the strength must make up for alpha."""
 
 
 def prove(
@@ -66,4 +70,8 @@ def _write_for_comfyui(directory: Path, name: str, base: Checkpoint, reporter: R
         return
     place.parent.mkdir(exist_ok=True)
     export_files.write(converted, place, facts, parts)
+    card = directory / export.CARD_FILE
+    if card.is_file():
+        named = f"- **ComfyUI**: `{place.relative_to(directory)}` as a LoRA, at strength 1.\n- Others that"
+        atomic.write_text(card, card.read_text("utf-8").replace(_UNSCALED, named))
     reporter.log(f"For ComfyUI, at strength 1: {place.relative_to(directory.parent.parent)}.")
