@@ -1,15 +1,18 @@
-"""The keys of other trainers about LoKr, LoHa and OFT: `lokr_linear_dim` and the like, with or without the prefix.
+"""The keys of other trainers about adapters that need more than a table: those of LoKr, LoHa and OFT, with or without
+the prefix of the kind, and peft's patterns and layers.
 
 Presets carry the keys of every kind at once; those of the chosen kind count, and of two ranks the kind's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sidestep_tui.schema.import_keys import OFF, Fixed, Meaning, Refuse, Take
-from sidestep_tui.schema.import_report import Translation, number
+from sidestep_tui.schema import adapter_targets
+from sidestep_tui.schema.import_keys import OFF, PATTERN_KEYS, Fixed, Meaning, Refuse, Take, projection_of
+from sidestep_tui.schema.import_report import Row, Translation, number, shown
 
 _KIND_KEYS = ("adapter_type", "adapter", "peft_type")
 _LARGEST_RANK = 512
@@ -61,7 +64,16 @@ def meaning_of(kind: str, leaf: str) -> Meaning | None:
 
 
 def translate(state: Translation, kind: str, key: str, leaf: str, value: Any) -> bool:
-    """Translate what no table can: LoKr's dimension, and the rank of a LoRA beside it. False if it is neither."""
+    """Translate what no table can: patterns, layers, LoKr's dimension, and the rank of a LoRA beside it.
+
+    False if it is none of them.
+    """
+    if leaf in PATTERN_KEYS:
+        _translate_pattern(state, key, leaf, value)
+        return True
+    if leaf == "layers_to_transform":
+        _translate_layers(state, key, value)
+        return True
     short = leaf.removeprefix(f"{kind}_")
     if kind == "lokr" and short == "linear_dim":
         _translate_dimension(state, key, value)
@@ -71,6 +83,74 @@ def translate(state: Translation, kind: str, key: str, leaf: str, value: Any) ->
         state.refuse(key, f"only for LoRA adapters; {kind}_{other} counts")
         return True
     return False
+
+
+def _translate_pattern(state: Translation, key: str, leaf: str, value: Any) -> None:
+    """peft's patterns: of several that match, its first counts, here the last."""
+    if not isinstance(value, Mapping):
+        if value in (None, "", []):
+            state.rows.append(Row(key, "taken", "empty"))
+        else:
+            state.refuse(key, f"must be a table of module names, not {shown(value)}")
+        return
+    grouped: dict[tuple[str, float], list[int | None]] = {}
+    for name, size in list(value.items())[::-1]:
+        selector, found = _selector(str(name)), number(size)
+        if selector is None or found is None:
+            state.refuse(f"{key}: {name}", "it names no matrix that an adapter can learn, or no number")
+            continue
+        layer, part = selector
+        grouped.setdefault((part, found), []).append(layer)
+    entries = []
+    for (part, size), layers in grouped.items():
+        entries += [f"{part}={size:g}"] if None in layers else []
+        numbers = adapter_targets.layers_text([layer for layer in layers if layer is not None])
+        entries += [f"layers.{run}.{part}={size:g}" for run in numbers.split(", ") if run]
+    if entries:
+        state.take(key, f"adapter.{leaf}", ", ".join(entries), original=f"{len(value)} patterns")
+
+
+def _selector(name: str) -> tuple[int | None, str] | None:
+    """A layer, or None for all, and a part, from a module name that peft would match at its end."""
+    plain = name.removeprefix("^").removesuffix("$").replace("\\.", ".")
+    target = projection_of(plain)
+    match = re.fullmatch(r"(?:.*\.)?layers\.(\d+)\..+", plain)
+    if target is None or re.search(r"[^\w.]", plain):
+        return None
+    where, projection = target
+    if where == "mlp":
+        last = plain.rpartition(".")[2]
+        part = f"mlp.{last.removesuffix('_proj')}" if last in ("gate_proj", "up_proj", "down_proj") else "mlp"
+    else:
+        part = projection if where == "both" else f"{where}.{projection}"
+    return (int(match[1]) if match else None), part
+
+
+def _translate_layers(state: Translation, key: str, value: Any) -> None:
+    numbers = value if isinstance(value, list) else [value]
+    if value is None or value == []:
+        state.rows.append(Row(key, "taken", "all layers"))
+    elif all(type(item) is int and item >= 0 for item in numbers):
+        state.take(key, "adapter.layers", adapter_targets.layers_text(numbers), original=value)
+    else:
+        state.refuse(key, f"must be numbers of layers, not {shown(value)}")
+
+
+def layers_in(names: Sequence[str]) -> str | None:
+    """The layers that a list of full module names is about, as a setting; None if it names all layers.
+
+    Raises ValueError where the names are not the same in every layer.
+    """
+    by_layer: dict[int, set[str]] = {}
+    for name in names:
+        match = re.fullmatch(r"(?:.*\.)?layers\.(\d+)\.(.+)", name)
+        if match:
+            by_layer.setdefault(int(match[1]), set()).add(match[2])
+    if not by_layer:
+        return None
+    if len(set(map(frozenset, by_layer.values()))) > 1 or sum(map(len, by_layer.values())) != len(set(names)):
+        raise ValueError("the same modules are trained in every layer here")
+    return adapter_targets.layers_text(list(by_layer))
 
 
 def _translate_dimension(state: Translation, key: str, value: Any) -> None:

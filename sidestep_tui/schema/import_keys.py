@@ -113,7 +113,11 @@ _ADAPTER: dict[str, Meaning] = {
     **dict.fromkeys(("target_mlp", "train_mlp"), Take("adapter.mlp")),
     "bias": Fixed(("none",), "biases are never trained"),
     "task_type": Fixed((None, "FEATURE_EXTRACTION"), "the adapter is for a diffusion model"),
-    "init_lora_weights": Fixed((True,), "A starts random and B at zero, as usual"),
+    "init_lora_weights": Take(
+        "adapter.init",
+        {"true": "default", **dict.fromkeys(("pissa_niter_4", "pissa_niter_8", "pissa_niter_16"), "pissa")},
+    ),
+    "layers_pattern": Fixed((None, "", "layers"), "the model's layers are called layers"),
 }
 _OPTIM: dict[str, Meaning] = {
     **dict.fromkeys(("learning_rate", "lr"), Take("optim.lr")),
@@ -238,6 +242,8 @@ SPLIT_TARGET_KEYS = {"self": "self_target_modules_str", "cross": "cross_target_m
 ALTERATION_KEYS = ("pitch_shift", "time_stretch", "add_noise")
 TARGET_KEYS = ("target_modules", "target_modules_str", "lora_target_modules", *SPLIT_TARGET_KEYS.values())
 ABOUT_KEYS = ("name", "description", "_description", "schema_version", "version")
+PATTERN_KEYS = ("rank_pattern", "alpha_pattern")
+"""Keys whose value is a table by module name."""
 
 _PROJECTIONS = {
     **dict.fromkeys(("q_proj", "to_q", "linear_q", "q"), "q"),

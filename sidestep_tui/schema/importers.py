@@ -20,6 +20,7 @@ from sidestep_tui.schema.import_keys import (
     CROP_KEYS,
     FRAMES_PER_SECOND,
     MEANINGS,
+    PATTERN_KEYS,
     SPLIT_TARGET_KEYS,
     TARGET_KEYS,
     Fixed,
@@ -201,6 +202,13 @@ def _translate_targets(state: Translation, keys: Mapping[str, str]) -> None:
                 del known[name]
         for where, projection in known.values():
             wanted[where].add(projection)
+        try:
+            layers = import_adapter.layers_in(list(known))
+        except ValueError as error:
+            state.refuse(f"{keys[leaf]}: layers", f"{error}; all layers learn")
+            layers = None
+        if layers is not None:
+            state.take(f"{keys[leaf]}: layers", "adapter.layers", layers)
         if known:
             state.rows.append(Row(keys[leaf], "translated", _targets_in_words(known)))
     mlp = bool(wanted.pop("mlp"))
@@ -330,7 +338,7 @@ def _flatten(source: Mapping[Any, Any], prefix: str = "", depth: int = 0) -> dic
     flat: dict[str, Any] = {}
     for key, value in source.items():
         name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value and depth < 3:
+        if isinstance(value, Mapping) and value and depth < 3 and key not in PATTERN_KEYS:
             flat.update(_flatten(value, f"{name}.", depth + 1))
         else:
             flat[name] = value
