@@ -40,6 +40,7 @@ from sidestep_tui.engine.selection import module_names as module_names
 from sidestep_tui.engine.selection import refuse_empty as refuse_empty
 from sidestep_tui.engine.selection import target_modules as target_modules
 from sidestep_tui.engine.selection import target_suffixes as target_suffixes
+from sidestep_tui.engine.writer import on_host
 from sidestep_tui.schema import adapter_targets
 from sidestep_tui.schema.adapter import AdapterSettings
 
@@ -186,6 +187,18 @@ def sizes(transformer: torch.nn.Module, settings: AdapterSettings) -> Sizes:
     )
 
 
+def strength(transformer: torch.nn.Module) -> str:
+    """How strongly the adapter's change acts: `scaled by 2`, or `scaled by 1 to 4` where layers differ."""
+    scales = [
+        layer.scaling[ADAPTER_NAME] for layer in _peft_layers(transformer).values() if isinstance(layer, LoraLinear)
+    ]
+    scales += [layer.scale for layer in lycoris.layers(transformer).values()]
+    if not scales:
+        return "not scaled"
+    least, most = (f"{value:.4g}" for value in (min(scales), max(scales)))
+    return f"scaled by {least}" if least == most else f"scaled by {least} to {most}"
+
+
 def trainable(transformer: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     """The parameters that learn, by name, in model order."""
     return {name: parameter for name, parameter in transformer.named_parameters() if parameter.requires_grad}
@@ -196,10 +209,7 @@ def state_dict(transformer: torch.nn.Module) -> dict[str, torch.Tensor]:
     if lycoris.layers(transformer):
         return lycoris.state_dict(transformer)
     tensors = _grown_tensors(transformer) or get_peft_model_state_dict(transformer, adapter_name=ADAPTER_NAME)
-    return {
-        KEY_PREFIX + path_to_original(name): tensor.detach().to("cpu", copy=True).contiguous()
-        for name, tensor in tensors.items()
-    }
+    return on_host({KEY_PREFIX + path_to_original(name): tensor for name, tensor in tensors.items()})
 
 
 def _grown_tensors(transformer: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,9 +22,10 @@ from sidestep_tui.core import atomic
 from sidestep_tui.core.errors import AdapterError, RunError
 from sidestep_tui.core.text import listing
 from sidestep_tui.engine import adapters, export, optimizers
-from sidestep_tui.engine.scaling import Scale
 from sidestep_tui.engine.rungs import Relief
+from sidestep_tui.engine.scaling import Scale
 from sidestep_tui.engine.tracking import Tracker
+from sidestep_tui.engine.writer import write_tensors
 from sidestep_tui.protocol.rundir import RunDir, checkpoint_step
 from sidestep_tui.schema.settings import Settings
 
@@ -71,12 +73,14 @@ class TrainingState:
     """Steps that warm-up took or will take."""
     next_lr: float | None = None
     """Learning rate that the next step would have had."""
+    score: float | None = None
+    """The loss that decides the best adapter, as it was when this was saved; None where it decides nothing yet."""
     watchdog: Watch = field(default_factory=Watch)
-    relief: Relief = field(default_factory=Relief)
     loss_scale: Scale | None = None
     """Of a float16 run."""
     processes: PositiveInt = 1
     """How many trained together."""
+    relief: Relief = field(default_factory=Relief)
 
 
 _STATE = TypeAdapter(TrainingState)
@@ -118,6 +122,54 @@ def refuse_other(saved: Mapping[str, Any], current: Mapping[str, Any], checkpoin
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A checkpoint in host memory: training may go on while it is written."""
+
+    step: int
+    adapter: export.Contents
+    optimizer: dict[str, torch.Tensor]
+    document: str
+    """The text of training_state.json."""
+    provenance: export.Provenance
+
+    @property
+    def bytes(self) -> int:
+        """What its tensors take."""
+        tensors = (*self.adapter.tensors.values(), *self.optimizer.values())
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def snapshot(
+    transformer: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: TrainingState,
+    settings: Settings,
+    provenance: export.Provenance,
+) -> Snapshot:
+    """Copy all that a checkpoint of this step holds; raises DivergedError if a weight is not finite."""
+    tensors, numbers = optimizers.state_tensors(optimizer, adapters.trainable(transformer))
+    with optimizers.published_weights(optimizer):
+        adapter = export.contents(transformer, settings.adapter)
+    entries = Counter(key.rpartition("|")[2] for key in tensors)
+    counts = {"adapter": len(adapter.tensors), "optimizer": dict(sorted(entries.items()))}
+    document = {"format": FORMAT, **asdict(state), "optimizer_numbers": numbers, "tensors": counts}
+    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+    return Snapshot(state.position.step, adapter, tensors, text, provenance)
+
+
+def write(run_dir: RunDir, taken: Snapshot) -> Path:
+    """Publish a checkpoint; one of its step that already exists is left as it is."""
+    target = run_dir.checkpoint_path(taken.step)
+    if target.exists():
+        return target
+    with atomic.publish_dir(target) as directory:
+        export.write_contents(directory, taken.adapter, taken.provenance)
+        write_tensors(directory / OPTIMIZER_FILE, taken.optimizer)
+        (directory / STATE_FILE).write_text(taken.document, "utf-8")
+    return target
+
+
 def save(
     run_dir: RunDir,
     transformer: torch.nn.Module,
@@ -127,17 +179,7 @@ def save(
     provenance: export.Provenance,
 ) -> Path:
     """Publish the checkpoint of this step; one that already exists is left as it is."""
-    target = run_dir.checkpoint_path(state.position.step)
-    if target.exists():
-        return target
-    tensors, numbers = optimizers.state_tensors(optimizer, adapters.trainable(transformer))
-    with atomic.publish_dir(target) as directory:
-        with optimizers.published_weights(optimizer):
-            export.write_adapter(directory, transformer, settings.adapter, provenance)
-        export.write_tensors(directory / OPTIMIZER_FILE, tensors)
-        document = {"format": FORMAT, **asdict(state), "optimizer_numbers": numbers}
-        (directory / STATE_FILE).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", "utf-8")
-    return target
+    return write(run_dir, snapshot(transformer, optimizer, state, settings, provenance))
 
 
 def read(directory: Path) -> tuple[TrainingState, dict[str, Any]]:
@@ -160,39 +202,46 @@ def read(directory: Path) -> tuple[TrainingState, dict[str, Any]]:
     return state, numbers
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """How many tensors of a checkpoint found their place: all that it holds."""
+
+    adapter: int = 0
+    optimizer: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.adapter}/{self.adapter} adapter tensors and {self.optimizer}/{self.optimizer} of the optimizer"
+
+
 def restore(
     directory: Path,
     transformer: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     optimizer_numbers: dict[str, Any],
-) -> int:
-    """Load adapter and optimizer, every tensor accounted for; returns how many adapter tensors there were."""
+) -> Loaded:
+    """Load adapter and optimizer, every tensor accounted for; RunError names the file and the first key that is not."""
     try:
         _, tensors = adapters.read_adapter(directory)
         count = adapters.load_state_dict(transformer, tensors, adapters.weights_file(directory))
     except AdapterError as error:
         raise _unreadable(directory, f"{error.title} {error.message}".rstrip(". ")) from error
+    file = directory / OPTIMIZER_FILE
     try:
-        state = load_file(directory / OPTIMIZER_FILE)
+        state = load_file(file)
     except (OSError, SafetensorError) as error:
-        raise _unreadable(directory, str(error)) from error
-    optimizers.restore_state(optimizer, adapters.trainable(transformer), state, optimizer_numbers)
-    return count
+        raise _unreadable(directory, f"{file.name}: {error}") from error
+    known = adapters.trainable(transformer)
+    if problem := optimizers.misfit(known, state, optimizer_numbers, _saved_entries(directory)):
+        raise _unreadable(directory, f"{file.name}: {problem}")
+    optimizers.restore_state(optimizer, known, state, optimizer_numbers)
+    return Loaded(count, len(state))
 
 
-def prune(run_dir: RunDir, keep_last: int) -> list[Path]:
-    """Delete all but the `keep_last` newest checkpoints (0 keeps all); returns what is gone.
-
-    Each leaves its name first, so that no reader meets a half-deleted one.
-    """
-    if keep_last < 1:
-        return []
-    doomed = run_dir.published_checkpoints()[:-keep_last]
-    for path in doomed:
-        hidden = path.with_name(f".{path.name}.deleted")
-        path.rename(hidden)
-        shutil.rmtree(hidden, ignore_errors=True)
-    return doomed
+def _saved_entries(directory: Path) -> dict[str, int] | None:
+    """How many tensors of each kind the optimizer had when it was saved; None in checkpoints that do not say."""
+    document = json.loads((directory / STATE_FILE).read_text("utf-8"))
+    counts: dict[str, int] | None = document.get("tensors", {}).get("optimizer")
+    return counts
 
 
 def clean(run_dir: RunDir) -> None:

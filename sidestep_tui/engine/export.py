@@ -123,12 +123,19 @@ _OFT_OPTIONS = {
 """How peft turns an adapter's numbers into rotations; written out, as its defaults may change."""
 
 
-def write_adapter(
-    directory: Path, transformer: torch.nn.Module, adapter: AdapterSettings, provenance: Provenance
-) -> int:
-    """Write the injected adapter into an existing directory; returns the number of tensors.
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """An adapter as it was at some moment, in host memory, apart from the model that goes on learning."""
 
-    Raises DivergedError, with nothing written, if a weight is not finite: a diverged adapter never replaces a good one.
+    tensors: dict[str, torch.Tensor]
+    adapter: AdapterSettings
+    sizes: adapters.Sizes
+
+
+def contents(transformer: torch.nn.Module, adapter: AdapterSettings) -> Contents:
+    """The injected adapter as it is now.
+
+    Raises DivergedError if a weight is not finite: a diverged adapter never replaces a good one.
     """
     tensors = adapters.state_dict(transformer)
     if bad := [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]:
@@ -137,10 +144,25 @@ def write_adapter(
             f"For example {text.listing(bad, 2)}; it was not saved.",
             "Start again with a lower learning rate.",
         )
+    return Contents(tensors, adapter, adapters.sizes(transformer, adapter))
+
+
+def write_adapter(
+    directory: Path, transformer: torch.nn.Module, adapter: AdapterSettings, provenance: Provenance
+) -> int:
+    """Write the injected adapter into an existing directory; returns the number of tensors.
+
+    Raises DivergedError, with nothing written, if a weight is not finite.
+    """
+    return write_contents(directory, contents(transformer, adapter), provenance)
+
+
+def write_contents(directory: Path, held: Contents, provenance: Provenance) -> int:
+    """Write an adapter into an existing directory; returns the number of tensors."""
+    tensors, adapter, sizes = held.tensors, held.adapter, held.sizes
     if adapter.kind in lycoris.KINDS:
         _write_lycoris(directory, tensors, adapter, provenance)
         return len(tensors)
-    sizes = adapters.sizes(transformer, adapter)
     lora = {f"transformer.{key}": value for key, value in lora_options(adapter, sizes).items()}
     lora["transformer.target_modules"] = target_patterns(adapter)
     metadata = {"format": "pt", OWN_METADATA_KEY: json.dumps(asdict(provenance), sort_keys=True)}
@@ -212,7 +234,12 @@ def read_provenance(directory: Path) -> dict[str, Any]:
 
 
 def publish(target: Path, transformer: torch.nn.Module, settings: Settings, provenance: Provenance) -> int:
-    """Export the adapter with its model card to `target`; returns the number of tensors.
+    """Export the adapter in `transformer` with its model card to `target`; returns the number of tensors."""
+    return publish_contents(target, contents(transformer, settings.adapter), settings, provenance)
+
+
+def publish_contents(target: Path, held: Contents, settings: Settings, provenance: Provenance) -> int:
+    """Export an adapter with its model card to `target`; returns the number of tensors.
 
     An earlier export of the same run is replaced in one step; anything else at `target` is refused.
     """
@@ -224,7 +251,7 @@ def publish(target: Path, transformer: torch.nn.Module, settings: Settings, prov
             "Move it elsewhere, then resume the run.",
         )
     with _replacing(target) as directory:
-        count = write_adapter(directory, transformer, settings.adapter, provenance)
+        count = write_contents(directory, held, provenance)
         (directory / CARD_FILE).write_text(model_card(settings, provenance, kind=target.name), "utf-8")
     return count
 

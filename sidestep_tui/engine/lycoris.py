@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from sidestep_tui.engine.keymap import path_to_lycoris
+from sidestep_tui.engine.writer import on_host
 from sidestep_tui.schema import adapter_maths
 from sidestep_tui.schema.adapter import AdapterSettings
 
@@ -201,8 +202,8 @@ def state_dict(transformer: torch.nn.Module) -> dict[str, torch.Tensor]:
         stem = path_to_lycoris(name)
         tensors[f"{stem}.{ALPHA}"] = torch.tensor(layer.alpha, dtype=torch.float32)
         for part, parameter in layer.own_parameters().items():
-            tensors[f"{stem}.{part}"] = parameter.detach().to("cpu", copy=True).contiguous()
-    return tensors
+            tensors[f"{stem}.{part}"] = parameter
+    return on_host(tensors)
 
 
 def put(transformer: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> None:

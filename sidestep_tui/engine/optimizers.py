@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
-from sidestep_tui.core.errors import RunError, SettingsError
+from sidestep_tui.core.errors import SettingsError
 from sidestep_tui.core.text import listing
 from sidestep_tui.engine.update_rules import SHARED, Lion, Prodigy, ScheduleFreeAdamW
+from sidestep_tui.engine.writer import on_host
 from sidestep_tui.schema.optim import OptimSettings
 
 _FUSED_DEVICES = ("cuda", "cpu", "mps")
@@ -124,6 +125,18 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr * group["lr_scale"]
 
 
+def found_rate(optimizer: torch.optim.Optimizer) -> torch.Tensor | None:
+    """What the next step multiplies the learning rate by, on the device; None for all that use it as it is.
+
+    That is Prodigy's estimate d: its learning rate alone, usually 1, says nothing about the size of its steps.
+    """
+    if not isinstance(optimizer, Prodigy):
+        return None
+    first = optimizer.param_groups[0]["params"][0]
+    rate: torch.Tensor = _shared(optimizer).get("d", first.new_full((), Prodigy.FIRST_ESTIMATE, dtype=torch.float32))
+    return rate
+
+
 @contextmanager
 def published_weights(optimizer: torch.optim.Optimizer) -> Iterator[None]:
     """Within this, the parameters are what is saved, exported and measured: for most optimizers they always are."""
@@ -150,10 +163,10 @@ def state_tensors(
     for name, state in (*states, ("", _shared(optimizer))):
         for entry, value in state.items():
             if isinstance(value, torch.Tensor):
-                tensors[f"{name}|{entry}"] = value.detach().to("cpu", copy=True).contiguous()
+                tensors[f"{name}|{entry}"] = value
             else:
                 numbers[f"{name}|{entry}"] = value
-    return tensors, numbers
+    return on_host(tensors), numbers
 
 
 def _shared(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -162,31 +175,53 @@ def _shared(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     return known[SHARED] if SHARED in known else {}
 
 
+def misfit(
+    parameters: Mapping[str, torch.Tensor],
+    tensors: Mapping[str, torch.Tensor],
+    numbers: Mapping[str, Any],
+    counts: Mapping[str, int] | None,
+) -> str | None:
+    """Why a stored state is not the whole state of an optimizer over `parameters`; None if it is.
+
+    `counts` says how many tensors of each entry were stored, None if nobody noted it.
+    """
+    keys = [*tensors, *numbers]
+    if not keys and counts == {}:
+        return None  # saved before the first step that changed anything
+    owners = {key: key.rpartition("|")[0] for key in keys}
+    known = set(owners.values())
+    if stray := [key for key, owner in owners.items() if owner and owner not in parameters]:
+        return f"'{stray[0]}' belongs to no weight of the adapter ({len(stray)} of {len(keys)} entries do not)"
+    if missing := [name for name in parameters if name not in known]:
+        return f"it is not complete: {len(missing)} of {len(parameters)} weights have no state, first '{missing[0]}'"
+    for key, tensor in tensors.items():
+        weight = parameters.get(owners[key])
+        if weight is not None and 1 < weight.ndim == tensor.ndim and weight.shape != tensor.shape:
+            return f"'{key}' has the shape {list(tensor.shape)}, and its weight {list(weight.shape)}"
+    for entry, count in (counts or {}).items():
+        there = {owners[key] for key in tensors if key.rpartition("|")[2] == entry}
+        if len(there) != count:
+            lost = next((name for name in parameters if name not in there), "")
+            return f"it is not complete: {len(there)} of {count} tensors '{entry}' are there, not '{lost}|{entry}'"
+    return None
+
+
 def restore_state(
     optimizer: torch.optim.Optimizer,
     parameters: dict[str, torch.nn.Parameter],
     tensors: dict[str, torch.Tensor],
     numbers: dict[str, Any],
 ) -> int:
-    """Put back what `state_tensors` returned; returns the number of tensors.
+    """Put back what `state_tensors` returned and `misfit` found no fault with; returns the number of tensors.
 
     Learning rate and other options stay those of the optimizer at hand, so that edited settings take effect.
-    Raises RunError unless every parameter and every entry finds its counterpart.
     """
     order = {id(p): place for place, p in enumerate(p for group in optimizer.param_groups for p in group["params"])}
     index: dict[str, int | str] = {name: order[id(parameter)] for name, parameter in parameters.items()}
     state: dict[int | str, dict[str, Any]] = {}
     for key, value in (*tensors.items(), *numbers.items()):
         name, _, entry = key.rpartition("|")
-        if name and name not in index:
-            raise RunError("The checkpoint does not fit this run.", f"Its optimizer knows a weight '{name}'.")
         state.setdefault(index[name] if name else SHARED, {})[entry] = value
-    if missing := [name for name in parameters if index[name] not in state]:
-        raise RunError(
-            "The checkpoint is not complete.",
-            f"The optimizer state of {len(missing)} of {len(parameters)} tensors is missing: {listing(missing, 2)}.",
-            "Delete this checkpoint to resume from the one before it.",
-        )
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     device = next(iter(parameters.values())).device
     for entry, value in _shared(optimizer).items():

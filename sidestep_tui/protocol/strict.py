@@ -110,6 +110,7 @@ class Checkpoint(_Event):
     reason: Literal["schedule", "requested", "stop", "final", "best"]
     seconds: Seconds
     bytes: Count
+    held_seconds: Seconds | None = None
 
 
 class BestEvent(_Event):
@@ -202,6 +203,7 @@ class AdapterEvent(_Event):
     path: str
     kind: Literal["final", "best"]
     tensors: Count
+    effect: dict[str, Any] | None = None
 
 
 class ErrorEvent(_Event):

@@ -39,7 +39,32 @@ class OutputSettings(Group):
     ] = 0
     """Also keep a checkpoint every so many optimizer steps."""
 
+    save_every_minutes: Annotated[
+        int,
+        Field(ge=0, le=10_000),
+        Meta("checkpoint every", level="advanced", unit="minutes", step=5, costs=("disk",), zero_means="off"),
+    ] = 0
+    """Also keep a checkpoint when so many minutes have passed since the last one, or since training began or went on:
+    what a power cut or the end of a rented machine may cost you. How many there will be depends on the pace, so set
+    `keep_last` too."""
+
     keep_last: Annotated[
         int, Field(ge=0, le=10_000), Meta("checkpoints kept", level="advanced", costs=("disk",), zero_means="all")
     ] = 0
-    """How many of the newest checkpoints stay on disk; best and final adapters always do. 0 keeps all."""
+    """How many of the newest checkpoints stay on disk; best and final adapters always do. 0 keeps all. Never deleted:
+    checkpoints that you asked for, renamed or put something into, and the last one from before a loss that is not a
+    number."""
+
+    keep_best: Annotated[
+        int, Field(ge=0, le=1000), Meta("best ones kept", level="advanced", costs=("disk",), zero_means="none")
+    ] = 0
+    """How many of the best checkpoints stay beside the newest, by the loss that decides the best adapter and from the
+    same epoch on. Each takes as much disk as any other; 0 leaves `keep_last` alone to decide."""
+
+    async_saving: Annotated[bool, Meta("save in background", level="expert", costs=("memory",))] = True
+    """Training goes on while a checkpoint is written: it only waits for a copy of adapter and optimizer in the
+    computer's memory. Off waits until the checkpoint is on disk; the files are the same."""
+
+    comfyui: Annotated[bool, Meta("ComfyUI file", level="advanced", costs=("disk",))] = True
+    """At the end, also write the final and the best adapter as one file for ComfyUI's LoRA loader, with alpha inside,
+    so that strength 1 is what was trained. Takes as much disk as the adapter; `adapter export` writes it later too."""

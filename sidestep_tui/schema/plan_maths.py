@@ -65,7 +65,10 @@ def checkpoint_bytes(adapter_parameters: int, optimizer: str = "adamw") -> tuple
 
 
 def checkpoints_written(settings: Settings, *, songs: int | None = None, steps_per_epoch: int | None = None) -> int:
-    """Full checkpoints on disk at the end of the run, after pruning."""
+    """Full checkpoints on disk at the end of the run, after pruning.
+
+    Those by minutes cannot be counted beforehand: as many as may stay, or none where all do.
+    """
     output = settings.output
     each = steps_per_epoch or _steps(settings, songs)
     total = run_steps(settings, songs=songs, steps_per_epoch=steps_per_epoch)
@@ -73,7 +76,10 @@ def checkpoints_written(settings: Settings, *, songs: int | None = None, steps_p
     written = epochs // output.save_every_epochs if output.save_every_epochs else 0
     if output.save_every_steps and total is not None:
         written += total // output.save_every_steps
-    return min(written, output.keep_last) if output.keep_last else written
+    if not output.keep_last:
+        return written
+    most = output.keep_last + output.keep_best
+    return most if output.save_every_minutes else min(written, most)
 
 
 def disk_bytes(

@@ -9,25 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sidestep_tui.core import text
-from sidestep_tui.schema import adapter_targets, rules_adapter, rules_optim, rules_train
+from sidestep_tui.schema import adapter_targets, rules_adapter, rules_optim, rules_output, rules_train
 from sidestep_tui.schema.adapter_maths import has_scale, scale
 from sidestep_tui.schema.advice import Advice as Advice
 from sidestep_tui.schema.advice import Facts as Facts
 from sidestep_tui.schema.advice import Rule, Severity, fix_of
 from sidestep_tui.schema.fields import format_number
-from sidestep_tui.schema.plan_maths import (
-    checkpoint_bytes,
-    checkpoints_written,
-    disk_bytes,
-    epochs_for,
-    run_steps,
-)
+from sidestep_tui.schema.plan_maths import epochs_for, run_steps
 from sidestep_tui.schema.settings import Settings
 
 _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "advice": 2}
 
 _GIB = 1024**3
-_LARGE_RUN = 20 * _GIB
 
 
 def check(settings: Settings, facts: Facts | None = None) -> list[Advice]:
@@ -273,45 +266,6 @@ def _optimizer_and_machine(settings: Settings, facts: Facts) -> Iterator[Advice]
         yield Advice("advice", "optim.optimizer", sentence, **fix)
 
 
-def _disk(settings: Settings, facts: Facts) -> Iterator[Advice]:
-    if facts.adapter_parameters is None:
-        return
-    known = {"songs": facts.songs, "steps_per_epoch": facts.steps_per_epoch}
-    count = checkpoints_written(settings, **known)
-    total = disk_bytes(settings, facts.adapter_parameters, **known)
-    sentence = f"{text.plural(count, 'checkpoint')} and the final and best adapters take {text.file_size(total)}"
-    if facts.free_disk_bytes is not None and total > facts.free_disk_bytes:
-        adapter, full = checkpoint_bytes(facts.adapter_parameters, settings.optim.optimizer)
-        keep = max(1, (facts.free_disk_bytes - 2 * adapter) // (2 * full))
-        yield Advice(
-            "warning",
-            "output.keep_last",
-            f"{sentence}; {text.file_size(facts.free_disk_bytes)} are free.",
-            **(fix_of(f"Keep the newest {keep}", output__keep_last=keep) if keep < count else {}),
-        )
-    elif total > _LARGE_RUN:
-        every = max(1, settings.train.epochs // 20)
-        helps = not settings.output.save_every_steps and every > settings.output.save_every_epochs
-        yield Advice(
-            "advice",
-            "output.save_every_epochs",
-            f"{sentence}.",
-            **(fix_of(f"Save every {text.plural(every, 'epoch')}", output__save_every_epochs=every) if helps else {}),
-        )
-
-
-def _never_saved_by_schedule(settings: Settings, facts: Facts) -> Iterator[Advice]:
-    output = settings.output
-    if output.save_every_epochs == 0 and output.save_every_steps == 0:
-        every = max(1, settings.train.epochs // 10)
-        yield Advice(
-            "advice",
-            "output.save_every_epochs",
-            "Nothing is saved before the end: a power cut loses the whole run.",
-            **fix_of(f"Save every {text.plural(every, 'epoch')}", output__save_every_epochs=every),
-        )
-
-
 def _odd_learning_rate(settings: Settings, facts: Facts) -> Iterator[Advice]:
     lr = settings.optim.lr
     if settings.optim.optimizer == "prodigy":
@@ -352,8 +306,7 @@ RULES: tuple[Rule, ...] = (
     _no_guidance,
     _short_prompts,
     _projections_unused,
-    _disk,
-    _never_saved_by_schedule,
+    *rules_output.RULES,
     *rules_adapter.RULES,
     *rules_optim.RULES,
     *rules_train.RULES,
