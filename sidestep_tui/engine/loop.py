@@ -40,6 +40,7 @@ from sidestep_tui.engine.reporter import Reporter
 from sidestep_tui.engine.saving import Saver
 from sidestep_tui.engine.trainer import Material, StepResult, Trainer
 from sidestep_tui.engine.validation import Validator
+from sidestep_tui.engine.writer import Writer
 from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.schema.run import read_run
 
@@ -54,6 +55,7 @@ class TrainingRun:
         self.step = 0
         self.run_file = read_run(run_dir.run_toml)
         self.settings = self.run_file.settings
+        self.writer = Writer(background=self.settings.output.async_saving)
 
     def carry_out(self) -> str:
         """Train to the end and export, or until told to leave; returns the reason of the end."""
@@ -65,6 +67,8 @@ class TrainingRun:
             self._finish()
         except StopRequested as request:
             return "stopped" if request.saves else "aborted"
+        finally:
+            saving.close(self.writer, self.reporter)
         return reason
 
     # Before training.
@@ -183,8 +187,9 @@ class TrainingRun:
         )
         self.trainer = training.build(transformer, material, self.settings, seed=self.seed)
         self.trainer.tracker.follow(self.settings.train.best_by, held_out=self.validator is not None)
+        run_dir, run_file, reporter = self.run_dir, self.run_file, self.reporter
         self.saver = Saver(
-            self.run_dir, self.run_file, self.base, self.trainer, self.fingerprint, self.reporter, self.control
+            run_dir, run_file, self.base, self.trainer, self.fingerprint, reporter, self.control, self.writer
         )
         where = "RAM" if store.in_ram else "files"
         self.reporter.log(
@@ -234,8 +239,7 @@ class TrainingRun:
             self._report(result)
             if trainer.at_end_of_epoch:
                 self._end_epoch()
-            if self.saver.is_due and not trainer.is_done:
-                self.saver.save("schedule")
+            self.saver.save_if_due()
         return "finished"
 
     def _obey(self) -> None:
@@ -251,6 +255,7 @@ class TrainingRun:
                 self.saver.save("requested", orders.checkpoint)
             if not orders.paused:
                 return
+            self.saver.wait()
             orders = distributed.from_first(lambda: self.control.wait_while_paused(self.step))
 
     def _leave_if_asked(self) -> None:
@@ -277,6 +282,7 @@ class TrainingRun:
         rungs.report(self.reporter, result.shortages)
         if not result.skipped:
             return
+        self.saver.wait()
         verdict = watchdog.judge(self.trainer, self.run_dir, result)
         self.reporter.warning(verdict.code, verdict.message, verdict.hint)
 

@@ -36,8 +36,8 @@ def newest(run_dir: RunDir) -> Saved | None:
 def resume(trainer: Trainer, saved: Saved, fingerprint: Mapping[str, Any], reporter: Reporter) -> None:
     """Continue exactly where `saved` was saved; raises RunError where that cannot be."""
     checkpoint.refuse_other(saved.state.fingerprint, fingerprint, saved.directory)
-    count = trainer.restore(saved.directory, saved.state, saved.optimizer_numbers)
-    reporter.log(f"Resumed from {saved.directory.name}: {count} of {count} adapter tensors.")
+    trainer.restore(saved.directory, saved.state, saved.optimizer_numbers)
+    reporter.log(f"Resumed from {saved.directory.name}: {trainer.loaded}.")
     report_changes(reporter, trainer, saved.state)
     if best := trainer.tracker.best:
         reporter.best(step=best.step, epoch=best.epoch, loss=best.loss, by=trainer.tracker.by)

@@ -22,7 +22,7 @@ from sidestep_tui.engine import (
     timesteps,
 )
 from sidestep_tui.engine.batches import Collator, Example, MicroBatch, Sampler, SongStore, derive_seed
-from sidestep_tui.engine.checkpoint import Position, TrainingState, Watch
+from sidestep_tui.engine.checkpoint import Loaded, Position, TrainingState, Watch
 from sidestep_tui.engine.schedules import Schedule
 from sidestep_tui.engine.speed import switches
 from sidestep_tui.engine.tracking import Breakdown, Tracker
@@ -99,6 +99,7 @@ class Trainer:
         self.relief = rungs.start(settings)
         self.computed_by = ""
         """Which of the faster ways are on, in words."""
+        self.loaded = Loaded()
         self._warmed_up_in: int | None = None
         self._loss_sum = 0.0
         self._loss_count = 0
@@ -291,6 +292,7 @@ class Trainer:
             fingerprint=dict(fingerprint),
             warmup_steps=self.schedule.warmup_steps,
             next_lr=self.next_lr,
+            score=self.tracker.score,
         )
 
     def restore(self, directory: Path, state: TrainingState, optimizer_numbers: dict[str, object]) -> int:
@@ -325,10 +327,10 @@ class Trainer:
         )
 
     def _load(self, directory: Path, optimizer_numbers: dict[str, object]) -> int:
-        count = checkpoint.restore(directory, self.transformer, self.optimizer, dict(optimizer_numbers))
+        self.loaded = checkpoint.restore(directory, self.transformer, self.optimizer, dict(optimizer_numbers))
         if self.settings.train.ema_decay == 0:
             averages.drop(self.optimizer)
-        return count
+        return self.loaded.adapter
 
 
 def build(transformer: torch.nn.Module, material: Material, settings: Settings, *, seed: int) -> Trainer:

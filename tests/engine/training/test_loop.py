@@ -281,7 +281,7 @@ def test_patience_ends_the_run_early_with_an_export(new_run, session, monkeypatc
 
 def test_a_run_killed_before_its_export_only_exports_when_resumed(new_run, session, monkeypatch):
     run_dir, _ = new_run(train={"epochs": 2})
-    monkeypatch.setattr(export, "publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(export, "publish_contents", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         session(run_dir)
     monkeypatch.undo()
@@ -424,9 +424,9 @@ def test_a_refusal_is_a_sentence_and_exit_code_4(new_run, monkeypatch, tmp_path)
 
 @pytest.mark.parametrize("moment", ["before a step", "before a save"])
 def test_a_run_that_was_moved_ends_at_once_and_leaves_nothing_at_its_old_place(new_run, monkeypatch, moment):
-    run_dir, _ = new_run(output={"save_every_steps": 2})
+    run_dir, _ = new_run(output={"save_every_steps": 2, "async_saving": False})
     moved = RunDir(run_dir.path.with_name("moved"))
-    plain_step, plain_save = Trainer.step, checkpoint.save
+    plain_step, plain_write = Trainer.step, checkpoint.write
 
     def move(*_: Any) -> None:
         if not moved.path.exists():
@@ -438,12 +438,13 @@ def test_a_run_that_was_moved_ends_at_once_and_leaves_nothing_at_its_old_place(n
             move()
         return result
 
-    def save(*arguments: Any) -> Any:
-        move()
-        return plain_save(*arguments)
+    def write(*arguments: Any) -> Any:
+        if moment == "before a save":
+            move()
+        return plain_write(*arguments)
 
     monkeypatch.setattr(Trainer, "step", step)
-    monkeypatch.setattr(checkpoint, "save", save)
+    monkeypatch.setattr(checkpoint, "write", write)
     assert entry.main([str(run_dir.path)]) == ExitCode.REFUSED
     assert not run_dir.path.exists()
     told, ended = outcome(moved)
