@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -136,6 +137,8 @@ def follow(process: subprocess.Popen[bytes], tail: Tail, until: str) -> list[dic
         events += tail.read()
         if is_over:
             return events
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.1)
     return events
 
 
