@@ -135,17 +135,19 @@ def _of_inputs(layer: Layer, how: _Counting) -> float:
     if adapter.kind == "oft" or (adapter.kind in ("lora", "dora") and adapter.dropout > 0):
         return 0.0
     adapted = {product.part for product in layer.products if product.adapted}
-    hidden = sum(bool(adapted & group) for group in ({"self.q", "self.k", "self.v"}, {"cross.q"}, _UP))
+    groups = [adapted & group for group in _HEARING_THE_SAME]
+    # The stock residual lies in memory by columns: a batch of it is copied for each product that hears it.
+    hidden = sum(bool(group) if how.fused or how.batch == 1 else len(group) for group in groups)
     found = width * how.tokens * hidden * how.shape.hidden
     if "mlp.down" in adapted:
         found += width * how.tokens * how.shape.intermediate
-    if not how.fused and how.batch > 1:
-        # The residual lies in memory by columns: a batch of it is copied for the products that hear it.
-        found += width * how.tokens * 2 * how.shape.hidden
+    for block in ("self", "cross"):
+        if f"{block}.o" in adapted and not layer.attends(block):
+            found += width * how.tokens * how.shape.query_width
     return found
 
 
-_UP = {"mlp.gate", "mlp.up"}
+_HEARING_THE_SAME = ({"self.q", "self.k", "self.v"}, {"cross.q"}, {"mlp.gate", "mlp.up"})
 
 
 def _of_adapter(product: Product, how: _Counting) -> float:
@@ -156,7 +158,8 @@ def _of_adapter(product: Product, how: _Counting) -> float:
         case "lora" | "dora":
             found += width * tokens * (product.rank or 0)
             if adapter.dropout > 0:
-                found += (width + 1) * tokens * product.inputs  # the dropped copy and its mask
+                # The dropped copy; the mask, in bytes, for the gradient of what is heard.
+                found += (width + product.hears) * tokens * product.inputs
             if adapter.kind == "dora":
                 found += 2 * width * tokens * product.outputs  # the base's answer and the adapter's
         case "lokr":

@@ -122,15 +122,15 @@ def estimate(
         width=width,
         attention=attention,
     )
+    passing = max(kept.passing, _rebuilt_bytes(shape, settings))
     # Gradients take the place of what was kept: the peak is at one end of the backward pass or at the other.
     if settings.memory.recomputes:
-        peak = max(kept.layers) + kept.passing + max(kept.inputs + kept.shared + kept.head, gradients)
+        peak = max(kept.layers) + passing + max(kept.inputs + kept.shared + kept.head, gradients)
         if attention == "math" and settings.speed.attention == "stock":
             peak += _MATH_PASSING * settings.train.batch_size * shape.heads * latent_tokens(settings) ** 2
     else:
-        peak = max(kept.total, gradients) + kept.passing
-    activations = peak - gradients + _rebuilt_bytes(shape, settings)
-    activations += _DEQUANTISED_COPIES[settings.memory.base] * width * _largest_matrix(shape)
+        peak = max(kept.total, gradients) + passing
+    activations = peak - gradients + _DEQUANTISED_COPIES[settings.memory.base] * width * _largest_matrix(shape)
     weights = _base_bytes(shape, settings.memory.base, width)
     adapter = _WEIGHT_BYTES * trained + gradients
     if settings.adapter.init == "pissa":

@@ -151,6 +151,7 @@ def _(gradient: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, inverse: to
 
 
 def _setup(ctx: Any, inputs: Any, output: Any) -> None:
+    ctx.set_materialize_grads(False)
     ctx.save_for_backward(*inputs, output[1])
 
 
@@ -280,8 +281,8 @@ def _step(counts: Counts, cell: Cell, settings: Settings, transformer: torch.nn.
             del predicted
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0, foreach=True)
-        before = watch.live
+        before, highest = watch.live, counts.peak
         counts.before_update = counts.operators.copy()
         optimizer.step()
     # Every later step begins with what the first update leaves behind.
-    counts.peak += watch.live - before
+    counts.peak = highest + watch.live - before
