@@ -13,7 +13,7 @@ from sidestep_tui.core.nvml import Gpu
 from sidestep_tui.launch import gpus, hardware
 from sidestep_tui.launch import plan as plans
 from sidestep_tui.launch.gpus import Device
-from sidestep_tui.schema import fit_ladder, memory_model
+from sidestep_tui.schema import adapter_maths, adapter_targets, fit_ladder, memory_model, rules
 from sidestep_tui.schema.fields import fields_by_path
 from sidestep_tui.schema.fit_ladder import Rung
 from sidestep_tui.schema.memory_model import MemoryEstimate
@@ -89,6 +89,7 @@ def _show(shape: ModelShape, settings: Settings, estimate: MemoryEstimate) -> No
     trained, matrices = memory_model.adapter_parameters(shape, settings), memory_model.adapted_matrices(shape, settings)
     size = {SHAPE_2B: "2B", SHAPE_XL: "XL"}.get(shape, f"{text.count(shape.parameters)} parameters")
     render.data(f"{size}: {text.count(trained)} trained parameters in {text.thousands(matrices)} matrices")
+    render.data(rules.scale_sentence(settings))
     longest = max(part for _, part in estimate.parts())
     rows = [[name, text.gibibytes(part), "█" * round(_BAR * part / longest)] for name, part in estimate.parts()]
     for line in render.table([*rows, ["total", text.gibibytes(estimate.total), ""]], right=(1,)):
@@ -145,6 +146,7 @@ def _fields(
         "model_parameters": shape.parameters,
         "adapter_parameters": memory_model.adapter_parameters(shape, settings),
         "adapted_matrices": memory_model.adapted_matrices(shape, settings),
+        "adapter_scale": _scale(shape, settings),
         "estimate": {**{name.replace(" ", "_"): part for name, part in estimate.parts()}, "total": estimate.total},
         "ladder": [
             {

@@ -195,7 +195,8 @@ class TrainingRun:
         self.reporter.log(
             f"{text.plural(len(store.repeats), 'song')} in {where}; training "
             f"{text.count(sum(p.numel() for p in self.trainer.parameters.values()))} adapter weights "
-            f"in {text.plural(len(adapters.adapted_layers(transformer)), 'layer')}. {self.trainer.computed_by}"
+            f"in {text.plural(len(adapters.adapted_layers(transformer)), 'matrix', 'matrices')}, "
+            f"{adapters.strength(transformer)}. {self.trainer.computed_by}"
         )
         if self.beginning:
             count = beginning.put(transformer, self.beginning)

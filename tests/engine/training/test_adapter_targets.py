@@ -12,8 +12,10 @@ from safetensors import safe_open
 from sidestep_tui.core.errors import AdapterError, RunError
 from sidestep_tui.engine import adapters, checkpoint, export
 from sidestep_tui.protocol.rundir import RunDir
+from sidestep_tui.schema import rules
 from sidestep_tui.schema.adapter import AdapterSettings
 from tests.engine.training.adapting import OriginalNames, provenance, randomise
+from tests.engine.training.conftest import make_transformer
 
 PATTERNS = {
     "rank": 4,
@@ -153,3 +155,73 @@ def test_patterns_train_and_resume_bit_for_bit(new_trainer, new_settings, tmp_pa
     assert second.step().loss == expected[2]
     for name, parameter in second.parameters.items():
         assert torch.equal(parameter, straight.parameters[name]), name
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"rank": 4, "alpha": 6.0}, "scaled by 1.5"),
+        ({"rank": 4, "alpha": 6.0, "rslora": True}, "scaled by 3"),
+        ({"rank": 4, "alpha": 6.0, "init": "pissa"}, "scaled by 1.5"),
+        ({"rank": 4, "alpha": 8.0, "rank_pattern": "self=2"}, "scaled by 2 to 4"),
+        ({"kind": "lokr"}, "scaled by 1"),
+        ({"kind": "loha", "rank": 2, "alpha": 5.0}, "scaled by 2.5"),
+        ({"kind": "oft", "oft_block_size": 8}, "not scaled"),
+    ],
+)
+def test_the_log_says_how_strongly_an_adapter_acts(new_transformer, settings, said):
+    transformer = new_transformer()
+    adapters.inject(transformer, AdapterSettings(**settings))
+    assert adapters.strength(transformer) == said
+
+
+LORA_OPTIONS = {
+    "rank": 3,
+    "alpha": 5.0,
+    "mlp": True,
+    "rslora": True,
+    "dropout": 0.3,
+    "layers": "1",
+    "rank_pattern": "mlp.up=2",
+    "alpha_pattern": "cross=2",
+}
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+@pytest.mark.parametrize("init", ["default", "pissa"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_all_options_of_a_lora_work_together(new_trainer, new_settings, tmp_path, kind, init, dtype):
+    """rsLoRA, dropout, patterns, layers, LoRA+, PiSSA and checkpointing at once: nothing is refused, all of it learns,
+    and the export answers like the trained model."""
+    settings = new_settings(
+        adapter={**LORA_OPTIONS, "kind": kind, "init": init},
+        optim={"lr_ratio_b": 8.0},
+        memory={"gradient_checkpointing": True},
+    )
+    assert [advice for advice in rules.check(settings) if advice.severity == "error"] == []
+    trainer = new_trainer(settings, dtype=dtype)
+    before = {name: parameter.detach().clone() for name, parameter in trainer.parameters.items()}
+    assert not any(trainer.step().skipped for _ in range(2))
+    assert all(not torch.equal(parameter, before[name]) for name, parameter in trainer.parameters.items())
+    assert {parameter.dtype for parameter in trainer.parameters.values()} == {torch.float32}
+    expected = export.probe(trainer.transformer, dtype=dtype)
+    export.publish(tmp_path / "final", trainer.transformer, settings, provenance())
+    export.verify(tmp_path / "final", make_transformer().to(dtype), expected, dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        {"kind": "lokr", "lokr_factor": 4},
+        {"kind": "loha", "rank": 2, "rslora": True},
+        {"kind": "oft", "oft_block_size": 8},
+    ],
+)
+def test_layer_ranges_work_with_every_other_kind(new_trainer, new_settings, tmp_path, adapter):
+    settings = new_settings(adapter={**adapter, "layers": "1", "mlp": True})
+    assert [advice for advice in rules.check(settings) if advice.severity == "error"] == []
+    trainer = new_trainer(settings)
+    assert not any(trainer.step().skipped for _ in range(2))
+    expected = export.probe(trainer.transformer, dtype=torch.float32)
+    export.publish(tmp_path / "final", trainer.transformer, settings, provenance())
+    export.verify(tmp_path / "final", make_transformer(), expected, dtype=torch.float32)
