@@ -138,6 +138,12 @@ def _verdict(needed: int, gpu: Gpu) -> str:
     return "would fit if it were free" if needed <= gpu.total else "does not fit"
 
 
+def _scale(shape: ModelShape, settings: Settings) -> list[float] | None:
+    """The lowest and the highest number that the adapter's change is multiplied by; None where it has no scale."""
+    has_one = adapter_maths.has_scale(settings.adapter)
+    return list(adapter_targets.scale_range(settings.adapter, shape.layers)) if has_one else None
+
+
 def _fields(
     shape: ModelShape, settings: Settings, estimate: MemoryEstimate, ladder: Sequence[Rung], free: int | None
 ) -> dict[str, Any]:
