@@ -14,6 +14,7 @@ from sidestep_tui.launch import adapter_files, adapter_norms
 from sidestep_tui.launch.adapter_norms import Anatomy
 
 _BAR_WIDTH = 24
+_FORMATS = {"peft": "peft", "diffusers": "diffusers", "comfyui": "ComfyUI", "lycoris": "LyCORIS"}
 
 
 @click.group()
@@ -42,7 +43,7 @@ def inspect(path: Path, as_json: bool) -> None:
     facts = {
         "file": paths.shorten(report.path),
         "kind": report.kind,
-        "names": f"{report.naming} module names",
+        "format": f"{_FORMATS[report.format]}, {report.naming} module names",
         "base": f"{anatomy.base} by its widths" if anatomy.base else "not told by its widths",
         "rank": text.listing([str(rank) for rank in report.ranks], most=8) or "–",
         "alpha": text.listing([text.number(alpha) for alpha in report.alphas], most=8) or "–",

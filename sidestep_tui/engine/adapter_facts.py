@@ -14,9 +14,9 @@ from sidestep_tui.core import text
 from sidestep_tui.core.errors import AdapterError
 from sidestep_tui.engine.keymap import path_to_diffusers
 from sidestep_tui.schema import adapter_names
+from sidestep_tui.schema.adapter_names import Layout
 
 Kind = Literal["lora", "dora", "lokr", "loha", "oft"]
-Layout = Literal["peft", "diffusers", "comfyui", "lycoris"]
 Parts = dict[str, torch.Tensor]
 """The tensors of one module by canonical part: lora_A, lora_B, magnitude [out], lokr_w1, …; alpha is a scale by now."""
 

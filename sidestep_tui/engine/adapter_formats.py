@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -18,9 +17,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from sidestep_tui.core.errors import AdapterError
-from sidestep_tui.engine.adapter_facts import AdapterFacts, Kind, Layout, Parts, broken, own_names
-from sidestep_tui.engine.keymap import path_to_diffusers
+from sidestep_tui.engine.adapter_facts import AdapterFacts, Kind, Parts, broken, own_names
 from sidestep_tui.schema import adapter_names
+from sidestep_tui.schema.adapter_names import Layout
 
 _LOW_RANK: Final = ("lora_A", "lora_B")
 _NO_ALPHA: Final = "The file gives no alpha: its change is taken as it is (scale 1), as ComfyUI and diffusers do."
@@ -44,7 +43,7 @@ def read_parts(path: Path) -> tuple[AdapterFacts, dict[str, Parts]]:
     keys = _keys(file, stored)
     parts, alphas = _grouped(file, stored, keys)
     kind = _kind(file, parts)
-    layout = _layout(kind, list(stored))
+    layout = adapter_names.layout(kind, list(stored))
     config = _config(file, metadata, layout)
     notes = _notes(keys)
     _fold_scalars(parts)
@@ -149,14 +148,6 @@ def _kind(file: Path, parts: Mapping[str, Parts]) -> Kind:
         (first, one), (second, other) = list(kinds.items())[:2]
         raise broken(file, other, f"it is a {second} module, but {one} is {first}; one file must be of one kind")
     return next(iter(kinds))
-
-
-def _layout(kind: Kind, names: list[str]) -> Layout:
-    if any(name.startswith((adapter_names.LYCORIS_PREFIX, "lora_unet_")) for name in names):
-        return "lycoris" if kind in ("lokr", "loha") else "comfyui"
-    if any(".lora_down" in name or ".alpha" in name or name.startswith("diffusion_model.") for name in names):
-        return "comfyui"
-    return "diffusers" if any(name.startswith(adapter_names.DIFFUSERS_PREFIX) for name in names) else "peft"
 
 
 def _config(file: Path, metadata: Mapping[str, str], layout: Layout) -> dict[str, Any]:
@@ -297,10 +288,9 @@ def _lycoris_scale(
 def _configured(module: str, config: Mapping[str, Any], name: str, pattern: str) -> float | None:
     """A value of the configuration for this module: the first pattern that fits (peft's rule), else the common one."""
     patterns = config.get(pattern)
-    names = (module, path_to_diffusers(module))
     for key, value in (patterns if isinstance(patterns, dict) else {}).items():
         number = _number(value)
-        if number is not None and any(re.match(rf"(.*\.)?({key})$", candidate) for candidate in names):
+        if number is not None and adapter_names.pattern_fits(str(key), module):
             return number
     return _number(config.get(name))
 

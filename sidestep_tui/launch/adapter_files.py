@@ -9,17 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sidestep_tui.core import text
 from sidestep_tui.core.errors import AdapterError
 from sidestep_tui.launch import tensorfile
 from sidestep_tui.launch.tensorfile import TensorFile
+from sidestep_tui.schema import adapter_names
+from sidestep_tui.schema.adapter_names import Layout
 
-_USUAL_NAMES = ("adapter_model.safetensors", "lokr_weights.safetensors", "loha_weights.safetensors")
-_RUN_PLACES = ("adapter/final", "adapter/best")
-_SUFFIX = re.compile(
-    r"[._](lora_A|lora_B|lora_down|lora_up|lora_magnitude_vector|dora_scale|lokr_\w+|hada_\w+|oft_\w+|alpha)"
-    r"(\.default)?(\.weight)?$"
-)
-_PREFIX = re.compile(r"^(base_model\.model\.|transformer\.|diffusion_model\.|decoder\.|lycoris_|lora_unet_)+")
+_SUFFIX = re.compile(r"\.(?:lora_|dora_|lokr_|hada_|oft_|alpha$|scalar$).*")
 _LAYER = re.compile(r"(?:^|[._])layers[._](\d+)[._]")
 _UNDERSCORED = re.compile(r"^(self_attn|cross_attn|mlp)_")
 
@@ -30,6 +27,7 @@ class AdapterReport:
 
     path: Path
     kind: str
+    format: Layout
     naming: str
     ranks: tuple[int, ...]
     alphas: tuple[float, ...]
@@ -48,6 +46,7 @@ class AdapterReport:
         return {
             "path": str(self.path),
             "kind": self.kind,
+            "format": self.format,
             "naming": self.naming,
             "ranks": list(self.ranks),
             "alphas": list(self.alphas),
@@ -63,37 +62,17 @@ class AdapterReport:
         }
 
 
-def weights_file(path: Path) -> Path:
-    """The safetensors that `path` means: a file, an adapter's directory, or a run with a finished adapter."""
-    if path.is_file():
-        return path
-    if not path.is_dir():
-        raise AdapterError("There is no such adapter.", f"{path} does not exist.", "Check the path.")
-    for place in ("", *_RUN_PLACES):
-        directory = path / place
-        for name in _USUAL_NAMES:
-            if (directory / name).is_file():
-                return directory / name
-    others = sorted(path.glob("*.safetensors"))
-    if len(others) == 1:
-        return others[0]
-    raise AdapterError(
-        "There is no adapter in this directory.",
-        f"{path} holds no {_USUAL_NAMES[0]}" + (" but several other safetensors." if others else "."),
-        "Name the file, or choose the directory that adapter_config.json is in.",
-    )
-
-
 def inspect(path: Path) -> AdapterReport:
     """Read the header (and adapter_config.json beside it); AdapterError when it is no adapter."""
-    file = weights_file(path)
+    file = adapter_names.weights_file(path)
     header = tensorfile.read_header(file, error=AdapterError)
     names = list(header.tensors)
     kind = _kind(names)
     if kind is None:
         raise AdapterError(
             "This file is not an adapter.",
-            f"{file} holds {len(names)} tensors, none with an adapter's name (lora_A, lokr_w1, hada_w1_a, oft_R, …).",
+            f"{file} holds {text.plural(len(names), 'tensor')}, none with an adapter's name (lora_A, lokr_w1, …)"
+            + (f", but {names[0]}." if names else "."),
             "Choose adapter_model.safetensors of an adapter, not the model's own weights.",
         )
     config = _config(file.parent / "adapter_config.json")
@@ -102,7 +81,8 @@ def inspect(path: Path) -> AdapterReport:
     return AdapterReport(
         path=file,
         kind=kind,
-        naming=_naming(names),
+        format=adapter_names.layout(kind.lower(), names),
+        naming=adapter_names.naming(names) or "unknown",
         ranks=_ranks(header, config),
         alphas=_alphas(header, config),
         targets=dict(sorted(targets.items())),
@@ -127,19 +107,14 @@ def _kind(names: list[str]) -> str | None:
     return None
 
 
-def _naming(names: list[str]) -> str:
-    joined = "\n".join(names)
-    if re.search(r"[._][qkvo]_proj\b|[._][qkvo]_proj\.", joined):
-        return "original"
-    return "diffusers" if re.search(r"[._]to_(q|k|v|out)\b", joined) else "unknown"
-
-
 def _module(name: str) -> str:
-    return _PREFIX.sub("", _SUFFIX.sub("", name))
+    """The module of a key, by its path in the original code; what ACE-Step does not have keeps its name."""
+    parsed = adapter_names.parse(name)
+    return parsed.module or parsed.stem if parsed else _SUFFIX.sub("", name)
 
 
 def _target(module: str) -> str:
-    """`layers.3.self_attn.q_proj` and, as LyCORIS writes it, `layers_3_self_attn_q_proj` → `self_attn.q_proj`."""
+    """`layers.3.self_attn.q_proj` → `self_attn.q_proj`, whatever the layer."""
     inside = _LAYER.sub("", module, count=1) if _LAYER.search(module) else module
     return _UNDERSCORED.sub(r"\1.", inside)
 
@@ -197,15 +172,34 @@ def _embedded(metadata: dict[str, str]) -> dict[str, Any]:
 
 
 def _warnings(header: TensorFile, config: dict[str, Any] | None, kind: str) -> list[str]:
+    """What loaders will stumble over, and what to do about it."""
+    keys = {name: adapter_names.parse(name) for name in header.tensors}
+    has_alpha = any(name.endswith(".alpha") for name in keys)
     warnings = []
-    has_alpha = any(name.endswith(".alpha") for name in header.tensors)
+    if foreign := [name for name, parsed in keys.items() if parsed is None or parsed.module is None]:
+        warnings.append(
+            f"{text.plural(len(foreign), 'tensor')} of {len(keys)} are for no module of ACE-Step 1.5's decoder, for "
+            f"example {foreign[0]}: this adapter is for another model, or trains parts that are not used."
+        )
+    infix = next((parsed.infix for parsed in keys.values() if parsed and parsed.infix), None)
+    if infix:
+        warnings.append(
+            f"Names contain '.{infix}.': diffusers loads such a file without effect, or as noise. "
+            "`adapter export` writes it without."
+        )
     if kind in ("LoRA", "DoRA"):
-        if any(".default." in name for name in header.tensors):
-            warnings.append("Names contain '.default.': diffusers loads such a file without effect, or as noise.")
         if "lora_adapter_metadata" not in header.metadata and not has_alpha:
             warnings.append("The file carries no alpha for diffusers, which will take alpha = rank.")
         if config is None and not has_alpha:
             warnings.append("There is no adapter_config.json beside the file; the original app needs it.")
-    if kind == "LoKr" and "lokr_config" not in header.metadata:
+    if header.metadata.get(adapter_names.DORA_METADATA) == "comfyui":
+        warnings.append("Its magnitudes are restated for ComfyUI: other loaders take the export for them.")
+    if (
+        kind == "LoKr"
+        and "lokr_config" not in header.metadata
+        and adapter_names.layout("lokr", list(keys)) == "lycoris"
+    ):
         warnings.append("The file has no lokr_config metadata; the original app will assume dimension 64, alpha 128.")
+    if extra := sorted({p.module for p in keys.values() if p and p.module and not p.module.startswith("layers.")}):
+        warnings.append(f"It also changes {text.listing(extra)}, as trainers do whose targets match too much.")
     return warnings

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 from sidestep_tui.core.errors import AdapterError
 from sidestep_tui.launch import tensorfile
 from sidestep_tui.launch.tensorfile import TensorFile, TensorInfo
+from sidestep_tui.schema import adapter_names
 from sidestep_tui.schema.model_shape import SHAPE_2B, SHAPE_XL
 
 if TYPE_CHECKING:
@@ -32,17 +33,13 @@ _Measured = tuple[int | None, float, int, int, float | None]
 
 _Key = TypeVar("_Key", int, str)
 
-_KEY: Final = re.compile(
-    r"(?P<module>.+?)[._](?P<part>lora_A|lora_B|lora_down|lora_up|lora_magnitude_vector|dora_scale|"
-    r"lokr_(?:w1|w2)(?:_[ab])?|lokr_t2|hada_(?:w1|w2)_[ab]|hada_t[12]|oft_\w+|alpha)(?:\.default)?(?:\.weight)?"
-)
 _PREFIX: Final = re.compile(
     r"^(?:base_model\.model\.|transformer\.|diffusion_model\.|decoder[._]|lycoris_|lora_unet_)+"
 )
 _BLOCK: Final = re.compile(r"(?:^|[._])layers[._](\d+)[._](.+)$")
 _JOINT: Final = re.compile(r"^(self_attn|cross_attn|attn|mlp)_")
 _SIZES: Final = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "F8_E4M3": 1, "F8_E5M2": 1}
-_LOW_RANK: Final = (("lora_A", "lora_B"), ("lora_down", "lora_up"))
+_LOW_RANK: Final = ("lora_A", "lora_B")
 _ROWS_AT_A_TIME: Final = 256
 _INTO: Final = re.compile(
     r"^(?:self_attn\.(?:[qkv]_proj|to_[qkv])|mlp\.(?:gate_proj|up_proj)|cross_attn\.(?:q_proj|to_q))$"
@@ -129,8 +126,8 @@ def examine(path: Path, config: Mapping[str, Any] | None = None) -> Anatomy:
     parts: dict[str, dict[str, str]] = {}
     for key, info in header.tensors.items():
         _check_size(path, key, info)
-        if match := _KEY.fullmatch(key):
-            parts.setdefault(match["module"], {})[match["part"]] = key
+        if parsed := adapter_names.parse(key):
+            parts.setdefault(parsed.stem, {})[parsed.part] = key
     reader = _Reader(header, _settings(header, config))
     try:
         with path.open("rb") as handle:
@@ -177,13 +174,13 @@ class _Reader:
 
     def module(self, handle: BinaryIO, name: str, parts: Mapping[str, str]) -> ModuleChange:
         """The change that `parts` (part → key) make to the module called `name` in the file."""
-        clean = _PREFIX.sub("", name)
+        # What ACE-Step does not have keeps its name.
+        clean = adapter_names.module_path(name) or _PREFIX.sub("", name)
         match = _BLOCK.search(clean)
         block = int(match[1]) if match else None
         target = _JOINT.sub(r"\1.", match[2]) if match else clean
-        low_rank = next((pair for pair in _LOW_RANK if pair[0] in parts or pair[1] in parts), None)
-        if low_rank is not None:
-            return ModuleChange(clean, block, target, *self._low_rank(handle, clean, parts, *low_rank))
+        if any(part in parts for part in _LOW_RANK):
+            return ModuleChange(clean, block, target, *self._low_rank(handle, clean, parts, *_LOW_RANK))
         if any(part.startswith("lokr_") for part in parts):
             return ModuleChange(clean, block, target, *self._kronecker(handle, name, parts))
         if any(part.startswith("hada_") for part in parts):
@@ -261,7 +258,7 @@ class _Reader:
         alpha = self._settings.get("lora_alpha")
         patterns = self._settings.get("alpha_pattern")
         for pattern, value in (patterns if isinstance(patterns, dict) else {}).items():
-            if module == pattern or module.endswith(f".{pattern}"):
+            if adapter_names.pattern_fits(str(pattern), module):
                 alpha = value
                 break
         if isinstance(alpha, bool) or not isinstance(alpha, int | float):

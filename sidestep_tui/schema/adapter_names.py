@@ -15,6 +15,7 @@ from typing import Final, Literal
 from sidestep_tui.core.errors import AdapterError
 
 Naming = Literal["original", "diffusers"]
+Layout = Literal["peft", "diffusers", "comfyui", "lycoris"]
 
 PEFT_FILE: Final = "adapter_model.safetensors"
 PEFT_CONFIG: Final = "adapter_config.json"
@@ -56,6 +57,7 @@ _MODULE: Final = re.compile(
     r"(?P<condition>condition_embedder)|(?P<patch>proj_in|proj_out)(?:[._]1|_conv)"
 )
 _PROJECTIONS: Final = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "o_proj"}
+_DIFFUSERS_PARTS: Final = {"q_proj": "to_q", "k_proj": "to_k", "v_proj": "to_v", "o_proj": "to_out.0"}
 _DIFFUSERS_NAMES: Final = re.compile(r"[._]to_(?:q|k|v|out)\b|_conv\b|[._]to_out[._]0")
 _ORIGINAL_NAMES: Final = re.compile(r"[._][qkvo]_proj\b")
 
@@ -100,6 +102,25 @@ def layer_of(module: str) -> int | None:
     """The block that a module path of the original code is in."""
     parts = module.split(".")
     return int(parts[1]) if parts[0] == "layers" else None
+
+
+def pattern_fits(pattern: str, module: str) -> bool:
+    """Whether a key of peft's rank_pattern or alpha_pattern, in the names of either code, means this module."""
+    try:
+        expression = re.compile(rf"(.*\.)?({pattern})$")
+    except re.error:
+        return False
+    names = (module, ".".join(_DIFFUSERS_PARTS.get(part, part) for part in module.split(".")))
+    return any(expression.match(name) for name in names)
+
+
+def layout(kind: str, names: list[str]) -> Layout:
+    """Which program's spelling these keys have."""
+    if any(name.startswith((LYCORIS_PREFIX, "lora_unet_")) for name in names):
+        return "lycoris" if kind in ("lokr", "loha") else "comfyui"
+    if any(".lora_down" in name or ".alpha" in name or name.startswith("diffusion_model.") for name in names):
+        return "comfyui"
+    return "diffusers" if any(name.startswith(DIFFUSERS_PREFIX) for name in names) else "peft"
 
 
 def naming(names: list[str]) -> Naming | None:

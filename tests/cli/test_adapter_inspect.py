@@ -244,3 +244,40 @@ def test_looking_needs_no_torch(tmp_path: Path) -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("stem", "parts", "format", "names"),
+    [
+        ("base_model.model.layers.1.self_attn.o_proj", ("lora_A", "lora_B"), "peft", "original"),
+        ("base_model.model.decoder.layers.1.self_attn.o_proj", ("lora_A.mine", "lora_B.mine"), "peft", "original"),
+        ("transformer.layers.1.self_attn.to_out.0", ("lora_A", "lora_B"), "diffusers", "diffusers"),
+        ("diffusion_model.decoder.layers.1.self_attn.o_proj", ("lora_down", "lora_up"), "ComfyUI", "original"),
+        ("lora_unet_decoder_layers_1_self_attn_to_out_0", ("lora_down", "lora_up"), "ComfyUI", "diffusers"),
+    ],
+)
+def test_every_spelling_is_known(
+    tmp_path: Path, run_cli: Cli, stem: str, parts: tuple[str, str], format: str, names: str
+) -> None:
+    tensors: Tensors = {f"{stem}.{parts[0]}.weight": draw(4, 16), f"{stem}.{parts[1]}.weight": draw(24, 4)}
+    path = save(tmp_path / "a.safetensors", tensors)
+    (module,) = examine(path).modules
+    assert (module.name, module.block, module.target) == ("layers.1.self_attn.o_proj", 1, "self_attn.o_proj")
+    assert (module.rank, module.outputs, module.inputs) == (4, 24, 16)
+    outcome = run_cli("adapter", "inspect", path)
+    assert f"format  {format}, {names} module names" in outcome.out
+    assert "takes alpha" in outcome.err or "take alpha = rank" in outcome.err
+    assert ("Names contain '.mine.'" in outcome.err) == ("mine" in parts[0])
+
+
+def test_what_is_not_of_ace_step_is_said(tmp_path: Path, run_cli: Cli) -> None:
+    path = save(tmp_path / "a.safetensors", lora("lora_te_text_model_layers_0_q_proj") | lora("time_embed.linear_1"))
+    said = run_cli("adapter", "inspect", path).err
+    assert "2 tensors of 4 are for no module of ACE-Step 1.5's decoder" in said
+    assert "It also changes time_embed.linear_1" in said
+    comfyui = save(tmp_path / "b.safetensors", lora(NAME), {"sidestep_tui_dora_scale": "comfyui"})
+    assert "restated for ComfyUI" in run_cli("adapter", "inspect", comfyui).err
+    other = save(tmp_path / "c.safetensors", {"layers.0.self_attn.q_proj.weight": draw(4, 4)})
+    outcome = run_cli("adapter", "inspect", other)
+    assert outcome.code == 4
+    assert "holds 1 tensor, none with an adapter's name" in outcome.err
