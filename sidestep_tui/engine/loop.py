@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import psutil
 
@@ -22,6 +23,7 @@ from sidestep_tui.engine import (
     distributed,
     encode,
     export,
+    finishing,
     optimizers,
     resumption,
     rungs,
@@ -35,6 +37,7 @@ from sidestep_tui.engine import trainer as training
 from sidestep_tui.engine.batches import SongStore
 from sidestep_tui.engine.cache import EncodedDataset
 from sidestep_tui.engine.control import Control
+from sidestep_tui.engine.effect import Meter
 from sidestep_tui.engine.failures import StopRequested
 from sidestep_tui.engine.reporter import Reporter
 from sidestep_tui.engine.saving import Saver
@@ -174,6 +177,7 @@ class TrainingRun:
             dtype=self.dtype,
         )
         self.validator = Validator.of(parts, self.base, self.settings, seed=self.seed)
+        self.meter = Meter.of(parts.training, parts.held_out, dataset.silence, self.device, self.dtype)
         for sentence in parts.log:
             self.reporter.log(sentence)
         self.settings, how = rungs.settle(self.settings, self.base.config, self.device, self.dtype)
@@ -351,20 +355,14 @@ class TrainingRun:
         self.reporter.phase("exporting")
         count = self.saver.publish_final()
         self.reporter.phase("verifying")
-        if distributed.is_first():
-            self._verify()
-        self.reporter.adapter(path=self.run_dir.adapter / "final", kind="final", tensors=count)
+        effect = self._verify() if distributed.is_first() else None
+        self.reporter.adapter(path=self.run_dir.adapter / "final", kind="final", tensors=count, effect=effect)
 
-    def _verify(self) -> None:
-        """Reload what was exported into a fresh transformer; the trained one makes room for it first."""
+    def _verify(self) -> dict[str, Any]:
+        """Prove the export on a fresh transformer; the trained one makes room for it first. Returns its effect."""
         with averages.published(self.trainer.optimizer):
             expected = export.probe(self.trainer.transformer, dtype=self.dtype)
         del self.trainer, self.saver
         devices.release(self.device)
-        fresh = weights.load_transformer(self.base, self.dtype, self.device, base=self.settings.memory.base)
-        count = export.verify(self.run_dir.adapter / "final", fresh, expected, dtype=self.dtype)
-        self.reporter.log(f"Reloaded {count} of {count} tensors into a fresh model: maximum difference 0.")
-        best = self.run_dir.adapter / "best"
-        if best.is_dir():
-            _, tensors = adapters.read_adapter(best)
-            adapters.load_state_dict(fresh, tensors, best)
+        where = (self.run_dir, self.base, expected, self.meter, self.reporter)
+        return finishing.prove(*where, device=self.device, dtype=self.dtype, settings=self.settings)
