@@ -94,7 +94,9 @@ def align(parameters: Iterable[torch.Tensor]) -> None:
         return
     with torch.no_grad():
         for parameter in parameters:
-            dist.broadcast(parameter, src=0)
+            value = parameter.contiguous()
+            dist.broadcast(value, src=0)
+            parameter.copy_(value)
 
 
 def sum_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
@@ -114,25 +116,33 @@ def sum_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
 
 
 def collect(
-    losses: torch.Tensor, levels: torch.Tensor, norm: torch.Tensor, counts: Sequence[int]
-) -> tuple[list[float], list[float], float]:
-    """Losses and noise levels of all examples, process after process, and the gradient's norm.
+    losses: torch.Tensor,
+    levels: torch.Tensor,
+    norm: torch.Tensor,
+    counts: Sequence[int],
+    rate: torch.Tensor | None = None,
+) -> tuple[list[float], list[float], float, float]:
+    """Losses and noise levels of all examples, process after process, the gradient's norm, and the rate found.
 
-    `losses` and `levels` are this process's [counts[rank]]. The only wait for the device in a step.
+    `losses` and `levels` are this process's [counts[rank]]; without a `rate` (the same everywhere) it is 1. The only
+    wait for the device in a step.
     """
     if len(counts) == 1:
-        *numbers, length = torch.cat([losses, levels, norm.reshape(1).to(losses)]).tolist()
-        return numbers[: counts[0]], numbers[counts[0] :], length
+        single = [norm.reshape(1).to(losses), *([] if rate is None else [rate.reshape(1).to(losses)])]
+        numbers = torch.cat([losses, levels, *single]).tolist()
+        values, drawn, others = numbers[: counts[0]], numbers[counts[0] : 2 * counts[0]], numbers[2 * counts[0] :]
+        return values, drawn, others[0], others[1] if rate is not None else 1.0
     row = losses.new_zeros((2, max(counts) + 1))
     row[0, : len(losses)] = losses
     row[1, : len(levels)] = levels
     row[0, -1] = norm
+    row[1, -1] = 1.0 if rate is None else rate
     rows = [torch.empty_like(row) for _ in counts]
     dist.all_gather(rows, row)
     every = torch.stack(rows).tolist()
     values = [value for count, of_rank in zip(counts, every, strict=True) for value in of_rank[0][:count]]
     drawn = [value for count, of_rank in zip(counts, every, strict=True) for value in of_rank[1][:count]]
-    return values, drawn, every[0][0][-1]
+    return values, drawn, every[0][0][-1], every[0][1][-1]
 
 
 # Beginning and end.

@@ -190,7 +190,10 @@ _MEMORY: dict[str, Meaning] = {
     "gradient_checkpointing": Take("memory.gradient_checkpointing"),
     "gradient_checkpointing_ratio": Fixed((1, 1.0, "1.0"), "layers are recomputed all or not at all"),
     **dict.fromkeys(("offload_encoder", "encoder_offloading"), Fixed((True, False), "only the decoder is ever loaded")),
-    **dict.fromkeys(("precision", "mixed_precision"), Take("memory.precision", _PRECISIONS)),
+    **dict.fromkeys(
+        ("precision", "mixed_precision"),
+        Take("memory.precision", _PRECISIONS, "that of the frozen model; the adapter itself stays float32"),
+    ),
     "device": Take("memory.device"),
     "torch_compile": Fixed((False,), "layers are not compiled"),
 }

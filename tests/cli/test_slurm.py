@@ -148,3 +148,11 @@ def test_the_command_line_of_several_processes_is_torchruns(tmp_path: Path):
         "-P", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
         "-m", "sidestep_tui.engine", str(tmp_path),
     ]  # fmt: skip
+
+
+def test_the_estimate_knows_the_size_of_every_precision():
+    settings = {name: Settings.model_validate({"memory": {"precision": name}}) for name in ("float16", "auto")}
+    for kind, size in (("cuda", 2.0), ("mps", 2.0), ("cpu", 4.0)):
+        device = gpus.Device(kind, "here", 0, 0)  # type: ignore[arg-type]
+        assert gpus.base_bytes(settings["float16"], device) == 2.0
+        assert gpus.base_bytes(settings["auto"], device) == size
