@@ -12,6 +12,7 @@ from sidestep_tui.core import nvml, text
 from sidestep_tui.core.nvml import Gpu
 from sidestep_tui.launch import gpus, hardware
 from sidestep_tui.launch import plan as plans
+from sidestep_tui.launch import probe as probes
 from sidestep_tui.launch.gpus import Device
 from sidestep_tui.schema import adapter_maths, adapter_targets, fit_ladder, memory_model, rules
 from sidestep_tui.schema.fields import fields_by_path
@@ -29,6 +30,7 @@ _GIB = 1024**3
 @click.option("--model", metavar="DIR", help="The checkpoint whose size counts; without one, the 2B size.")
 @click.option("--xl", is_flag=True, help="Assume the XL size where no checkpoint is given.")
 @options.set_option
+@click.option("--probe", is_flag=True, help="Measure on the device: load, train on the longest batch, save.")
 @click.option("--vram", type=click.FloatRange(1, 1024), metavar="GIB", help="Ask about a GPU with so much free memory.")
 @click.option(
     "--attention",
@@ -43,6 +45,7 @@ def fit(
     model: str | None,
     xl: bool,
     assignments: tuple[str, ...],
+    probe: bool,
     vram: float | None,
     attention: str,
     as_json: bool,
@@ -50,10 +53,13 @@ def fit(
     """Estimate the GPU memory that training with PRESET needs, and show the fit ladder.
 
     The ladder says what to give up, the cheapest first, where a run does not fit. The estimate is a closed form,
-    checked against exact counts of the real models; nothing is loaded and nothing is measured.
+    checked against exact counts of the real models; without --probe nothing is loaded and nothing is measured.
     """
     settings = plans.from_preset(preset, model=model, assignments=assignments).resolved.settings
     shape = SHAPE_XL if xl and not model else hardware.shape_of(settings)
+    if probe:
+        _probe(settings, shape, as_json=as_json)
+        return
     device, is_here = _device(settings, vram)
     kernel = device.attention if attention == "auto" else attention
     needs = hardware.needs(device, shape, attention="math" if kernel == "math" else "flash")
@@ -71,6 +77,36 @@ def fit(
     _show_ladder(ladder, free)
     if settings.speed.attention == "stock":
         render.data(f"attention kernel of the sliding layers: {kernel}")
+
+
+def _probe(settings: Settings, shape: ModelShape, *, as_json: bool) -> None:
+    """Measure, and set the estimate beside it."""
+    render.say("measuring on the device; this loads the model" if settings.model.path else "measuring a made-up model")
+
+    def report(event: probes.Event) -> None:
+        if event["type"] == "phase":
+            render.say(f"  {event['name']}")
+
+    found = probes.measure(settings, shape, report)
+    if as_json:
+        render.data_json({name: value for name, value in found.items() if name != "type"})
+        return
+    for line in render.table(measured_rows(found)):
+        render.data(line)
+
+
+def measured_rows(found: Mapping[str, Any]) -> list[list[str]]:
+    """What a probe found, a row each."""
+    return [
+        ["device", found["device"]],
+        ["activations", "recomputed" if found["recomputes"] else "kept"],
+        ["measured peak", text.gibibytes(found["peak"])],
+        *([["of it in tensors", text.gibibytes(found["peak_allocated"])]] if found["peak_allocated"] else []),
+        ["estimated", f"{text.gibibytes(found['estimated'])} ({found['difference']:+.0%} measured)"],
+        ["optimizer step", f"{found['seconds_per_step']:.2f} s"],
+        ["a song measured", f"{found['seconds_to_validate']:.2f} s"],
+        ["a checkpoint", f"{found['seconds_to_save']:.2f} s"],
+    ]
 
 
 def _device(settings: Settings, vram: float | None) -> tuple[Device, bool]:

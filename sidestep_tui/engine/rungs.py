@@ -19,7 +19,7 @@ from sidestep_tui.core.errors import OutOfMemoryError
 from sidestep_tui.engine import devices
 from sidestep_tui.engine.reporter import Reporter
 from sidestep_tui.schema import fit_ladder, memory_model
-from sidestep_tui.schema.memory_model import Attention
+from sidestep_tui.schema.activation_model import Attention
 from sidestep_tui.schema.model_shape import model_shape
 from sidestep_tui.schema.settings import Settings
 

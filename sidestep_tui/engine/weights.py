@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, TypeAlias
@@ -27,6 +27,7 @@ from sidestep_tui.engine.variants import (
     read_config,
 )
 from sidestep_tui.schema.memory import Base
+from sidestep_tui.schema.model_shape import ModelShape
 
 __all__ = [
     "Checkpoint",
@@ -40,6 +41,7 @@ __all__ = [
     "load_text_encoder",
     "load_transformer",
     "load_vae",
+    "made_up_transformer",
 ]
 
 Device: TypeAlias = torch.device | str
@@ -59,6 +61,43 @@ def load_transformer(ckpt: Checkpoint, dtype: torch.dtype, device: Device = "cpu
     else:
         config = dict(AceStepTransformer1DModel.extract_init_dict(ckpt.config)[0])
     return _load_component(ckpt, "transformer", lambda: AceStepTransformer1DModel(**config), dtype, device, base=base)
+
+
+def made_up_transformer(shape: ModelShape, dtype: torch.dtype, device: Device = "cpu", *, base: Base = "full") -> Any:
+    """A DiT of that shape with random weights: for measuring what one of its size needs."""
+    from diffusers import AceStepTransformer1DModel
+
+    def build() -> Any:
+        return AceStepTransformer1DModel(
+            hidden_size=shape.hidden,
+            intermediate_size=shape.intermediate,
+            num_hidden_layers=shape.layers,
+            num_attention_heads=shape.heads,
+            num_key_value_heads=shape.kv_heads,
+            head_dim=shape.head_dim,
+            in_channels=shape.in_channels,
+            audio_acoustic_hidden_dim=shape.latent_channels,
+            patch_size=shape.patch,
+            encoder_hidden_size=shape.encoder_hidden,
+        )
+
+    with torch.device("meta"):
+        module = build()
+    quantised_layers = quantised.replace(module, base, dtype)
+    made = {
+        name: (torch.ones if tensor.dim() < 2 else _small_noise)(tensor.shape, dtype=dtype, device=device)
+        for name, tensor in module.state_dict().items()
+    }
+    module.load_state_dict(made, strict=True, assign=True)
+    for layer in quantised_layers.values():
+        layer.fill(_small_noise((layer.out_features, layer.in_features), dtype=torch.float32, device=device))
+    _fill_buffers(module, build, device)
+    module.requires_grad_(requires_grad=False)
+    return module.eval()
+
+
+def _small_noise(shape: Sequence[int], *, dtype: torch.dtype, device: Device) -> torch.Tensor:
+    return torch.randn(tuple(shape), dtype=dtype, device=device).mul_(0.02)
 
 
 def load_condition_encoder(ckpt: Checkpoint, dtype: torch.dtype, device: Device = "cpu") -> Any:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from sidestep_tui.core import nvml
 from sidestep_tui.core.nvml import Gpu
-from sidestep_tui.schema.memory_model import Attention
+from sidestep_tui.schema.activation_model import Attention
 from sidestep_tui.schema.settings import Settings
 
 _CUDNN_NAMES = r"\b(H100|H200|H800|H20|GH200|B100|B200|B300|GB200|GB300)\b"

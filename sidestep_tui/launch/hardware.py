@@ -6,9 +6,10 @@ from sidestep_tui.core.errors import ModelError
 from sidestep_tui.launch import gpus, models
 from sidestep_tui.launch.gpus import Device
 from sidestep_tui.schema import fit_ladder, memory_model
+from sidestep_tui.schema.activation_model import Attention
 from sidestep_tui.schema.fit_ladder import Needs, Rung
 from sidestep_tui.schema.layers import HARDWARE, Layer
-from sidestep_tui.schema.memory_model import Attention, MemoryEstimate
+from sidestep_tui.schema.memory_model import MemoryEstimate
 from sidestep_tui.schema.model_shape import ModelShape, shape_for_variant
 from sidestep_tui.schema.settings import Settings
 
