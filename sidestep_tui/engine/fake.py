@@ -191,7 +191,14 @@ class FakeEngine:
     def _end_epoch(self, seconds: float) -> None:
         epoch = self.curves.epoch_of(self.step)
         loss, smoothed = self.curves.epoch_loss(epoch), self.curves.smoothed_loss(epoch)
-        self.reporter.epoch(epoch=epoch, step=self.step, loss=loss, smoothed_loss=smoothed, seconds=round(seconds, 3))
+        self.reporter.epoch(
+            epoch=epoch,
+            step=self.step,
+            loss=loss,
+            smoothed_loss=smoothed,
+            seconds=round(seconds, 3),
+            **self.curves.breakdown(epoch),
+        )
         if smoothed is not None and (self.best is None or smoothed < self.best["loss"]):
             self.best = {"step": self.step, "epoch": epoch, "loss": smoothed}
             self.reporter.best(**self.best)

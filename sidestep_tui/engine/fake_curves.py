@@ -14,6 +14,8 @@ from sidestep_tui.core.text import did_you_mean
 
 GIB = 1024**3
 _SMOOTHED_OVER = 5
+_BANDS = ("0.00-0.25", "0.25-0.50", "0.50-0.75", "0.75-1.00")
+_BAND_SHARES = (1.25, 0.95, 0.8, 1.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,26 @@ class Curves:
             return None
         recent = range(epoch - _SMOOTHED_OVER + 1, epoch + 1)
         return round(math.fsum(self.epoch_loss(item) for item in recent) / _SMOOTHED_OVER, 6)
+
+    def breakdown(self, epoch: int) -> dict[str, dict[str, float]]:
+        """Where the loss of an epoch came from: by noise level, and by song against what is usual at its levels.
+
+        The last song is harder than the others, the first one is learnt by and by.
+        """
+        loss = self.epoch_loss(epoch)
+        if not math.isfinite(loss):
+            return {}
+        names = [f"song_{number:02d}" for number in range(self.plan.held_out + 1, self.plan.songs + 1)]
+        progress = epoch / self.plan.epochs
+        ratios = {name: 1.0 + 0.04 * self._noise(epoch, 61 + place) for place, name in enumerate(names)}
+        if len(names) > 1:
+            ratios[names[0]] -= 0.25 * progress
+            ratios[names[-1]] += 0.3
+        shares = zip(_BANDS, _BAND_SHARES, strict=True)
+        return {
+            "by_band": {band: round(loss * share, 6) for band, share in shares},
+            "by_song": {name: round(ratio, 4) for name, ratio in ratios.items()},
+        }
 
     def held_out_loss(self, step: int) -> float:
         """Falls with the loss, and rises again from the middle on; hardly noisy."""

@@ -160,7 +160,7 @@ class Tracker:
         self._waiting_since = state["waiting_since"]
         self.score = state.get("score")
         if self.by != saved_by(state):
-            self.best = self._waiting_since = None
+            self.best = self.score = self._waiting_since = None
 
 
 def saved_by(state: dict[str, Any]) -> BestBy:

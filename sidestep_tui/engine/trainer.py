@@ -54,6 +54,7 @@ class StepResult:
     epoch: int
     loss: float
     lr: float
+    """What the optimizer used: with Prodigy, the rate that it found times that of the schedule."""
     grad_norm: float
     examples: int
     seconds: float
@@ -156,7 +157,8 @@ class Trainer:
         scaling.down(self.parameters.values(), self.scale)
         grad_norm = self._clip()
         by_rank = self._sampler.computed(examples)
-        values, drawn, norm = distributed.collect(losses, levels, grad_norm, [len(share) for share in by_rank])
+        counts, found = [len(share) for share in by_rank], optimizers.found_rate(self.optimizer)
+        values, drawn, norm, rate = distributed.collect(losses, levels, grad_norm, counts, found)
         computed = [example for share in by_rank for example in share]
         finite = math.isfinite(norm) and all(math.isfinite(value) for value in values)
         if finite:
@@ -174,7 +176,7 @@ class Trainer:
             step=self.position.step,
             epoch=examples[0].epoch + 1,
             loss=math.fsum(values) / len(values),
-            lr=lr,
+            lr=lr * rate,
             grad_norm=norm,
             examples=len(examples),
             seconds=seconds,
