@@ -24,7 +24,7 @@ from sidestep_tui.core.errors import AdapterError, DivergedError, RunError
 from sidestep_tui.engine import adapters, lycoris, objective
 from sidestep_tui.engine.keymap import path_to_diffusers, path_to_original
 from sidestep_tui.engine.speed import switches
-from sidestep_tui.schema import adapter_maths
+from sidestep_tui.schema import adapter_maths, adapter_targets
 from sidestep_tui.schema.adapter import AdapterSettings
 from sidestep_tui.schema.settings import Settings
 
@@ -342,6 +342,7 @@ def model_card(settings: Settings, provenance: Provenance, *, kind: str) -> str:
     tag = f"Put `{provenance.tag}` into the prompt to call the style." if provenance.tag else "It has no trigger tag."
     parts = [part for part, on in (("attention", adapter.attention != "none"), ("MLP", adapter.mlp)) if on]
     attention = f" (attention: {adapter.attention})" if adapter.attention != "none" else ""
+    layers = f" of layers {adapter.layers}" if adapter.layers else ""
     crop = f"crops of {settings.data.crop_seconds:g} s" if settings.data.crop_seconds else "whole songs"
     return f"""---
 library_name: {_LIBRARIES.get(adapter.kind, "peft")}
@@ -359,7 +360,7 @@ A {adapter_maths.KIND_NAMES[adapter.kind]} adapter for ACE-Step 1.5 `{provenance
 | Base | {provenance.base_model} ({provenance.variant}) |
 | Trained | {text.thousands(provenance.step)} steps, {text.thousands(provenance.epoch)} epochs{loss} |
 {_capacity_row(adapter)}
-| Parts | {" and ".join(parts)}{attention} |
+| Parts | {" and ".join(parts)}{attention}{layers} |
 | Optimizer | {optim.optimizer}, learning rate {optim.lr:g}, {optim.schedule} |
 | Batch | {train.batch_size} × {train.accumulation}, {crop} |
 | Made with | sidestep-tui {provenance.product_version} |
@@ -374,8 +375,7 @@ An adapter trained on base also works on turbo; the reverse does not hold.
 
 def _capacity_row(adapter: AdapterSettings) -> str:
     stable = " (rank-stabilised)" if adapter.rslora else ""
-    twice = "; twice the rank in the file, since it began as PiSSA" if adapter.init == "pissa" else ""
-    values = f"{adapter.rank}, {adapter.alpha:g}{stable}{twice}"
+    values = f"{adapter.rank}, {adapter.alpha:g}{stable}{adapter_targets.exceptions_text(adapter)}"
     if adapter.kind == "oft":
         return f"| Block size | {adapter.oft_block_size} |"
     if adapter.kind != "lokr":

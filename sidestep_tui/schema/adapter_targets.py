@@ -150,6 +150,14 @@ def scale_range(adapter: AdapterSettings, layers: int | None = None) -> tuple[fl
     return min(found), max(found)
 
 
+def exceptions_text(adapter: AdapterSettings) -> str:
+    """What rank and alpha alone do not say about the sizes: `; rank self.q=128`. Empty where there is nothing."""
+    patterns = (("rank", adapter.rank_pattern), ("alpha", adapter.alpha_pattern))
+    found = [f"; {name} {pattern}" for name, pattern in patterns if pattern]
+    found += ["; twice the rank in the file, since it began as PiSSA"] if adapter.init == "pissa" else []
+    return "".join(found)
+
+
 def misfits(adapter: AdapterSettings, layers: int | None) -> Iterator[tuple[str, str]]:
     """What is wrong with the layers and patterns: the setting, and a sentence with what there is instead.
 
