@@ -24,7 +24,7 @@ from sidestep_tui.engine import (
 from sidestep_tui.engine.batches import Collator, Example, MicroBatch, Sampler, SongStore, derive_seed
 from sidestep_tui.engine.checkpoint import Loaded, Position, TrainingState, Watch
 from sidestep_tui.engine.schedules import Schedule
-from sidestep_tui.engine.speed import switches
+from sidestep_tui.engine.speed import prefetch, switches
 from sidestep_tui.engine.tracking import Breakdown, Tracker
 from sidestep_tui.protocol.rundir import checkpoint_step
 from sidestep_tui.schema.settings import Settings
@@ -111,7 +111,9 @@ class Trainer:
         self._titles = {place: names[song] for song, places in enumerate(material.store.takes) for place in places}
         """By place in the store, the song that it is or that it was made from."""
         mu, sigma = timesteps.distribution(settings.train, mu=material.timestep_mu, sigma=material.timestep_sigma)
-        self._collator = Collator(material.store, settings.train, seed=seed, mu=mu, sigma=sigma)
+        collator = Collator(material.store, settings.train, seed=seed, mu=mu, sigma=sigma)
+        ahead = prefetch.is_wanted(settings.speed.prefetch, material.device)
+        self._feed = prefetch.Feed(collator, material.device, ahead=ahead)
         self._plan()
 
     def _plan(self) -> None:
@@ -226,15 +228,19 @@ class Trainer:
         losses = [torch.zeros(0, device=self.material.device)]
         levels = [torch.zeros(0, device=self.material.device)]
         data_seconds = 0.0
-        for group in self._groups(examples):
-            began = time.perf_counter()
-            batch = self._collator.collate(group, self.material.device)
-            data_seconds += time.perf_counter() - began
+        for batch, waited in self._feed.batches(self._groups(examples), lambda: self._following(examples)):
+            data_seconds += waited
             batch_losses = self.losses(batch)
             scaling.up(batch_losses.sum() / len(examples), self.scale).backward()
             losses.append(batch_losses.detach())
             levels.append(batch.t)
         return torch.cat(losses), torch.cat(levels), data_seconds
+
+    def _following(self, examples: list[Example]) -> list[Example]:
+        """The first group of the step after the one of `examples`."""
+        epoch, offset = self.position.epoch, self.position.offset + len(examples)
+        following = self._sampler.examples(epoch, offset) or self._sampler.examples(epoch + 1, 0)
+        return next(iter(self._groups(following)), [])
 
     def losses(self, batch: MicroBatch) -> torch.Tensor:
         """The objective: each example's weighted loss [B]."""
@@ -343,7 +349,8 @@ def build(transformer: torch.nn.Module, material: Material, settings: Settings, 
     if settings.memory.gradient_checkpointing == "on":
         transformer.enable_gradient_checkpointing()
     trainer = Trainer(transformer, material, settings, seed=seed)
-    trainer.computed_by = switches.apply(transformer, settings, material.device, material.dtype)
+    passes = trainer.total_steps * settings.train.accumulation
+    trainer.computed_by = switches.apply(transformer, settings, material.device, material.dtype, passes=passes)
     return trainer
 
 

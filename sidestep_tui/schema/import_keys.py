@@ -95,6 +95,7 @@ _PRECISIONS = {
     "32": "float32",
     "no": "float32",
 }
+_SWITCH = {"true": "on", "false": "off"}
 _LOUDNESS = {
     **dict.fromkeys(("", "off", "false", "no", "null"), "none"),
     **dict.fromkeys(("loudness", "r128", "ebu_r128"), "lufs"),
@@ -195,7 +196,7 @@ _MEMORY: dict[str, Meaning] = {
         Take("memory.precision", _PRECISIONS, "that of the frozen model; the adapter itself stays float32"),
     ),
     "device": Take("memory.device"),
-    "torch_compile": Fixed((False,), "layers are not compiled"),
+    **dict.fromkeys(("torch_compile", "compile", "compile_model"), Take("speed.compile", _SWITCH)),
 }
 _OUTPUT: dict[str, Meaning] = {
     **dict.fromkeys(("save_every", "save_every_n_epochs"), Take("output.save_every_epochs")),

@@ -188,6 +188,7 @@ def test_an_ace_lora_trainer_preset_is_translated_and_made_possible(tmp_path: Pa
     assert report.values["train.best_after"] == 50
     assert report.values["adapter.rank"] == 16
     assert report.values["adapter.attention"] == "self"
+    assert report.values["speed.compile"] == "off"
     assert report.refused == []
     assert rules.check(resolve([Layer("imported", report.values)]).settings) == []
 

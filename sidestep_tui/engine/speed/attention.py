@@ -154,4 +154,5 @@ def _turned(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tens
     left, right = x.float().chunk(2, dim=-1)
     cos, sin = cos.float(), sin.float()
     turned = torch.cat([left * cos - right * sin, right * cos + left * sin], dim=-1)
-    return turned.to(x.dtype)
+    # A `to` that does nothing would end a Function here, and torch 2.11 compiles such a one without its gradient.
+    return turned if turned.dtype == x.dtype else turned.to(x.dtype)

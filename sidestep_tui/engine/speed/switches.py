@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from diffusers.models.normalization import RMSNorm
-from diffusers.models.transformers.ace_step_transformer import AceStepAttention, AceStepAttnProcessor2_0
+from diffusers.models.transformers.ace_step_transformer import (
+    AceStepAttention,
+    AceStepAttnProcessor2_0,
+    AceStepTransformerBlock,
+)
 from peft.tuners.lora import Linear as LoraLinear
 
 from sidestep_tui.core import text
-from sidestep_tui.engine.speed import attention, contiguous, lora, norms
+from sidestep_tui.engine.speed import attention, compiled, contiguous, graphs, lora, norms
 from sidestep_tui.schema.settings import Settings
 
 _STOCK: dict[type[torch.nn.Module], type[torch.nn.Module]] = {
@@ -23,11 +28,17 @@ _STOCK: dict[type[torch.nn.Module], type[torch.nn.Module]] = {
     norms.LeanRMSNorm: RMSNorm,
     lora.LeanLoraLinear: LoraLinear,
     contiguous.ContiguousConv1d: torch.nn.Conv1d,
+    compiled.CompiledBlock: AceStepTransformerBlock,
 }
 
 
-def apply(transformer: torch.nn.Module, settings: Settings, device: torch.device, dtype: torch.dtype) -> str:
-    """Switch on what `settings.speed` asks for and `device` can do; returns what that was, in words."""
+def apply(
+    transformer: torch.nn.Module, settings: Settings, device: torch.device, dtype: torch.dtype, *, passes: int = 0
+) -> str:
+    """Switch on what `settings.speed` asks for and `device` can do; returns what that was, in words.
+
+    `passes` through the model are to come. A model that compiles does so in place of gradient checkpointing.
+    """
     speed = settings.speed
     words = []
     if speed.attention != "stock":
@@ -40,6 +51,14 @@ def apply(transformer: torch.nn.Module, settings: Settings, device: torch.device
         words.append("fused norms")
     if speed.lean_lora and use_lean_lora(transformer):
         words.append("lean LoRA")
+    if compiled.is_wanted(settings, device, passes):
+        recorded = speed.cuda_graphs and graphs.are_possible(device)
+        lower = partial(compiled.inductor, options=graphs.OPTIONS) if recorded else None
+        budget = use_compiled(transformer, speed.activation_budget, lower=lower)
+        words.append("compiled blocks" if budget == 1 else f"compiled blocks (activation budget {budget:g})")
+        if recorded:
+            graphs.prepare(transformer)
+            words.append("CUDA graphs")
     return f"Faster by {text.listing(words)}." if words else "Computed as diffusers and peft do."
 
 
@@ -64,6 +83,22 @@ def use_contiguous(transformer: torch.nn.Module) -> int:
 def use_lean_lora(transformer: torch.nn.Module) -> int:
     """LoRA without copies; returns how many layers could do so."""
     return _change(transformer, lora.is_plain, lora.LeanLoraLinear)
+
+
+def use_compiled(transformer: torch.nn.Module, budget: float, *, lower: compiled.Lower | None = None) -> float:
+    """Compile every block when it first trains; returns its budget, 0 where activations were to be checkpointed."""
+    checkpoints = transformer.is_gradient_checkpointing
+    if checkpoints:
+        transformer.disable_gradient_checkpointing()
+    compiler = compiled.BlockCompiler(
+        0.0 if checkpoints else budget,
+        on_failure=transformer.enable_gradient_checkpointing if checkpoints else lambda: None,
+        lower=lower,
+    )
+    for module in [module for module in transformer.modules() if compiled.is_plain(module)]:
+        module.__class__ = compiled.CompiledBlock
+        module.compiler = compiler
+    return compiler.budget
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from sidestep_tui.engine import adapters
 from sidestep_tui.schema.settings import Settings
 
 WIDTH = 32
-Pass = Callable[..., tuple[torch.Tensor, dict[str, torch.Tensor]]]
+Result = tuple[torch.Tensor, dict[str, torch.Tensor]]
+Pass = Callable[..., Result]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -65,13 +66,19 @@ def run_pass() -> Pass:
     """`run_pass(model, tokens=50, batch=2)`: output and gradients (of the adapter and the input) of one fixed pass."""
 
     def compute(
-        transformer: AceStepTransformer1DModel, tokens: int = 50, batch: int = 1, dtype: torch.dtype = torch.float32
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        transformer: AceStepTransformer1DModel,
+        tokens: int = 50,
+        batch: int = 1,
+        dtype: torch.dtype = torch.float32,
+        condition: int = 9,
+        *,
+        backward: bool = True,
+    ) -> Result:
         source = torch.Generator().manual_seed(1)
         frames = 2 * tokens
         x_t, target = (torch.randn((batch, frames, 64), generator=source) for _ in range(2))
         context = torch.randn((batch, frames, 128), generator=source)
-        condition = torch.randn((batch, 9, WIDTH), generator=source)
+        words = torch.randn((batch, condition, WIDTH), generator=source)
         t = torch.linspace(0.2, 0.9, batch)
         transformer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype != torch.float32):
@@ -79,12 +86,26 @@ def run_pass() -> Pass:
                 hidden_states=x_t.to(dtype),
                 timestep=t,
                 timestep_r=t,
-                encoder_hidden_states=condition.to(dtype),
+                encoder_hidden_states=words.to(dtype),
                 context_latents=context.to(dtype),
                 return_dict=False,
             )[0]
-        torch.nn.functional.mse_loss(answer.float(), target).backward()
+        if backward:
+            torch.nn.functional.mse_loss(answer.float(), target).backward()
         gradients = {name: p.grad.clone() for name, p in adapters.trainable(transformer).items() if p.grad is not None}
         return answer.detach().float(), gradients
 
     return compute
+
+
+@pytest.fixture
+def apart() -> Callable[[Result, Result], float]:
+    """`apart(found, expected)`: of outputs and all gradients, the largest difference relative to the largest value."""
+
+    def compare(found: Result, expected: Result) -> float:
+        assert found[1].keys() == expected[1].keys()
+        assert found[1]
+        pairs = [(found[0], expected[0]), *((found[1][name], expected[1][name]) for name in expected[1])]
+        return max(float((one - other).abs().max() / other.abs().max()) for one, other in pairs)
+
+    return compare

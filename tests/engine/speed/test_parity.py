@@ -22,39 +22,25 @@ SWITCHES: dict[str, Callable[[torch.nn.Module], Any]] = {
 }
 
 
-def apart(one: torch.Tensor, other: torch.Tensor) -> float:
-    """The largest difference relative to the largest value."""
-    return float((one - other).abs().max() / other.abs().max())
-
-
-def furthest(
-    one: tuple[torch.Tensor, dict[str, torch.Tensor]], other: tuple[torch.Tensor, dict[str, torch.Tensor]]
-) -> float:
-    """Of outputs and all gradients, the one that is furthest apart."""
-    assert one[1].keys() == other[1].keys()
-    assert one[1]
-    return max(apart(one[0], other[0]), *(apart(one[1][name], other[1][name]) for name in other[1]))
-
-
 @pytest.mark.parametrize("switch", SWITCHES)
-def test_each_switch_alone_equals_the_stock_model(switch: str, new_model: Any, run_pass: Any) -> None:
+def test_each_switch_alone_equals_the_stock_model(switch: str, new_model: Any, run_pass: Any, apart: Any) -> None:
     expected = run_pass(new_model(), batch=2)
     model = new_model()
     assert SWITCHES[switch](model) != 0
-    assert furthest(run_pass(model, batch=2), expected) <= EXACT
+    assert apart(run_pass(model, batch=2), expected) <= EXACT
 
 
 @pytest.mark.parametrize("tokens", [3, 16, 17, 18, 64, 77, 128, 150])
 @pytest.mark.parametrize("batch", [1, 2])
 def test_windows_are_exact_at_every_length(
-    tokens: int, batch: int, new_model: Any, run_pass: Any, monkeypatch: pytest.MonkeyPatch
+    tokens: int, batch: int, new_model: Any, run_pass: Any, apart: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Below, at and above the window (16), whole numbers of blocks and others."""
     monkeypatch.setattr(attention, "_BLOCK", 64)
     expected = run_pass(new_model(), tokens=tokens, batch=batch)
     model = new_model()
     switches.use_windows(model, attention.by_blocks)
-    assert furthest(run_pass(model, tokens=tokens, batch=batch), expected) <= EXACT
+    assert apart(run_pass(model, tokens=tokens, batch=batch), expected) <= EXACT
 
 
 @pytest.mark.parametrize("length", [129, 130, 256, 385, 750])
@@ -67,43 +53,44 @@ def test_blocks_of_the_real_window_hear_what_the_dense_mask_lets_them_hear(lengt
     expected = torch.nn.functional.scaled_dot_product_attention(
         query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), attn_mask=mask, enable_gqa=True
     ).transpose(1, 2)
-    assert apart(attention.by_blocks(query, key, value, 128), expected) <= EXACT
+    found = attention.by_blocks(query, key, value, 128)
+    assert float((found - expected).abs().max()) <= EXACT * float(expected.abs().max())
 
 
-def test_all_switches_together_equal_the_stock_model(new_model: Any, run_pass: Any) -> None:
+def test_all_switches_together_equal_the_stock_model(new_model: Any, run_pass: Any, apart: Any) -> None:
     expected = run_pass(new_model(), tokens=150, batch=2)
     model = new_model()
     switches.apply(model, Settings(), torch.device("cpu"), torch.float32)
-    assert furthest(run_pass(model, tokens=150, batch=2), expected) <= EXACT
+    assert apart(run_pass(model, tokens=150, batch=2), expected) <= EXACT
 
 
-def test_bfloat16_is_as_close_to_the_stock_model_as_rounding_allows(new_model: Any, run_pass: Any) -> None:
+def test_bfloat16_is_as_close_to_the_stock_model_as_rounding_allows(new_model: Any, run_pass: Any, apart: Any) -> None:
     exact = run_pass(new_model(), batch=2)
     expected = run_pass(new_model(dtype=torch.bfloat16), batch=2, dtype=torch.bfloat16)
     model = new_model(dtype=torch.bfloat16)
     switches.apply(model, Settings(), torch.device("cpu"), torch.bfloat16)
     found = run_pass(model, batch=2, dtype=torch.bfloat16)
-    assert apart(found[0], expected[0]) <= 0.05
+    assert float((found[0] - expected[0]).abs().max()) <= 0.05 * float(expected[0].abs().max())
     # No further from float32 than the stock model, within a half.
-    assert furthest(found, exact) <= 1.5 * furthest(expected, exact)
+    assert apart(found, exact) <= 1.5 * apart(expected, exact)
 
 
 @pytest.mark.parametrize("kind", ["dora", "lokr", "loha", "oft"])
-def test_other_adapters_keep_their_own_forward(kind: str, new_model: Any, run_pass: Any) -> None:
+def test_other_adapters_keep_their_own_forward(kind: str, new_model: Any, run_pass: Any, apart: Any) -> None:
     options = {"oft_block_size": 8} if kind == "oft" else {}
     expected = run_pass(new_model(kind, **options), batch=2)
     model = new_model(kind, **options)
     words = switches.apply(model, Settings(), torch.device("cpu"), torch.float32)
     assert "lean LoRA" not in words
     assert not any(isinstance(module, lora.LeanLoraLinear) for module in model.modules())
-    assert furthest(run_pass(model, batch=2), expected) <= EXACT
+    assert apart(run_pass(model, batch=2), expected) <= EXACT
 
 
 def test_lora_with_dropout_keeps_the_forward_of_peft(new_model: Any) -> None:
     assert switches.use_lean_lora(new_model(dropout=0.1)) == 0
 
 
-def test_a_switched_off_adapter_leaves_the_base_model(new_model: Any, run_pass: Any) -> None:
+def test_a_switched_off_adapter_leaves_the_base_model(new_model: Any) -> None:
     model = new_model()
     switches.use_lean_lora(model)
     layers = [module for module in model.modules() if isinstance(module, lora.LeanLoraLinear)]
