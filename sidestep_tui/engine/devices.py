@@ -26,6 +26,8 @@ def choose(memory: MemorySettings) -> torch.device:
     if wanted in ("auto", "all") or wanted.startswith("gpus:"):
         if torch.cuda.is_available():
             return torch.device("cuda", _freest_gpu())
+        if wanted != "auto":
+            raise SettingsError("There is no GPU here.", f"memory.device is '{wanted}'.", "Set it to 'auto' or 'cpu'.")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     device = torch.device(wanted)
     if device.type == "cuda":

@@ -50,16 +50,17 @@ def report_changes(reporter: Reporter, trainer: Trainer, state: TrainingState) -
             f"The run now ends at step {trainer.total_steps} instead of {state.total_steps}; "
             f"the learning rate follows the schedule of that length."
         )
+    if saved_by(state.tracking) != trainer.tracker.by:
+        whose = {"training": "training loss", "held_out": "loss on held-out songs"}
+        reporter.log(f"The best adapter is now looked for anew, by the {whose[trainer.tracker.by]}.")
     if state.processes != distributed.size():
         reporter.warning(
             "processes_changed",
             f"The run goes on with {text.plural(distributed.size(), 'process', 'processes')} instead of "
-            f"{state.processes}: it continues at the same song, but a step takes {trainer.examples_per_step} songs now.",
+            f"{state.processes}: it continues at the same song, but a step now takes "
+            f"{text.plural(trainer.examples_per_step, 'song')}.",
             "Adjust train.accumulation if steps should stay as large as they were.",
         )
-    if saved_by(state.tracking) != trainer.tracker.by:
-        whose = {"training": "training loss", "held_out": "loss on held-out songs"}
-        reporter.log(f"The best adapter is now looked for anew, by the {whose[trainer.tracker.by]}.")
     if trainer.watch.lr_scale != 1.0:
         returns = text.plural(len(trainer.watch.returns), "time")
         reporter.log(

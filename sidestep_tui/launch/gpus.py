@@ -108,7 +108,7 @@ def choose(settings: Settings, gpus: list[Gpu] | None = None) -> Device | None:
         return next((_cuda(gpu) for gpu in present if gpu.index == number), None)
     if present:
         return _cuda(max(present, key=lambda gpu: gpu.free or 0))
-    if wanted == "cuda":
+    if wanted != "auto":
         return None
     return _system("mps" if sys.platform == "darwin" else "cpu")
 

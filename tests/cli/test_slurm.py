@@ -134,6 +134,7 @@ def test_several_gpus_make_a_team_of_the_freest_that_this_process_may_use(monkey
     assert gpus.processes(settings("auto"), present) == gpus.processes(settings("gpus:1"), present) == 1
     assert gpus.processes(settings("all"), present[:1]) == 1
     assert gpus.choose(settings("gpus:5"), present) is None
+    assert gpus.choose(settings("all"), []) is None
     # All hold the same, so the fullest decides what fits.
     device = gpus.choose(settings("gpus:2"), present)
     assert device is not None

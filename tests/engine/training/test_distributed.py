@@ -114,6 +114,14 @@ def test_the_environment_says_which_process_this_is():
             World.of_environment(wrong)
 
 
+def test_several_gpus_are_not_replaced_by_a_processor(
+    new_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SettingsError, match="no GPU"):
+        devices.choose(new_settings(memory={"device": "all"}).memory)
+
+
 def test_processes_cannot_share_a_device_that_is_named(new_settings: Callable[..., Settings], monkeypatch: Any):
     monkeypatch.setattr(devices.distributed, "size", lambda: 2)
     for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
