@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 import sidestep_tui
 from sidestep_tui.core import atomic, text
@@ -24,6 +23,7 @@ from sidestep_tui.core.errors import AdapterError, DivergedError, RunError
 from sidestep_tui.engine import adapters, lycoris, objective
 from sidestep_tui.engine.keymap import path_to_diffusers, path_to_original
 from sidestep_tui.engine.speed import switches
+from sidestep_tui.engine.writer import write_tensors
 from sidestep_tui.schema import adapter_maths, adapter_targets
 from sidestep_tui.schema.adapter import AdapterSettings
 from sidestep_tui.schema.settings import Settings
@@ -34,7 +34,6 @@ DIFFUSERS_METADATA_KEY = "lora_adapter_metadata"
 OWN_METADATA_KEY = "sidestep_tui"
 CARD_FILE = "README.md"
 
-_LENGTH_BYTES = 8
 _PROBE_FRAMES = 64
 _PROBE_TOKENS = 32
 _PROBE_LEVELS = (0.9, 0.3)
@@ -190,21 +189,6 @@ def _write_lycoris(
     }
     write_tensors(directory / adapters.LYCORIS_FILES[adapter.kind], tensors, metadata)
     (directory / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n", "utf-8")
-
-
-def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file: the same bytes for the same tensors, through Python, whose errors name a full disk."""
-    data = save(tensors, metadata=metadata)
-    length = int.from_bytes(data[:_LENGTH_BYTES], "little")
-    body = _LENGTH_BYTES + length
-    header = json.loads(data[_LENGTH_BYTES:body])
-    # The library writes metadata in random order. Tensor offsets count from the end of the header: it may change.
-    text_header = json.dumps(header | {"__metadata__": dict(sorted((metadata or {}).items()))}, separators=(",", ":"))
-    encoded = text_header.encode()
-    encoded += b" " * (-len(encoded) % _LENGTH_BYTES)
-    with path.open("wb") as handle:
-        handle.write(len(encoded).to_bytes(_LENGTH_BYTES, "little") + encoded)
-        handle.write(memoryview(data)[body:])
 
 
 def diffusers_reads_original_names(names: Mapping[str, Any]) -> bool:
@@ -396,8 +380,18 @@ def _loading(adapter: AdapterSettings) -> str:
         return """- **ACE-Step 1.5 app**: choose this directory as the LoRA.
 - **peft**: `PeftModel.from_pretrained(model.decoder, "this-directory")`.
 - diffusers' `load_lora_weights` and ComfyUI do not read this kind."""
-    scale = adapter_maths.scale(adapter)
     subfolder = "" if adapter.attention != "none" and {"q", "k"} & set(adapter.projections) else f"/{DIFFUSERS_DIR}"
     return f"""- **ACE-Step 1.5 app**: choose this directory as the LoRA.
 - **diffusers**: `pipe.load_lora_weights("this-directory{subfolder}")`; rank and alpha are in the file.
-- **ComfyUI** and others that read the tensors alone: set the strength to {scale:g}, which is what alpha amounts to."""
+{_alone(adapter)}"""
+
+
+def _alone(adapter: AdapterSettings) -> str:
+    """What becomes of the adapter in programs that read its tensors and nothing else."""
+    others = "- **ComfyUI** and others that read the tensors alone"
+    if adapter.kind == "dora":
+        return f"{others} leave out DoRA's magnitudes: `sidestep-tui adapter export` writes a file that has them."
+    scale, most = adapter_targets.scale_range(adapter)
+    if scale != most:
+        return f"{others} need a file with alpha: `sidestep-tui adapter export` writes one."
+    return f"{others}: set the strength to {scale:g}, which is what alpha amounts to."

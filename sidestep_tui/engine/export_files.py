@@ -11,10 +11,11 @@ import torch
 
 from sidestep_tui.core import atomic, text
 from sidestep_tui.core.errors import AdapterError, DivergedError
-from sidestep_tui.engine import adapter_formats, export_formats, shards, tensor_files, variants
+from sidestep_tui.engine import adapter_formats, export_formats, new_files, shards, variants
 from sidestep_tui.engine.adapter_facts import AdapterFacts, Parts
 from sidestep_tui.engine.export_formats import Base, Converted, Target
 from sidestep_tui.engine.keymap import key_to_original, path_to_diffusers
+from sidestep_tui.engine.writer import write_tensors
 from sidestep_tui.schema import adapter_names
 
 _ALPHA_PRECISION: Final = 1e-6
@@ -30,7 +31,7 @@ def export(path: Path, target: Target, output: Path | None, model: Path | None =
     facts, parts = adapter_formats.read_parts(path)
     export_formats.refuse_impossible(facts, target, has_base=model is not None)
     place = destination(facts, path, target, output)
-    tensor_files.refuse_taken(place)
+    new_files.refuse_taken(place)
     needs_base = facts.kind == "dora" and facts.dora_on_base != (target == "comfyui")
     base = None
     if model is not None and needs_base:
@@ -125,14 +126,14 @@ def write(converted: Converted, place: Path, facts: AdapterFacts, parts: Mapping
     if converted.config is None:
 
         def fill(temporary: Path) -> None:
-            tensor_files.write_tensors(temporary, converted.tensors, converted.metadata)
+            write_tensors(temporary, converted.tensors, converted.metadata)
             _compare(temporary, facts, parts)
 
-        tensor_files.publish_new(place, fill)
+        new_files.publish_new(place, fill)
         return
-    tensor_files.refuse_taken(place)
+    new_files.refuse_taken(place)
     with atomic.publish_dir(place) as directory:
-        tensor_files.write_tensors(directory / adapter_names.PEFT_FILE, converted.tensors, converted.metadata)
+        write_tensors(directory / adapter_names.PEFT_FILE, converted.tensors, converted.metadata)
         (directory / adapter_names.PEFT_CONFIG).write_text(json.dumps(converted.config, indent=2) + "\n", "utf-8")
         _compare(directory, facts, parts)
 

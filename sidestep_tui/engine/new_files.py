@@ -1,45 +1,19 @@
-"""Safetensors files whose bytes depend on nothing but their contents, and adapters that never take a place."""
+"""Files that get their name when they are whole, and never one that is taken."""
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import torch
-from safetensors.torch import save
-
 from sidestep_tui.core import atomic
 from sidestep_tui.core.errors import AdapterError
 
-_LENGTH_BYTES: Final = 8
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
 """How file systems say that they have no hard links."""
-
-
-def encode(tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> tuple[bytes, memoryview]:
-    """A safetensors file as its header and its data: the same bytes for the same tensors."""
-    data = save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata=metadata)
-    length = int.from_bytes(data[:_LENGTH_BYTES], "little")
-    body = _LENGTH_BYTES + length
-    header = json.loads(data[_LENGTH_BYTES:body])
-    # The library writes metadata in random order. Tensor offsets count from the end of the header: it may change.
-    text_header = json.dumps(header | {"__metadata__": dict(sorted((metadata or {}).items()))}, separators=(",", ":"))
-    encoded = text_header.encode()
-    encoded += b" " * (-len(encoded) % _LENGTH_BYTES)
-    return len(encoded).to_bytes(_LENGTH_BYTES, "little") + encoded, memoryview(data)[body:]
-
-
-def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file, through Python, whose errors name a full disk."""
-    header, body = encode(tensors, metadata)
-    with path.open("wb") as handle:
-        handle.write(header)
-        handle.write(body)
 
 
 def publish_new(path: Path, write: Callable[[Path], None]) -> None:
