@@ -124,7 +124,7 @@ class _Story:
         epoch = self.curves.epoch_of(step)
         loss, smoothed = self.curves.epoch_loss(epoch), self.curves.smoothed_loss(epoch)
         seconds = round(self.plan.step_seconds * self.plan.steps_per_epoch, 3)
-        more = self.curves.breakdown(epoch)
+        more: dict[str, Any] = self.curves.breakdown(epoch)
         self.say("epoch", epoch=epoch, step=step, loss=loss, smoothed_loss=smoothed, seconds=seconds, **more)
         if smoothed is not None and smoothed < self.best:
             self.best = smoothed

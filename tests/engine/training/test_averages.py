@@ -28,7 +28,7 @@ class Quiet:
         return False
 
 
-OPTIMIZERS = ["adamw", "adafactor", "prodigy", "lion", "muon"]
+OPTIMIZERS = ["adamw", "adamw8bit", "adafactor", "prodigy", "lion", "muon"]
 
 
 def weights(trainer: Trainer) -> list[torch.Tensor]:
@@ -88,7 +88,13 @@ def test_a_skipped_step_leaves_the_average_alone(new_trainer, new_settings, monk
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_weights_and_average_resume_bit_for_bit(new_trainer, new_settings, tmp_path, optimizer):
-    settings = new_settings(train={"ema_decay": 0.9, "epochs": 4, "accumulation": 5}, optim={"optimizer": optimizer})
+    adapter = {}
+    if optimizer == "adamw8bit":
+        pytest.importorskip("bitsandbytes")
+        adapter = {"rank": 128}  # only matrices of 4096 weights and more have 8-bit state
+    settings = new_settings(
+        adapter=adapter, train={"ema_decay": 0.9, "epochs": 4, "accumulation": 5}, optim={"optimizer": optimizer}
+    )
     straight, first = new_trainer(settings), new_trainer(settings)
     for trainer in (straight, first):
         for _ in range(2):

@@ -223,41 +223,6 @@ def test_a_longer_run_follows_its_own_cosine_down(new_trainer, new_settings, run
     assert rates[0] < 0.6 * longer.settings.optim.lr
 
 
-@pytest.mark.parametrize(
-    ("schedule", "highest"),
-    [("cosine", 0.51), ("linear", 0.51), ("constant", 1.0), ("wsd", 1.0), ("cosine_restarts", 1.0)],
-)
-def test_a_run_made_twice_as_long_after_its_end_follows_the_schedule_of_that_length(
-    new_trainer, new_settings, run_dir, schedule, highest
-):
-    """WSD is before its fall again and restarts may start again: that is their rule. The others never return."""
-    trainer = new_trainer(new_settings(optim={"schedule": schedule}))
-    train(trainer, trainer.total_steps)
-    directory = saved(trainer, run_dir)
-    settings = new_settings(optim={"schedule": schedule}, train={"epochs": 6})
-    longer = resumed(new_trainer(settings), directory)
-    fresh = new_trainer(settings)
-    left = range(longer.position.step, longer.total_steps)
-    rates = [longer.schedule.lr(step) for step in left]
-    assert rates == [fresh.schedule.lr(step) for step in left]
-    assert max(rates) <= highest * settings.optim.lr
-    if schedule != "cosine_restarts":
-        assert rates == sorted(rates, reverse=True)
-
-
-@pytest.mark.parametrize("schedule", ["cosine", "linear", "constant", "wsd"])
-def test_a_run_made_shorter_never_raises_its_rate(new_trainer, new_settings, run_dir, schedule):
-    trainer = new_trainer(new_settings(optim={"schedule": schedule}, train={"epochs": 6}))
-    train(trainer, 5)
-    directory = saved(trainer, run_dir)
-    before = [trainer.schedule.lr(step) for step in range(5, 12)]
-    shorter = resumed(new_trainer(new_settings(optim={"schedule": schedule}, train={"epochs": 4})), directory)
-    assert shorter.total_steps == 12
-    after = [shorter.schedule.lr(step) for step in range(5, 12)]
-    assert all(now <= then for now, then in zip(after, before, strict=True))
-    assert after == sorted(after, reverse=True)
-
-
 def test_eight_bit_adam_resumes_exactly(new_trainer, new_settings, run_dir):
     pytest.importorskip("bitsandbytes")
     settings = new_settings(optim={"optimizer": "adamw8bit"}, adapter={"rank": 128})

@@ -145,3 +145,33 @@ def test_bfloat16_base_takes_float32_timesteps(new_trainer):
     assert {parameter.dtype for parameter in trainer.parameters.values()} == {torch.float32}
     frozen = {p.dtype for p in trainer.transformer.parameters() if not p.requires_grad}
     assert frozen == {torch.bfloat16}
+
+
+def test_the_loss_of_unequal_songs_is_the_masked_loss_of_a_padded_batch(
+    new_trainer, new_settings, new_song, monkeypatch
+):
+    """Nothing is padded; what is taught is nevertheless the loss that counts real frames only, each example alike.
+
+    With mask m [B, T] over a batch padded to its longest: mean over B of Σ m·e² / (C · Σ m).
+    """
+    songs = [new_song("a", 120, 9), new_song("b", 31, 12), new_song("c", 80, 9)]
+    trainer = new_trainer(
+        new_settings(data={"crop_seconds": 30.0}, train={"batch_size": 3, "accumulation": 1}), songs=songs
+    )
+    pairs: list[tuple[torch.Tensor, torch.Tensor]] = []
+    losses = objective.example_losses
+
+    def remember(predicted: torch.Tensor, target: torch.Tensor, *how: object) -> torch.Tensor:
+        pairs.extend(zip(predicted.detach(), target.detach(), strict=True))
+        return losses(predicted, target, *how)
+
+    monkeypatch.setattr(objective, "example_losses", remember)
+    found = trainer.step().loss
+    assert sorted(len(target) for _, target in pairs) == [30, 80, 120]
+    padded = torch.full((2, 3, 120, 64), 1e6)
+    mask = torch.zeros(3, 120)
+    for row, (predicted, target) in enumerate(pairs):
+        padded[0, row, : len(predicted)], padded[1, row, : len(target)] = predicted, -target
+        mask[row, : len(target)] = 1.0
+    squares = (padded[0] + padded[1]).square() * mask[..., None]
+    assert found == pytest.approx((squares.sum(dim=(1, 2)) / (64 * mask.sum(dim=1))).mean().item(), rel=1e-6)

@@ -330,6 +330,41 @@ def test_a_changed_rate_scales_the_rest_of_every_schedule(new_trainer, new_setti
     assert [second.schedule.lr(step) for step in left] == pytest.approx([first.schedule.lr(step) / 2 for step in left])
 
 
+@pytest.mark.parametrize(
+    ("schedule", "highest"),
+    [("cosine", 0.51), ("linear", 0.51), ("constant", 1.0), ("wsd", 1.0), ("cosine_restarts", 1.0)],
+)
+def test_a_run_made_twice_as_long_after_its_end_follows_the_schedule_of_that_length(
+    new_trainer, new_settings, run_dir, schedule, highest
+) -> None:
+    """WSD is before its fall again and restarts may start again: that is their rule. The others never return."""
+    trainer = new_trainer(new_settings(optim={"schedule": schedule}))
+    train(trainer, trainer.total_steps)
+    directory = saved(trainer, run_dir)
+    settings = new_settings(optim={"schedule": schedule}, train={"epochs": 6})
+    longer = resumed(new_trainer(settings), directory)
+    fresh = new_trainer(settings)
+    left = range(longer.position.step, longer.total_steps)
+    rates = [longer.schedule.lr(step) for step in left]
+    assert rates == [fresh.schedule.lr(step) for step in left]
+    assert max(rates) <= highest * settings.optim.lr
+    if schedule != "cosine_restarts":
+        assert rates == sorted(rates, reverse=True)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "constant", "wsd"])
+def test_a_run_made_shorter_never_raises_its_rate(new_trainer, new_settings, run_dir, schedule) -> None:
+    trainer = new_trainer(new_settings(optim={"schedule": schedule}, train={"epochs": 6}))
+    train(trainer, 5)
+    directory = saved(trainer, run_dir)
+    before = [trainer.schedule.lr(step) for step in range(5, 12)]
+    shorter = resumed(new_trainer(new_settings(optim={"schedule": schedule}, train={"epochs": 4})), directory)
+    assert shorter.total_steps == 12
+    after = [shorter.schedule.lr(step) for step in range(5, 12)]
+    assert all(now <= then for now, then in zip(after, before, strict=True))
+    assert after == sorted(after, reverse=True)
+
+
 def test_a_checkpoint_from_before_warm_up_was_noted_resumes(new_trainer, run_dir) -> None:
     trainer = new_trainer()
     train(trainer, 2)
@@ -451,3 +486,25 @@ def test_a_schedule_free_run_validates_exports_and_verifies_the_average(new_run,
     _, kept = adapters.read_adapter(run_dir.latest_checkpoint())
     assert all(torch.equal(exported[key], kept[key]) for key in exported)
     assert all(torch.equal(exported[key], seen[-1][key]) for key in exported)
+
+
+def test_the_rate_told_with_prodigy_is_what_it_found_times_the_schedule(new_trainer, new_settings, monkeypatch) -> None:
+    """A curve that says 1 all along tells nothing: users expect the size of the steps."""
+    trainer = new_trainer(new_settings(optim={"optimizer": "prodigy", "lr": 0.5, "schedule": "constant"}))
+    told, estimates = [], [Prodigy.FIRST_ESTIMATE]
+    for number in range(4):
+        told.append(trainer.step().lr)
+        if number == 1:  # as it grows by itself within some hundred steps
+            trainer.optimizer.state[SHARED]["d"] *= 100
+        estimates.append(float(trainer.optimizer.state[SHARED]["d"]))
+        if trainer.at_end_of_epoch:
+            trainer.end_epoch()
+    assert told == pytest.approx([0.5 * estimate for estimate in estimates[:-1]], rel=1e-6)
+    assert told[0] == pytest.approx(5e-7) and told[-1] > 4e-5
+    assert trainer.next_lr == 0.5  # the schedule knows nothing of it
+    waits = []
+    tolist = torch.Tensor.tolist
+    monkeypatch.setattr(torch.Tensor, "item", lambda self: pytest.fail("a second wait"))
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda self: waits.append(self.shape) or tolist(self))
+    trainer.step()
+    assert waits[-1] == (2 + 2 + 1 + 1,)  # losses, levels, the gradient's norm, and the rate found
