@@ -137,18 +137,6 @@ def found_rate(optimizer: torch.optim.Optimizer) -> torch.Tensor | None:
     return rate
 
 
-def found_rate(optimizer: torch.optim.Optimizer) -> torch.Tensor | None:
-    """What the next step multiplies the learning rate by, on the device; None for all that use it as it is.
-
-    That is Prodigy's estimate d: its learning rate alone, usually 1, says nothing about the size of its steps.
-    """
-    if not isinstance(optimizer, Prodigy):
-        return None
-    first = optimizer.param_groups[0]["params"][0]
-    rate: torch.Tensor = _shared(optimizer).get("d", first.new_full((), Prodigy.FIRST_ESTIMATE, dtype=torch.float32))
-    return rate
-
-
 @contextmanager
 def published_weights(optimizer: torch.optim.Optimizer) -> Iterator[None]:
     """Within this, the parameters are what is saved, exported and measured: for most optimizers they always are."""
