@@ -1,6 +1,6 @@
 """One training step here against the plain loop of diffusers and peft: same seed, same batch, same results.
 
-Run it by hand: `python tests/benchmarks/step.py [--without-compiler] [--rounds N]`. On a CPU it takes turns with the
+Run it by hand: `python tests/benchmarks/step.py [--without-compiler] [--only NAME]`. On a CPU it takes turns with the
 plain loop in one process and one thread and compares the least CPU time of each, which repeats within a few percent
 however busy the machine is. It exits with 1 where a gain stays below 0.85 of its target, or where losses or gradients
 differ. On a CUDA device it prints the table of `step_cuda` instead.
@@ -206,14 +206,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="turns of each loop")
     parser.add_argument("--without-compiler", action="store_true", help="leave out what has to be compiled")
+    parser.add_argument("--only", default="", help="part of the names of the lines to measure")
     given = parser.parse_args()
     if torch.cuda.is_available():
         import step_cuda
 
-        return step_cuda.main()
+        return step_cuda.main([])
     torch.set_num_threads(1)
     print(f"{'':<36} {'plain ms':>8} {'ours ms':>8} {'gain':>7} {'target':>7} {'loss':>9} {'gradient':>9}")
-    cases = [case for case in CASES if not (case.compiled and given.without_compiler)]
+    cases = [case for case in CASES if given.only in case.name and not (case.compiled and given.without_compiler)]
     passed = [measure(case, given.rounds) for case in cases]
     return 0 if all(passed) else 1
 
