@@ -172,11 +172,9 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
-        gradient = gradients[0]
-        to_x = None
-        if ctx.needs_input_grad[0]:
-            to_x = gradient @ ctx.layer.decode(ctx.saved_tensors, ctx.shape, gradient.dtype)
-        return (to_x, None, None, *(None for _ in ctx.saved_tensors))
+        gradient, codes = gradients[0], ctx.saved_tensors  # checkpointing unpacks them once
+        to_x = gradient @ ctx.layer.decode(codes, ctx.shape, gradient.dtype) if ctx.needs_input_grad[0] else None
+        return (to_x, None, None, *(None for _ in codes))
 
 
 _LAYERS: dict[Base, type[QuantisedLinear]] = {"int8": Int8Linear, "nf4": Nf4Linear}

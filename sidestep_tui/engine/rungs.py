@@ -18,6 +18,7 @@ from sidestep_tui.core import text
 from sidestep_tui.core.errors import OutOfMemoryError
 from sidestep_tui.engine import devices
 from sidestep_tui.engine.reporter import Reporter
+from sidestep_tui.engine.speed.compiled import CompiledBlock
 from sidestep_tui.schema import fit_ladder, memory_model
 from sidestep_tui.schema.activation_model import Attention
 from sidestep_tui.schema.model_shape import model_shape
@@ -108,9 +109,17 @@ def resumed(saved: Relief, settings: Settings) -> Relief:
     return saved if dict(saved.under) == fresh.under else fresh
 
 
+def recomputes(transformer: torch.nn.Module) -> bool:
+    """Whether the model recomputes its activations: by checkpointing, or compiled to keep none."""
+    if transformer.is_gradient_checkpointing:
+        return True
+    compilers = [module.compiler for module in transformer.modules() if isinstance(module, CompiledBlock)]
+    return any(compiler.works and compiler.budget == 0 for compiler in compilers)
+
+
 def apply(relief: Relief, transformer: torch.nn.Module) -> None:
     """Have the model recompute its activations, if that is what was given up."""
-    if relief.checkpointing and not transformer.is_gradient_checkpointing:
+    if relief.checkpointing and not recomputes(transformer):
         transformer.enable_gradient_checkpointing()
 
 

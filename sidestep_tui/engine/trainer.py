@@ -208,7 +208,7 @@ class Trainer:
     def _give_way(self, examples: list[Example], error: BaseException) -> rungs.Shortage:
         """Go one rung lower, if that is allowed and there is one."""
         largest = max(map(len, self._groups(examples)))
-        lowered = rungs.lower(self.relief, largest, recomputes=self.transformer.is_gradient_checkpointing)
+        lowered = rungs.lower(self.relief, largest, recomputes=rungs.recomputes(self.transformer))
         if lowered is None or self.settings.memory.on_oom == "stop":
             raise rungs.exhausted(error, self.material.device) from error
         self.relief = lowered

@@ -17,13 +17,14 @@ from sidestep_tui.schema.settings import Settings
 HEADROOM = 0.92
 """The share of the free memory to plan with; the rest is for what the estimate cannot see."""
 
-Name = Literal["everything", "recompute", "fewer crops", "int8 base", "nf4 base", "shorter crop"]
+Name = Literal["everything", "activation budget", "recompute", "fewer crops", "int8 base", "nf4 base", "shorter crop"]
 Needs = Callable[[Settings], int]
 """Bytes that settings need at the peak of a step."""
 
 _MOST_ACCUMULATION = 256
 _SHORTEST_CROP = 10
 _CROP_STEP = 5
+_BUDGETS = (0.75, 0.5, 0.25)
 _FLAG = "memory.gradient_checkpointing"
 
 
@@ -51,6 +52,11 @@ def rungs(settings: Settings, needs: Needs) -> tuple[Rung, ...]:
     """
     values: dict[str, Any] = {_FLAG: "off"}
     made = [_rung("everything", "Every activation is kept: the fastest.", settings, values, needs)]
+    for budget in _BUDGETS if settings.speed.compile == "on" else ():
+        if budget < settings.speed.activation_budget:
+            values = {_FLAG: "off", "speed.activation_budget": budget}
+            sentence = f"The compiler keeps {budget:.0%} of the activations: some percent more time."
+            made.append(_rung("activation budget", sentence, settings, values, needs))
     values = {_FLAG: "on"}
     sentence = "Activations are recomputed: a third to a half more time."
     made.append(_rung("recompute", sentence, settings, values, needs))

@@ -32,6 +32,8 @@ _QUANTISED_BYTES = {"int8": 1.001, "nf4": 0.516}
 """Bytes of a quantised weight with its share of the scales."""
 _DEQUANTISED_COPIES = {"full": 0, "int8": 1, "nf4": 2}
 """How often the largest matrix is there in full while it is multiplied by; 4 bits go by way of indices."""
+_BUDGET_SHARES = {0.0: 0.137, 0.25: 0.352, 0.5: 0.566, 0.75: 0.685, 1.0: 1.0}
+"""What compiled blocks keep under an activation budget, of what they keep without (measured, ENGINE.md §2.13)."""
 _WEIGHT_BYTES = _GRADIENT_BYTES = 4.0
 """Of an adapter weight and of its gradient, both float32."""
 _MATH_PASSING = 6.0
@@ -129,7 +131,7 @@ def estimate(
         if attention == "math" and settings.speed.attention == "stock":
             peak += _MATH_PASSING * settings.train.batch_size * shape.heads * latent_tokens(settings) ** 2
     else:
-        peak = max(kept.total, gradients) + passing
+        peak = max(kept.total * _budget_share(settings), gradients) + passing
     activations = peak - gradients + _DEQUANTISED_COPIES[settings.memory.base] * width * _largest_matrix(shape)
     weights = _base_bytes(shape, settings.memory.base, width)
     adapter = _WEIGHT_BYTES * trained + gradients
@@ -139,6 +141,21 @@ def estimate(
     optimizer = trained * (OPTIMIZER_BYTES[settings.optim.optimizer] + (4 if settings.train.ema_decay else 0))
     overhead = (FRAGMENTATION - 1) * (weights + adapter + optimizer + activations) + context_bytes
     return MemoryEstimate(int(weights), int(adapter), int(optimizer), int(activations), int(overhead))
+
+
+def _budget_share(settings: Settings) -> float:
+    """The share of the activations that a compiled run keeps under its budget.
+
+    Only where compiling is certain. What the partitioner wins without a budget is left out, to stay on the safe side.
+    """
+    speed = settings.speed
+    if speed.compile != "on":
+        return 1.0
+    budgets = list(_BUDGET_SHARES)
+    low = max(budget for budget in budgets if budget <= speed.activation_budget)
+    high = min(budget for budget in budgets if budget >= speed.activation_budget)
+    way = (speed.activation_budget - low) / (high - low) if high > low else 0.0
+    return _BUDGET_SHARES[low] + way * (_BUDGET_SHARES[high] - _BUDGET_SHARES[low])
 
 
 def _base_bytes(shape: ModelShape, base: Base, width: float) -> float:

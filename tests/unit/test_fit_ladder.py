@@ -83,6 +83,19 @@ def test_an_odd_batch_goes_down_by_what_divides_it() -> None:
     assert "fewer crops" not in {rung.name for rung in fit_ladder.rungs(prime, needs)}, "accumulation ends at 256"
 
 
+def test_a_compiled_run_goes_down_by_its_budget_before_it_recomputes_all() -> None:
+    settings = asked(speed={"compile": "on", "activation_budget": 0.6})
+    ladder = fit_ladder.rungs(settings, needs)
+    assert [(rung.name, rung.values.get("speed.activation_budget")) for rung in ladder][:4] == [
+        ("everything", None),
+        ("activation budget", 0.5),
+        ("activation budget", 0.25),
+        ("recompute", None),
+    ]
+    assert [rung.needs for rung in ladder] == sorted((rung.needs for rung in ladder), reverse=True)
+    assert needs(asked(speed={"compile": "auto", "activation_budget": 0.0})) == needs(asked()), "not certain to compile"
+
+
 @pytest.mark.parametrize(("old", "now"), [(True, "on"), (False, "off"), ("auto", "auto")])
 def test_what_was_a_switch_is_still_read(old: object, now: str) -> None:
     assert asked(memory={"gradient_checkpointing": old}).memory.gradient_checkpointing == now

@@ -10,8 +10,13 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sidestep_tui.engine import adapters, export, objective, quantised, shards, trainer, weights
+from sidestep_tui.engine import adapters, checkpoint, export, objective, quantised, shards, trainer, weights
+from sidestep_tui.engine.control import Control
+from sidestep_tui.engine.loop import TrainingRun
 from sidestep_tui.engine.quantised import Int8Linear, Nf4Linear, QuantisedLinear
+from sidestep_tui.engine.reporter import Reporter
+from sidestep_tui.protocol.rundir import RunDir
+from sidestep_tui.protocol.tail import Tail
 from sidestep_tui.schema.adapter import AdapterSettings
 from tests.engine.training.adapting import provenance
 
@@ -40,7 +45,7 @@ def test_int8_is_off_by_half_a_step_at_most_and_costs_one_byte_a_weight():
     step = weight.abs().amax(dim=1, keepdim=True) / 127
     # Half a step, and what rounding the scale to 8 bits of mantissa moves the largest weights by.
     assert bool(((layer.weight - weight).abs() <= 0.5 * step + weight.abs() * 2**-8).all())
-    assert stored_bytes(layer) / weight.numel() == pytest.approx(1.0005, abs=1e-5)  # 2 bytes for a row of 4096
+    assert stored_bytes(layer) / weight.numel() == pytest.approx(1.0005, abs=2e-5)  # 2 bytes for a row of 4096
     assert torch.equal(layer.weight.bfloat16(), layer_of(Int8Linear, weight, torch.bfloat16).weight)
 
 
@@ -241,3 +246,32 @@ def test_doras_magnitudes_start_as_the_norms_of_the_quantised_base(new_transform
     plain = export.probe(transformer, dtype=torch.float32)
     adapters.inject(transformer, AdapterSettings(kind="dora", rank=4))
     torch.testing.assert_close(export.probe(transformer, dtype=torch.float32), plain)
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_a_resumed_run_learns_the_same_on_it(new_transformer, new_material, new_settings, songs, tmp_path, kind):
+    settings = new_settings(adapter={**KINDS[kind], "dropout": 0.2}, memory={"gradient_checkpointing": True})
+
+    def fresh() -> trainer.Trainer:
+        transformer = new_transformer()
+        quantised.quantise(transformer, "int8")
+        return trainer.build(transformer, new_material(songs), settings, seed=3)
+
+    whole = fresh()
+    whole.step()
+    run_dir = RunDir.create(tmp_path, "drums")
+    directory = checkpoint.save(run_dir, whole.transformer, whole.optimizer, whole.state({}), settings, provenance())
+    resumed = fresh()
+    resumed.restore(directory, *checkpoint.read(directory))
+    whole.step(), resumed.step()
+    for name, parameter in whole.parameters.items():
+        assert torch.equal(parameter, resumed.parameters[name]), name
+
+
+def test_a_run_trains_on_it_and_proves_its_export_against_it(new_run):
+    run_dir, _ = new_run(train={"epochs": 1, "max_steps": 2}, memory={"base": "int8", "gradient_checkpointing": "auto"})
+    with Reporter(run_dir, "test", sample_seconds=0) as reporter, Control(run_dir, reporter) as control:
+        assert TrainingRun(run_dir, reporter, control).carry_out() == "finished"
+    log = [event["msg"] for event in Tail(run_dir.events).read(limit_bytes=2**30) if event["type"] == "log"]
+    assert [line for line in log if line.startswith("Gradient checkpointing is off: by the estimate")]
+    assert [line for line in log if "maximum difference 0" in line]
