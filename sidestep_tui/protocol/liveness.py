@@ -110,10 +110,16 @@ def explain_death(run_dir: RunDir, exit_code: int | None = None, *, log_lines: i
 def real_exit_code(run_dir: RunDir, code: int) -> int:
     """The engine's own exit code behind that of its process.
 
-    torchrun ends with 1 whatever happened to the processes it started; what did is the last thing it logs.
+    torchrun ends with 1 whatever happened to the processes it started. The goodbye in the journal says what did, or
+    else the last thing that torchrun logs.
     """
     if code != 1:
         return code
+    newest, holder = last_event(run_dir.events), read_holder(run_dir)
+    if newest is not None and newest.get("type") == "session_ended":
+        said = newest.get("code")
+        if isinstance(said, int) and (holder is None or holder.session == newest.get("session")):
+            return said
     told = _EXIT_CODE.findall("\n".join(tail_of_log(run_dir, 40)))
     return int(told[-1]) if told else code
 

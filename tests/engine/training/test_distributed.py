@@ -26,6 +26,7 @@ from sidestep_tui.engine.ranks import World
 from sidestep_tui.engine.trainer import Trainer
 from sidestep_tui.launch import failures, spawn
 from sidestep_tui.protocol import inbox
+from sidestep_tui.protocol.events import encode
 from sidestep_tui.protocol.liveness import explain_death, real_exit_code
 from sidestep_tui.protocol.lock import is_held
 from sidestep_tui.protocol.rundir import RunDir
@@ -204,3 +205,5 @@ def test_the_exit_code_of_the_engine_is_found_behind_that_of_its_launcher(tmp_pa
     assert real_exit_code(run_dir, 3) == 3
     assert "killed from outside" in explain_death(run_dir, 1).cause
     assert isinstance(failures.early_death(run_dir, 1), OutOfMemoryError)
+    run_dir.events.write_bytes(encode({"type": "session_ended", "seq": 0, "session": "a", "code": 3}))
+    assert real_exit_code(run_dir, 1) == 3
