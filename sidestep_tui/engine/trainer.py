@@ -111,9 +111,9 @@ class Trainer:
         self._titles = {place: names[song] for song, places in enumerate(material.store.takes) for place in places}
         """By place in the store, the song that it is or that it was made from."""
         mu, sigma = timesteps.distribution(settings.train, mu=material.timestep_mu, sigma=material.timestep_sigma)
-        collator = Collator(material.store, settings.train, seed=seed, mu=mu, sigma=sigma)
+        self._collator = Collator(material.store, settings.train, seed=seed, mu=mu, sigma=sigma)
         ahead = prefetch.is_wanted(settings.speed.prefetch, material.device)
-        self._feed = prefetch.Feed(collator, material.device, ahead=ahead)
+        self._feed = prefetch.Feed(self._collator, material.device, ahead=ahead)
         self._plan()
 
     def _plan(self) -> None:

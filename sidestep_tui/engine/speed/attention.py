@@ -25,15 +25,20 @@ _FLASH_TYPES = (torch.bfloat16, torch.float16)
 
 
 class WindowedAttention:
-    """An attention processor of diffusers for `AceStepAttention`: exact windows, no masks, one rotation per tensor."""
+    """An attention processor of diffusers for `AceStepAttention`: exact windows, no masks, one rotation per tensor.
+
+    With `equal_heads`, keys and values are repeated for each query head: only flash kernels take fewer of them, and
+    what is left of SDPA on a GPU without one would keep all pairs of tokens.
+    """
 
     # The model asks for this name to decide whether it builds the S × S mask; a processor that says "flash" does the
     # window itself and is given none.
     _attention_backend = AttentionBackendName.FLASH
     _parallel_config = None
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel, *, equal_heads: bool = False) -> None:
         self.kernel = kernel
+        self.equal_heads = equal_heads
 
     def __call__(
         self,
@@ -53,6 +58,8 @@ class WindowedAttention:
         value = attn.to_v(source).unflatten(-1, (attn.kv_heads, attn.head_dim))
         if image_rotary_emb is not None and not is_cross:
             query, key = rotate(query, *image_rotary_emb), rotate(key, *image_rotary_emb)
+        if self.equal_heads:
+            key, value = _for_each_head(key, query), _for_each_head(value, query)
         window = attn.sliding_window
         if is_cross or window is None or key.shape[1] <= window + 1:
             answer = dense(query, key, value)
@@ -108,11 +115,17 @@ def by_flash(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, window
             options["enable_gqa"] = True
         else:
             # Its documentation asks for as many key heads as query heads.
-            key, value = (part.repeat_interleave(heads // part.shape[2], dim=2) for part in (key, value))
+            key, value = _for_each_head(key, query), _for_each_head(value, query)
     ends = torch.arange(0, (batch + 1) * length, length, dtype=torch.int32, device=query.device)
     flat = (part.to(value.dtype).flatten(0, 1) for part in (query, key, value))
     answer = varlen_attn(*flat, ends, ends, length, length, **options)
     return answer.unflatten(0, (batch, length))
+
+
+def _for_each_head(part: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+    """[B, S, kv_heads, D] → [B, S, heads, D]."""
+    times = query.shape[2] // part.shape[2]
+    return part.repeat_interleave(times, dim=2) if times > 1 else part
 
 
 def flash_windows(device: torch.device, dtype: torch.dtype) -> bool:

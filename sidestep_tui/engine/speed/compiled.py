@@ -23,6 +23,8 @@ Lower = Callable[[Any, Any], Any]
 
 WORTH_PASSES = 500
 """So many passes pay for compiling: a minute, at a gain of some tenths of a second for each."""
+_LENGTHS = 64
+"""So many graphs are compiled: two for each length of crop, and songs shorter than it have lengths of their own."""
 _UNBROKEN = ("lora", "lokr", "loha", "oft")
 """Adapters whose blocks are one graph; DoRA's falls into pieces, which helps little and compiles long."""
 
@@ -38,6 +40,8 @@ class BlockCompiler:
         self.works = True
         self._on_failure = on_failure
         self._lower = lower or inductor
+        # Beyond its limit (8) torch runs new lengths uncompiled, and keeps all their activations.
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _LENGTHS)
         # Each length is a graph of its own, so that a resumed run computes by the same ones whatever came first.
         self._run = torch.compile(AceStepTransformerBlock.forward, backend=self._compile, dynamic=False)
 

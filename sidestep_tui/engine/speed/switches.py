@@ -43,7 +43,8 @@ def apply(
     words = []
     if speed.attention != "stock":
         flash = speed.attention == "auto" and attention.flash_windows(device, dtype)
-        use_windows(transformer, attention.by_flash if flash else attention.by_blocks)
+        kernel = attention.by_flash if flash else attention.by_blocks
+        use_windows(transformer, kernel, equal_heads=device.type != "cpu" and not flash)
         words.append("windowed attention by flash" if flash else "windowed attention by blocks")
     if speed.fused:
         use_fused_norms(transformer, one_kernel=device.type == "cuda")
@@ -62,11 +63,11 @@ def apply(
     return f"Faster by {text.listing(words)}." if words else "Computed as diffusers and peft do."
 
 
-def use_windows(transformer: torch.nn.Module, kernel: attention.Kernel) -> None:
+def use_windows(transformer: torch.nn.Module, kernel: attention.Kernel, *, equal_heads: bool = False) -> None:
     """Every attention looks at its window alone, computed by `kernel`."""
     for module in transformer.modules():
         if isinstance(module, AceStepAttention):
-            module.set_processor(attention.WindowedAttention(kernel))
+            module.set_processor(attention.WindowedAttention(kernel, equal_heads=equal_heads))
 
 
 def use_fused_norms(transformer: torch.nn.Module, *, one_kernel: bool) -> int:

@@ -15,6 +15,9 @@ from sidestep_tui.schema.settings import Settings
 EXACT = 1e-5
 SWITCHES: dict[str, Callable[[torch.nn.Module], Any]] = {
     "attention": lambda model: switches.use_windows(model, attention.by_blocks),
+    "attention with a key for each head": lambda model: switches.use_windows(
+        model, attention.by_blocks, equal_heads=True
+    ),
     "norms": lambda model: switches.use_fused_norms(model, one_kernel=False),
     "norms in one kernel": lambda model: switches.use_fused_norms(model, one_kernel=True),
     "contiguous": switches.use_contiguous,
