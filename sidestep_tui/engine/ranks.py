@@ -103,7 +103,7 @@ class LaterReporter(Reporter):
         self.journal: Any = SilentJournal()
         self.began = time.time()
 
-    def started(self, *, device: str, **fields: Any) -> None:  # type: ignore[override]
+    def started(self, *, device: str, **fields: Any) -> None:
         """The device is what differs."""
         print(f"Computing on {device}.", file=sys.stderr, flush=True)
 
