@@ -152,13 +152,9 @@ def run_dir(tmp_path: Path) -> RunDir:
     return RunDir.create(tmp_path, "drums")
 
 
-@pytest.mark.parametrize(
-    ("name", "ratio"), [*((name, 1.0) for name in RATES), ("prodigy", 4.0), ("schedule_free", 4.0)]
-)
-def test_every_optimizer_resumes_in_the_middle_of_an_epoch_bit_for_bit(
-    new_trainer, new_settings, run_dir, name, ratio
-) -> None:
-    settings = settings_for(new_settings, name, optim={"lr_ratio_b": ratio})
+@pytest.mark.parametrize("name", ["prodigy", "schedule_free"])
+def test_two_rates_resume_in_the_middle_of_an_epoch_bit_for_bit(new_trainer, new_settings, run_dir, name) -> None:
+    settings = settings_for(new_settings, name, optim={"lr_ratio_b": 4.0})
     straight = new_trainer(settings)
     expected = train(straight, 6)
     first = new_trainer(settings)
@@ -181,30 +177,6 @@ def test_saving_changes_nothing_for_the_run_that_goes_on(new_trainer, new_settin
     train(saving, 1)
     saved(saving, run_dir)
     assert train(straight, 2) == train(saving, 2)
-
-
-@pytest.mark.parametrize("name", RATES)
-def test_every_optimizer_teaches_every_tensor(new_trainer, new_settings, new_song, name) -> None:
-    """The loss on one song at fixed noise falls, and no tensor is left as it was."""
-    settings = settings_for(
-        new_settings,
-        name,
-        train={"epochs": 60, "accumulation": 1, "condition_dropout": 0.0},
-        optim={"schedule": "constant", "weight_decay": 0.0},
-    )
-    trainer = new_trainer(settings, [new_song("a", 60, 9)])
-    batch = trainer._collator.collate(trainer._sampler.examples(0, 0), trainer.material.device)
-    before = {key: value.detach().clone() for key, value in trainer.parameters.items()}
-    with torch.no_grad():
-        first = float(trainer.losses(batch).mean())
-    for _ in range(30):
-        trainer.optimizer.zero_grad()
-        trainer.losses(batch).mean().backward()
-        optimizers.set_lr(trainer.optimizer, RATES[name])
-        trainer.optimizer.step()
-    with optimizers.published_weights(trainer.optimizer), torch.no_grad():
-        assert float(trainer.losses(batch).mean()) < 0.97 * first
-        assert [key for key, value in trainer.parameters.items() if torch.equal(value, before[key])] == []
 
 
 def test_a_checkpoint_of_a_schedule_free_run_holds_the_average(new_trainer, new_settings, run_dir) -> None:
@@ -274,12 +246,6 @@ def test_a_ratio_without_b_matrices_is_refused() -> None:
 def test_muon_refuses_what_is_no_matrix(new_trainer, new_settings) -> None:
     with pytest.raises(SettingsError, match="matrices only"):
         new_trainer(settings_for(new_settings, "muon", adapter={"kind": "dora"}))
-
-
-@pytest.mark.parametrize("name", ["prodigy", "schedule_free", "lion", "adafactor"])
-def test_dora_learns_with_every_optimizer_that_takes_vectors(new_trainer, new_settings, name) -> None:
-    trainer = new_trainer(settings_for(new_settings, name, adapter={"kind": "dora"}))
-    assert all(math.isfinite(loss) for loss in train(trainer, 3))
 
 
 def test_an_optimizer_step_moves_nothing_to_the_host(monkeypatch) -> None:
@@ -411,25 +377,6 @@ def test_a_rate_that_rises_on_resume_is_said(
     report_changes(told, resumed(new_trainer(new_settings(optim=optim, train=train_settings)), directory), state)
     assert len(told.warned) == rises
     assert len(told.logged) == another_end
-
-
-@pytest.mark.parametrize(
-    ("adapter", "name"),
-    [
-        ({"kind": "lokr"}, "prodigy"),
-        ({"kind": "lokr", "lokr_full_matrix": False}, "muon"),
-        ({"kind": "loha"}, "schedule_free"),
-        ({"kind": "dora"}, "adafactor"),
-    ],
-)
-def test_other_adapters_resume_exactly_too(new_trainer, new_settings, run_dir, adapter, name) -> None:
-    settings = settings_for(new_settings, name, adapter=adapter)
-    straight = new_trainer(settings)
-    expected = train(straight, 4)
-    first = new_trainer(settings)
-    losses = train(first, 2)
-    second = resumed(new_trainer(settings), saved(first, run_dir))
-    assert losses + train(second, 2) == expected
 
 
 def test_going_back_to_a_checkpoint_takes_the_whole_optimizer_along(new_trainer, new_settings, run_dir) -> None:
