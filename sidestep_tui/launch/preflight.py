@@ -21,7 +21,7 @@ from sidestep_tui.dataset.manifest import Manifest
 from sidestep_tui.launch import adapter_files, doctor, gpus, hardware, models
 from sidestep_tui.launch.gpus import Device
 from sidestep_tui.launch.models import FoundModel
-from sidestep_tui.schema import fit_ladder, memory_model, plan_maths, rules
+from sidestep_tui.schema import disk_maths, fit_ladder, plan_maths, rules
 from sidestep_tui.schema.fields import fields_by_path
 from sidestep_tui.schema.layers import Resolved
 from sidestep_tui.schema.model_shape import ModelShape
@@ -31,6 +31,8 @@ from sidestep_tui.schema.settings import Settings
 Status = Literal["ok", "warn", "fail"]
 
 CACHE_BYTES_PER_SONG = 5_000_000
+_UNCOUNTED = 10
+"""Checkpoints by minutes for which there must be room where all are kept."""
 _HOPELESS = 1.1
 """A run whose estimate exceeds the whole device by this factor is refused; below it, the estimate may be wrong."""
 
@@ -246,15 +248,15 @@ def _held_out(settings: Settings, manifest: Manifest | None) -> Iterator[Check]:
 
 def run_bytes(settings: Settings, shape: ModelShape, songs: int) -> int:
     """What a run writes into its own directory: checkpoints with optimizer state, best and final adapters."""
-    trained = memory_model.adapter_parameters(shape, settings)
-    return plan_maths.disk_bytes(settings, trained, songs=songs or None)
+    return disk_maths.run_bytes(settings, shape, songs=songs or None)
 
 
 def _disks(settings: Settings, model: FoundModel | None, manifest: Manifest | None) -> Iterator[Check]:
     """Room for the run and for the encoded songs, together where they share a disk."""
     songs = manifest.songs if manifest else ()
     trained = split.training_count(songs, settings.data.validation)
-    needed = run_bytes(settings, model.shape if model else hardware.shape_of(settings), trained)
+    shape = model.shape if model else hardware.shape_of(settings)
+    needed, each = run_bytes(settings, shape, trained), disk_maths.checkpoint_size(shape, settings).total
     of_cache = len(songs) * plan_maths.pieces_per_song(settings.data) * CACHE_BYTES_PER_SONG
     output = paths.existing_ancestor(paths.expand(settings.output.path))
     cache = paths.existing_ancestor(paths.expand(settings.data.cache) if settings.data.cache else paths.cache_place())
@@ -268,11 +270,16 @@ def _disks(settings: Settings, model: FoundModel | None, manifest: Manifest | No
         sentence = f"The encoded songs take about {text.file_size(of_cache)}; {text.file_size(free)} are free"
         hint = "Set data.cache to a directory on a larger disk."
         yield Check("cache", "fail", f"{sentence} in {paths.shorten(cache)}.", hint, "data.cache")
-    yield _disk(needed, shutil.disk_usage(output).free)
+    yield _disk(settings, needed, each, shutil.disk_usage(output).free)
 
 
-def _disk(needed: int, free: int) -> Check:
-    sentence = f"The run writes about {text.file_size(needed)}; {text.file_size(free)} are free."
+def _disk(settings: Settings, needed: int, each: int, free: int) -> Check:
+    sentence = f"The run writes about {text.file_size(needed)}"
+    if settings.output.save_every_minutes and not settings.output.keep_last:
+        # How many there will be is up to the pace; a run that keeps all needs room for some at least.
+        sentence += f" and {text.file_size(each)} more every {settings.output.save_every_minutes} minutes"
+        needed += _UNCOUNTED * each
+    sentence += f"; {text.file_size(free)} are free."
     if needed < 0.9 * free:
         return Check("disk", "ok", sentence)
     hint = "Keep fewer checkpoints (output.keep_last), save less often, lower the rank, or choose another --output."

@@ -201,7 +201,12 @@ _MEMORY: dict[str, Meaning] = {
 _OUTPUT: dict[str, Meaning] = {
     **dict.fromkeys(("save_every", "save_every_n_epochs"), Take("output.save_every_epochs")),
     **dict.fromkeys(("save_steps", "save_every_n_steps", "every_n_train_steps"), Take("output.save_every_steps")),
-    "save_total_limit": Take("output.keep_last"),
+    "checkpointing_steps": Take("output.save_every_steps"),
+    **dict.fromkeys(
+        ("save_total_limit", "checkpoints_total_limit", "max_step_saves_to_keep", "keep_last_n"),
+        Take("output.keep_last"),
+    ),
+    "save_top_k": Take("output.keep_best", {"-1": 0}, note="beside the newest"),
     **dict.fromkeys(("log_every", "log_every_n_steps", "log_heavy_every"), _LOGGING),
 }
 _NOT_A_RECIPE: dict[str, Meaning] = {
@@ -245,9 +250,9 @@ CROP_KEYS = ("crop_mode", "chunk_duration", "max_latent_length")
 SPLIT_TARGET_KEYS = {"self": "self_target_modules_str", "cross": "cross_target_modules_str"}
 ALTERATION_KEYS = ("pitch_shift", "time_stretch", "add_noise")
 TARGET_KEYS = ("target_modules", "target_modules_str", "lora_target_modules", *SPLIT_TARGET_KEYS.values())
-ABOUT_KEYS = ("name", "description", "_description", "schema_version", "version")
 PATTERN_KEYS = ("rank_pattern", "alpha_pattern")
 """Keys whose value is a table by module name."""
+ABOUT_KEYS = ("name", "description", "_description", "schema_version", "version")
 
 _PROJECTIONS = {
     **dict.fromkeys(("q_proj", "to_q", "linear_q", "q"), "q"),
