@@ -14,7 +14,7 @@ from sidestep_tui.engine import adapters, checkpoint, export
 from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.schema import rules
 from sidestep_tui.schema.adapter import AdapterSettings
-from tests.engine.training.adapting import OriginalNames, provenance, randomise
+from tests.engine.training.adapting import OriginalNames, provenance, randomise, trained
 from tests.engine.training.conftest import make_transformer
 
 PATTERNS = {
@@ -34,7 +34,7 @@ def many_layers(new_transformer, settings: AdapterSettings) -> torch.nn.Module:
 
 @pytest.mark.parametrize("kind", ["lora", "dora", "lokr", "loha", "oft"])
 def test_only_the_layers_that_are_named_learn(new_transformer, kind):
-    transformer = new_transformer(layers=12)
+    transformer = new_transformer(layers=6)
     settings = AdapterSettings(kind=kind, rank=2, layers="1, 3-4", oft_block_size=8)
     assert adapters.inject(transformer, settings) == 3 * 8
     found = {name.split(".")[1] for name in adapters.adapted_layers(transformer)}
@@ -58,9 +58,8 @@ def test_every_matrix_has_the_rank_and_alpha_of_its_own_entry(new_transformer):
     assert layers["layers.1.mlp.up_proj"].scaling["default"] == 2.5
 
 
-@pytest.mark.parametrize(("kind", "rslora"), [("lora", True), ("dora", False)])
-def test_peft_and_our_loader_read_patterns_to_the_last_bit(new_transformer, new_settings, tmp_path, kind, rslora):
-    settings = new_settings(adapter={**PATTERNS, "kind": kind, "rslora": rslora, "layers": "0-1, 11"})
+def test_peft_and_our_loader_read_patterns_to_the_last_bit(new_transformer, new_settings, tmp_path):
+    settings = new_settings(adapter={**PATTERNS, "rslora": True, "layers": "0-1, 11"})
     model = many_layers(new_transformer, settings.adapter)
     randomise(model)
     expected = export.probe(model, dtype=torch.float32)
@@ -135,10 +134,9 @@ def test_a_run_is_resumed_with_its_own_layers_and_patterns_only(new_trainer, new
     checkpoint.refuse_other(old, before, tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["lora", "dora"])
-def test_patterns_train_and_resume_bit_for_bit(new_trainer, new_settings, tmp_path, kind):
+def test_patterns_train_and_resume_bit_for_bit(new_trainer, new_settings, tmp_path):
     settings = new_settings(
-        adapter={"kind": kind, "layers": "1", "rank_pattern": "self.q=6", "alpha_pattern": "cross=3", "dropout": 0.2},
+        adapter={"layers": "1", "rank_pattern": "self.q=6", "alpha_pattern": "cross=3", "dropout": 0.2},
         optim={"lr_ratio_b": 4.0},
     )
     straight = new_trainer(settings)
@@ -187,9 +185,10 @@ LORA_OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("kind", ["lora", "dora"])
-@pytest.mark.parametrize("init", ["default", "pissa"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("kind", "init", "dtype"),
+    [("lora", "pissa", torch.bfloat16), ("dora", "default", torch.bfloat16), ("dora", "pissa", torch.float32)],
+)
 def test_all_options_of_a_lora_work_together(new_trainer, new_settings, tmp_path, kind, init, dtype):
     """rsLoRA, dropout, patterns, layers, LoRA+, PiSSA and checkpointing at once: nothing is refused, all of it learns,
     and the export answers like the trained model."""
@@ -225,3 +224,14 @@ def test_layer_ranges_work_with_every_other_kind(new_trainer, new_settings, tmp_
     expected = export.probe(trainer.transformer, dtype=torch.float32)
     export.publish(tmp_path / "final", trainer.transformer, settings, provenance())
     export.verify(tmp_path / "final", make_transformer(), expected, dtype=torch.float32)
+
+
+def test_the_card_says_which_layers_and_which_patterns(new_transformer, new_settings, tmp_path):
+    adapter = {"rank": 4, "alpha": 6.0, "layers": "0-1", "rank_pattern": "q=2"}
+    settings = new_settings(adapter=adapter)
+    model = trained(new_transformer, settings.adapter)
+    export.publish(tmp_path / "final", model, settings, provenance())
+    card = (tmp_path / "final" / export.CARD_FILE).read_text()
+    assert "| Rank, alpha | 4, 6; rank q=2 |" in card
+    assert "attention: both) of layers 0-1 |" in card
+    assert "set the strength" not in card

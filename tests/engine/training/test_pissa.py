@@ -115,8 +115,10 @@ def test_the_export_is_a_plain_lora_of_twice_the_rank_on_the_original_model(
     assert layer.scaling["default"] == pytest.approx(scale_of(settings.adapter, matrix))
 
 
-@pytest.mark.parametrize("adapter", [PISSA, {**PISSA, "kind": "dora", "mlp": True, "rslora": True}])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("adapter", "dtype"),
+    [(PISSA, torch.bfloat16), ({**PISSA, "kind": "dora", "mlp": True, "rslora": True}, torch.float32)],
+)
 def test_training_resumes_bit_for_bit_whatever_the_generator_drew(new_trainer, new_settings, tmp_path, adapter, dtype):
     settings = new_settings(adapter=adapter, optim={"weight_decay": 0.1, "lr_ratio_b": 2.0}, train={"ema_decay": 0.9})
     straight = new_trainer(settings, dtype=dtype)
@@ -144,7 +146,7 @@ def test_training_resumes_bit_for_bit_whatever_the_generator_drew(new_trainer, n
         checkpoint.refuse_other(saved.fingerprint, checkpoint.fingerprint(plain, model="m", dataset="d"), directory)
 
 
-@pytest.mark.parametrize("name", ["adamw", "prodigy", "schedule_free", "lion", "muon", "adafactor"])
+@pytest.mark.parametrize("name", ["prodigy", "schedule_free", "muon"])
 def test_every_optimizer_trains_it(new_trainer, new_settings, name):
     constant = {"schedule": "constant"} if name in ("prodigy", "schedule_free") else {}
     trainer = new_trainer(new_settings(adapter=PISSA, optim={"optimizer": name, **constant}))
