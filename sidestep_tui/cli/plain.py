@@ -181,6 +181,8 @@ class PlainViewer:
             facts.append(text.file_size(event["bytes"]))
         if isinstance(event.get("seconds"), (int, float)):
             facts.append(f"{event['seconds']:.1f} s")
+            if isinstance(event.get("held_seconds"), (int, float)):
+                facts.append(f"training waited {event['held_seconds']:.1f} s")
         self._line(event, f"checkpoint {event.get('path', '')} ({', '.join(filter(None, facts))})")
 
     def _best(self, event: Event, _: str) -> None:

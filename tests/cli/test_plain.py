@@ -117,6 +117,15 @@ def test_held_out_songs_are_told_with_a_verdict() -> None:
     assert second.endswith("held out: loss 0.8, learning (start 0.9), 3 songs")
 
 
+def test_a_checkpoint_is_told_with_its_size_and_with_how_long_training_waited() -> None:
+    story = Story()
+    saved = {"path": "checkpoints/step_000040", "step": 40, "reason": "schedule", "bytes": 504_000_000, "seconds": 2.14}
+    story.tell("checkpoint", **saved, held_seconds=0.12)
+    assert story.lines[-1].endswith("step_000040 (schedule, 480.7 MiB, 2.1 s, training waited 0.1 s)")
+    story.tell("checkpoint", **saved)  # of an earlier version
+    assert story.lines[-1].endswith("480.7 MiB, 2.1 s)")
+
+
 def test_unknown_events_and_odd_fields_are_no_trouble() -> None:
     story = Story()
     story.tell("from_the_future", anything=[1, 2])

@@ -297,3 +297,10 @@ def test_the_adapter_to_start_from_is_looked_at(good: dict[str, Any], tmp_path: 
     gone = check({**start, "adapter.start_from": str(tmp_path / "gone")})["adapter"]
     assert (gone.status, gone.setting) == ("fail", "adapter.start_from")
     assert "adapter" not in check(good)
+
+
+def test_checkpoints_by_minutes_are_told_one_by_one_where_all_are_kept(good: dict[str, Any]) -> None:
+    by_minutes = {**good, "output.save_every_minutes": 15, "output.save_every_epochs": 0}
+    told = check(by_minutes)["disk"].sentence
+    assert "more every 15 minutes; " in told
+    assert "minutes" not in check({**by_minutes, "output.keep_last": 3})["disk"].sentence
