@@ -102,6 +102,7 @@ def test_it_learns_and_a_killed_run_goes_on_bit_for_bit(
     first = new_trainer(settings, songs, dtype)
     losses = teach(first, 25 if optimizer == "prodigy" else 5)
     assert losses[-1] < 0.999 * losses[0]
+    assert {parameter.dtype for parameter in first.parameters.values()} == {torch.float32}
 
     first.step()
     first.step()
