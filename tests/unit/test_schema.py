@@ -159,7 +159,7 @@ def test_people_may_type_values_their_way(path: str, typed: str, value: Any) -> 
         ("data.path", "a\0b", "without control characters, not 'a?b'."),
         ("data.path", "caf\udce9", "without control characters, not 'caf?'."),
         ("data.tag", "a\u2028b", "without control characters"),
-        ("memory.device", "gpu", "auto, cuda, cuda:1, …, mps, cpu, not 'gpu'."),
+        ("memory.device", "gpu", "auto, cuda, cuda:1, …, all, gpus:2, …, mps, cpu, not 'gpu'."),
         ("data.language", "english", "a code of two or three letters"),
     ],
 )
