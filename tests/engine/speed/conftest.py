@@ -27,22 +27,22 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def new_model() -> Callable[..., AceStepTransformer1DModel]:
-    """`new_model(kind="lora", dtype=…, window=16)`: two layers with an adapter that already says something."""
+    """`new_model(kind="lora", dtype=…, layers=2)`: a window, then none, with an adapter that already says something."""
 
     def build(
-        kind: str = "lora", dtype: torch.dtype = torch.float32, window: int = 16, **adapter: object
+        kind: str = "lora", dtype: torch.dtype = torch.float32, layers: int = 2, **adapter: object
     ) -> AceStepTransformer1DModel:
         torch.manual_seed(0)
         transformer = AceStepTransformer1DModel(
             hidden_size=WIDTH,
             intermediate_size=64,
-            num_hidden_layers=2,
+            num_hidden_layers=layers,
             num_attention_heads=4,
             num_key_value_heads=2,
             head_dim=8,
             in_channels=192,
             audio_acoustic_hidden_dim=64,
-            sliding_window=window,
+            sliding_window=16,
             encoder_hidden_size=WIDTH,
         )
         # Norm weights of real checkpoints are not ones.
