@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sidestep_tui.core import text
-from sidestep_tui.schema import adapter_targets, rules_adapter, rules_optim, rules_output, rules_train
+from sidestep_tui.schema import adapter_targets, rules_adapter, rules_optim, rules_output, rules_speed, rules_train
 from sidestep_tui.schema.adapter_maths import has_scale, scale
 from sidestep_tui.schema.advice import Advice as Advice
 from sidestep_tui.schema.advice import Facts as Facts
@@ -310,4 +310,5 @@ RULES: tuple[Rule, ...] = (
     *rules_adapter.RULES,
     *rules_optim.RULES,
     *rules_train.RULES,
+    *rules_speed.RULES,
 )
