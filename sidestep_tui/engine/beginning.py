@@ -89,6 +89,13 @@ def put(transformer: torch.nn.Module, begin: Beginning) -> int:
     return adapters.load_state_dict(transformer, tensors, facts.file)
 
 
+def origin(settings: AdapterSettings, fingerprints: Mapping[str, str]) -> str:
+    """What exports say they began with: the name of the adapter and the beginning of its digest in run.toml."""
+    name = Path(settings.start_from).name
+    digest = fingerprints.get("start_from", "")[:12]
+    return f"{name} ({digest})" if digest else name
+
+
 class _BaseOf(torch.nn.Module):
     """A transformer as it was before its layers were adapted: what `refuse_other_model` asks about."""
 

@@ -17,7 +17,7 @@ from typing import Literal
 
 from sidestep_tui.core import text
 from sidestep_tui.core.errors import DiskFullError
-from sidestep_tui.engine import averages, checkpoint, distributed, export, pruning
+from sidestep_tui.engine import averages, beginning, checkpoint, distributed, export, pruning
 from sidestep_tui.engine.checkpoint import Snapshot
 from sidestep_tui.engine.control import Control
 from sidestep_tui.engine.reporter import Reporter
@@ -218,7 +218,7 @@ class Saver:
             base_model=self.base.dir.name,
             variant=self.base.variant,
             tag=self.settings.data.tag,
-            started_from=Path(self.settings.adapter.start_from).name,
+            started_from=beginning.origin(self.settings.adapter, self.run_file.fingerprints),
         )
 
     def _epochs_begun(self) -> int:

@@ -7,19 +7,27 @@ import hashlib
 from pathlib import Path
 
 from sidestep_tui.core import paths
-from sidestep_tui.core.errors import DataError, ModelError
+from sidestep_tui.core.errors import AdapterError, DataError, ModelError
 from sidestep_tui.dataset import manifest
 from sidestep_tui.launch import models
+from sidestep_tui.schema import adapter_names
 from sidestep_tui.schema.settings import Settings
 
 _SAMPLE_BYTES = 64 * 1024
 
 
 def of_settings(settings: Settings) -> dict[str, str]:
-    """Digests of the checkpoint and of what training would see of the songs; what cannot be read is left out."""
+    """Digests of the checkpoint, of the adapter to start from and of what training would see of the songs.
+
+    What cannot be read is left out.
+    """
     found = {}
     with contextlib.suppress(ModelError, OSError):
         found["model"] = of_model(models.locate(settings.model.path, settings.model.variant), settings.model.components)
+    if settings.adapter.start_from:
+        with contextlib.suppress(AdapterError, OSError):
+            place = adapter_names.weights_file(paths.expand(settings.adapter.start_from))
+            found["start_from"] = hashlib.sha256(_sample(place)).hexdigest()
     data = settings.data
     if not data.path:
         return found

@@ -13,7 +13,7 @@ import pytest
 
 from sidestep_tui.core import nvml
 from sidestep_tui.core.nvml import Gpu
-from sidestep_tui.launch import doctor, preflight
+from sidestep_tui.launch import doctor, fingerprints, preflight
 from sidestep_tui.launch.preflight import Check
 from sidestep_tui.schema.layers import Layer, resolve
 
@@ -294,6 +294,9 @@ def test_the_adapter_to_start_from_is_looked_at(good: dict[str, Any], tmp_path: 
     other = check({**start, "adapter.rank": 8})["adapter"]
     assert (other.status, other.hint) == ("fail", "Set adapter.rank to 16.")
     assert check({**start, "adapter.kind": "lokr"})["adapter"].hint == "Set adapter.kind to lora."
+    recorded = fingerprints.of_settings(resolve([Layer("test", start)]).settings)["start_from"]
+    adapter_file(tmp_path / "a.safetensors", 8)
+    assert fingerprints.of_settings(resolve([Layer("test", start)]).settings)["start_from"] != recorded
     gone = check({**start, "adapter.start_from": str(tmp_path / "gone")})["adapter"]
     assert (gone.status, gone.setting) == ("fail", "adapter.start_from")
     assert "adapter" not in check(good)

@@ -171,6 +171,13 @@ def test_values_that_are_not_numbers_are_refused(exported):
     assert "not numbers" in str(refusal(place, rank=4, alpha=6.0))
 
 
+def test_exports_say_what_they_began_with():
+    settings = AdapterSettings(start_from="/runs/drums")
+    assert beginning.origin(settings, {"start_from": "0123456789abcdef"}) == "drums (0123456789ab)"
+    assert beginning.origin(settings, {}) == "drums"
+    assert beginning.origin(AdapterSettings(), {}) == ""
+
+
 def told(run_dir: Any, kind: str) -> list[dict[str, Any]]:
     return [event for event in Tail(run_dir.events).read(limit_bytes=2**30) if event["type"] == kind]
 
