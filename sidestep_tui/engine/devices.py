@@ -128,7 +128,12 @@ def for_encoding(dtype: torch.dtype) -> torch.dtype:
 
 
 def is_slow(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether the processor has to emulate `dtype`: without AVX-512, a bfloat16 step takes some fifty times longer."""
+    """Whether the device has to imitate `dtype`: a processor without AVX-512, a GPU from before Ampere.
+
+    A bfloat16 step then takes up to fifty times longer.
+    """
+    if device.type == "cuda":
+        return dtype == torch.bfloat16 and ability(device).compute < (8, 0)
     if device.type != "cpu" or dtype == torch.float32:
         return False
     if dtype == torch.float16:

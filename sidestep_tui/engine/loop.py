@@ -103,7 +103,7 @@ class TrainingRun:
         if devices.is_slow(self.device, self.dtype):
             self.reporter.warning(
                 "slow_precision",
-                "This processor computes 16-bit numbers many times slower than float32.",
+                "This device only imitates this precision, many times slower than what it has.",
                 "Set memory.precision to auto unless memory is short.",
             )
         if settings.train.seed < 0:

@@ -43,6 +43,8 @@ def test_the_description_says_why_another_precision_was_taken(monkeypatch: pytes
     said = devices.describe(turing, torch.float16)
     assert said == "cuda:0 (Tesla T4, float16: bfloat16 begins at compute capability 8.0, and this is 7.5)"
     assert devices.describe(turing, torch.float32) == "cuda:0 (Tesla T4, float32)"
+    assert devices.is_slow(turing, torch.bfloat16)
+    assert not devices.is_slow(turing, torch.float16)
 
 
 def test_what_is_asked_for_is_taken_and_words_are_never_encoded_in_float16(new_settings: Callable[..., Settings]):
