@@ -102,6 +102,10 @@ _LOUDNESS = {
 }
 _NOISE = {"continuous": "model", "discrete": "turbo8"}
 _LOSSES = {"l2": "mse"}
+_FOLLOWED = {
+    **dict.fromkeys(("val_loss", "eval_loss", "validation_loss"), "held_out"),
+    **dict.fromkeys(("loss", "train_loss"), "training"),
+}
 _KIND: dict[str, Any] = {"dora_lora": "dora"}
 
 _ADAPTER: dict[str, Meaning] = {
@@ -153,6 +157,10 @@ _TRAIN: dict[str, Meaning] = {
     "timestep_mode": Take("train.timesteps", _NOISE),
     **dict.fromkeys(("save_best_after", "auto_save_best_after"), Take("train.best_after")),
     **dict.fromkeys(("early_stop_patience", "early_stop", "early_stopping_patience"), Take("train.patience")),
+    **dict.fromkeys(
+        ("monitor", "early_stop_metric", "early_stopping_monitor", "metric_for_best_model"),
+        Take("train.best_by", _FOLLOWED),
+    ),
     "save_best": Fixed((True,), "the best adapter is always kept"),
     **dict.fromkeys(
         ("target_loss", "target_loss_floor", "target_loss_warmup", "target_loss_smoothing"),

@@ -618,3 +618,20 @@ def test_optimizers_and_schedules_of_others_keep_their_meaning(
 def test_a_schedule_that_others_ignore_beside_prodigy_is_said(tmp_path: Path) -> None:
     rows = _rows(_import(tmp_path, {"optimizer_type": "prodigy", "scheduler_type": "cosine"}))
     assert rows["scheduler_type"] == ("translated", "optim.schedule = constant (Prodigy takes no schedule, not cosine)")
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "taken"),
+    [
+        ("monitor", "val_loss", "held_out"),
+        ("metric_for_best_model", "eval_loss", "held_out"),
+        ("early_stop_metric", "train_loss", "training"),
+        ("monitor", "accuracy", None),
+    ],
+)
+def test_what_others_watch_for_the_best_becomes_whose_loss_is_followed(
+    tmp_path: Path, key: str, given: str, taken: str | None
+) -> None:
+    report = _import(tmp_path, {"rank": 8, key: given})
+    assert report.values.get("train.best_by") == taken
+    assert (_rows(report)[key][0] == "refused") == (taken is None)
