@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 import torch
 
-from sidestep_tui.core.errors import DiskFullError, RunError
+from sidestep_tui.core.errors import DiskFullError, DivergedError, RunError
 from sidestep_tui.engine import checkpoint, export, pruning, saving
 from sidestep_tui.engine.control import Control
 from sidestep_tui.engine.reporter import Reporter
@@ -279,3 +279,13 @@ def test_somebody_elses_best_adapter_ends_the_run_as_it_always_did(new_stand) ->
     stand.saver.publish_best(0.5)
     with pytest.raises(RunError, match="another adapter"):
         stand.saver.publish_final()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_no_numbers_are_not_saved(new_stand, value: float) -> None:
+    stand = new_stand()
+    stand.step()
+    next(iter(stand.trainer.parameters.values())).data[1, 2] = value
+    with pytest.raises(DivergedError, match="not numbers"):
+        stand.saver.save("schedule")
+    assert list(stand.run_dir.checkpoints.iterdir()) == []
