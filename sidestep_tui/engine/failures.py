@@ -121,6 +121,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether host or device memory ran out, however the library at hand says so."""
     if isinstance(error, MemoryError):
         return True
-    # torch.OutOfMemoryError is a RuntimeError that says so; importing torch here would hide why torch is missing.
+    # torch.OutOfMemoryError is a RuntimeError; importing torch here to ask for it would hide why torch is missing.
     message = str(error).lower()
-    return isinstance(error, RuntimeError) and any(sign in message for sign in _MEMORY_SIGNS)
+    is_named = type(error).__name__ == "OutOfMemoryError"
+    return isinstance(error, RuntimeError) and (is_named or any(sign in message for sign in _MEMORY_SIGNS))

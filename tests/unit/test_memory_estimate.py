@@ -120,6 +120,18 @@ def test_rank_costs_what_the_table_says(size: str, rank: int, mlp: bool, total: 
     assert _table_cell(size, 60, 1, checkpointing=True, rank=rank, mlp=mlp) == pytest.approx(total, rel=0.03)
 
 
+@pytest.mark.parametrize(
+    ("size", "base", "plain", "checkpointed"),
+    [("2b", "int8", 5.7, 3.3), ("2b", "nf4", 5.0, 2.5), ("xl", "int8", 11.5, 6.6), ("xl", "nf4", 9.6, 4.7)],
+)
+def test_a_quantised_base_costs_what_the_table_says(size: str, base: str, plain: float, checkpointed: float) -> None:
+    for checkpointing, expected in ((False, plain), (True, checkpointed)):
+        memory = {"base": base, "gradient_checkpointing": checkpointing}
+        settings = _settings(data={"crop_seconds": 60}, memory=memory)
+        total = memory_model.estimate(model_shape(size), settings).total / GIB
+        assert total == pytest.approx(expected, rel=0.05)
+
+
 def test_eight_bit_optimizer_shrinks_only_the_optimizer() -> None:
     plain = memory_model.estimate(SHAPE_XL, _settings(adapter={"rank": 128, "mlp": True}))
     eight = memory_model.estimate(

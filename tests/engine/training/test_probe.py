@@ -14,7 +14,7 @@ from sidestep_tui.core.errors import OutOfMemoryError
 from sidestep_tui.engine import probe, weights
 from sidestep_tui.engine.quantised import QuantisedLinear
 from sidestep_tui.launch import probe as launch
-from sidestep_tui.schema.model_shape import ModelShape
+from sidestep_tui.schema.model_shape import SHAPE_2B, ModelShape
 
 TINY = ModelShape(64, 128, 4, 4, 2, 16, 64)
 
@@ -65,3 +65,14 @@ def test_a_probe_that_dies_says_so(new_settings, monkeypatch):
     monkeypatch.setattr(launch, "MODULE", "sidestep_tui.engine.no_such_module")
     with pytest.raises(launch.SidestepError, match="probe"):
         launch.measure(new_settings(), TINY, json.dumps)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("base", ["full", "int8"])
+def test_a_gpu_is_measured_and_the_estimate_holds(new_settings, base):
+    settings = new_settings(data={"crop_seconds": 60}, adapter={"rank": 64}, memory={"device": "cuda", "base": base})
+    found = probe.measure(settings, SHAPE_2B, lambda kind, **fields: None)
+    assert found.peak_allocated is not None
+    assert found.peak >= found.peak_allocated
+    assert -0.15 < found.difference <= 0.05

@@ -268,10 +268,38 @@ def test_a_resumed_run_learns_the_same_on_it(new_transformer, new_material, new_
         assert torch.equal(parameter, resumed.parameters[name]), name
 
 
-def test_a_run_trains_on_it_and_proves_its_export_against_it(new_run):
+def test_a_run_trains_on_it_through_a_shortage_and_proves_its_export_against_it(new_run, monkeypatch):
     run_dir, _ = new_run(train={"epochs": 1, "max_steps": 2}, memory={"base": "int8", "gradient_checkpointing": "auto"})
+    accumulate, short = trainer.Trainer._accumulate, [torch.OutOfMemoryError("Tried to allocate 2.50 GiB.")]
+
+    def starved(self, examples):
+        if short:
+            raise short.pop()
+        return accumulate(self, examples)
+
+    monkeypatch.setattr(trainer.Trainer, "_accumulate", starved)
     with Reporter(run_dir, "test", sample_seconds=0) as reporter, Control(run_dir, reporter) as control:
         assert TrainingRun(run_dir, reporter, control).carry_out() == "finished"
-    log = [event["msg"] for event in Tail(run_dir.events).read(limit_bytes=2**30) if event["type"] == "log"]
+    told = Tail(run_dir.events).read(limit_bytes=2**30)
+    [warning] = [event for event in told if event["type"] == "warning" and event["code"] == "out_of_memory"]
+    assert "2.50 GiB were wanted" in warning["msg"]
+    assert warning["hint"].startswith("It is repeated with activations recomputed")
+    newest = run_dir.latest_checkpoint()
+    assert newest is not None
+    assert checkpoint.read(newest)[0].relief.checkpointing
+    log = [event["msg"] for event in told if event["type"] == "log"]
     assert [line for line in log if line.startswith("Gradient checkpointing is off: by the estimate")]
     assert [line for line in log if "maximum difference 0" in line]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("kind", [Int8Linear, Nf4Linear])
+def test_a_gpu_computes_as_the_cpu_does(kind):
+    source = torch.Generator().manual_seed(0)
+    weight, x = torch.randn(256, 128, generator=source), torch.randn(8, 128, generator=source)
+    here, there = layer_of(kind, weight), layer_of(kind, weight.cuda())
+    for mine, theirs in zip(here.codes(), there.codes(), strict=True):
+        assert (mine != theirs.cpu()).float().mean() < 1e-3, "divisions may round otherwise"
+    answers = [layer(x.to(layer.codes()[0].device).requires_grad_()) for layer in (here, there)]
+    torch.testing.assert_close(answers[1].cpu(), answers[0], rtol=1e-2, atol=1e-2)
