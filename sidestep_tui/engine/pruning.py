@@ -19,6 +19,7 @@ from sidestep_tui.core.errors import RunError
 from sidestep_tui.engine import adapters, checkpoint, export
 from sidestep_tui.engine.checkpoint import TrainingState
 from sidestep_tui.engine.export import Provenance
+from sidestep_tui.engine.tracking import saved_by
 from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.schema.output import OutputSettings
 
@@ -45,6 +46,11 @@ class _Entry:
 
     path: Path
     state: TrainingState
+
+    @property
+    def by(self) -> str:
+        """Which loss the score is: losses of training and of held-out songs cannot be compared."""
+        return saved_by(self.state.tracking)
 
     @property
     def rank(self) -> tuple[float, int]:
@@ -81,7 +87,7 @@ def superseded(run_dir: RunDir, output: OutputSettings, provenance: Provenance) 
         return []
     published = run_dir.published_checkpoints()
     entries = [entry for path in published if (entry := _read(path)) is not None]
-    scored = [entry for entry in entries if entry.state.score is not None]
+    scored = [entry for entry in entries if entry.state.score is not None and entry.by == entries[-1].by]
     clean = [entry for entry in entries if not entry.state.skipped_in_a_row]
     kept = {
         *published[-1:],

@@ -64,6 +64,14 @@ def test_the_best_stay_beside_the_newest(run_dir: RunDir, publish: Publish) -> N
     assert prune(run_dir, keep_best=1) == [3, 6]
 
 
+def test_scores_of_another_loss_are_not_compared(run_dir: RunDir, publish: Publish, new_trainer) -> None:
+    held_out = {"tracking": {**new_trainer().tracker.state(), "by": "held_out"}}
+    publish(1, score=0.1)
+    for step, score in ((2, 0.8), (3, 0.7), (4, 0.9)):
+        publish(step, score=score, **held_out)
+    assert prune(run_dir, keep_best=1) == [3, 4]
+
+
 def test_the_last_one_from_before_bad_steps_stays_and_so_does_the_one_to_resume(
     run_dir: RunDir, publish: Publish
 ) -> None:
