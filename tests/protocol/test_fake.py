@@ -281,3 +281,14 @@ def test_a_written_run_can_be_continued_by_the_engine(run: RunDir, engine: Calla
     assert engine().end() == ExitCode.DONE
     check_journal(events(run))
     assert [step for step, _ in losses(run)] == [float(step) for step in range(1, 31)]
+
+
+def test_an_epoch_says_where_its_loss_came_from() -> None:
+    epochs = [event for event in fake.history(scenario="live", songs=5, held_out=2) if event["type"] == "epoch"]
+    newest = epochs[-1]
+    assert list(newest["by_band"]) == ["0.00-0.25", "0.25-0.50", "0.50-0.75", "0.75-1.00"]
+    assert sum(newest["by_band"].values()) / 4 == pytest.approx(newest["loss"], rel=0.05)
+    assert list(newest["by_song"]) == ["song_03", "song_04", "song_05"]  # the others are only measured
+    assert newest["by_song"]["song_05"] > newest["by_song"]["song_03"]
+    diverged = [event for event in fake.history(scenario="diverged", at=40) if event["type"] == "epoch"]
+    assert "by_song" not in diverged[-1]

@@ -11,12 +11,13 @@ import torch
 
 from sidestep_tui.core.errors import DataError, RunError, SettingsError
 from sidestep_tui.dataset.manifest import Song
-from sidestep_tui.engine import timesteps, validation
+from sidestep_tui.engine import checkpoint, timesteps, validation
 from sidestep_tui.engine.batches import SongStore
 from sidestep_tui.engine.control import Orders
 from sidestep_tui.engine.loop import TrainingRun
 from sidestep_tui.engine.reporter import Reporter
 from sidestep_tui.engine.trainer import Trainer
+from sidestep_tui.engine.trends import Finding, Plateau
 from sidestep_tui.engine.validation import LEVELS, Measurement, Validator
 from sidestep_tui.protocol import facts
 from sidestep_tui.protocol.rundir import RunDir
@@ -210,8 +211,10 @@ def scripted(monkeypatch) -> list[float]:
     return losses
 
 
-def test_best_and_early_stop_follow_the_held_out_songs(new_run, scripted):
+def test_best_and_early_stop_follow_the_held_out_songs(new_run, scripted, monkeypatch):
     scripted += [0.9, 0.8, 0.7, 0.75, 0.76, 0.1]
+    found = Finding("plateau", "It does not fall.", "Stop.")
+    monkeypatch.setattr(Plateau, "add", lambda self, loss: found if loss > 0 and self.history.add(loss) else None)
     run_dir, _ = new_run("held", data={"validation": 20}, train={"epochs": 20, "patience": 2})
     assert carry_out(run_dir)[0] == "early_stop"
     told = Tail(run_dir.events).read_all()
@@ -222,6 +225,11 @@ def test_best_and_early_stop_follow_the_held_out_songs(new_run, scripted):
     assert kinds == ["best", "best", "final"]
     state = RunState.from_events(told)
     assert state.best == facts.Best(4, 2, 0.7, "held_out")
+    warned = [(event["msg"], event["hint"]) for event in state.warnings if event["code"] == "plateau"]
+    assert warned == [("It does not fall.", "Stop.")] * 4  # once for each time that it is found
+    tracking = checkpoint.read(run_dir.checkpoint_path(8))[0].tracking
+    assert len(tracking["trends"]["training"]["history"]["means"]) == 4
+    assert (tracking["by"], tracking["measured"], len(tracking["trends"]["losses"])) == ("held_out", 8, 8)
 
 
 def test_a_measurement_that_a_stop_prevented_is_made_up_for(new_run, scripted):
