@@ -1,8 +1,9 @@
 """Which checkpoints may go: only those that this run saved by itself, that load, and that nothing depends on.
 
 What is never deleted: the checkpoint that a resume would use; the newest one that loads and was not saved among steps
-without a finite loss; one that was asked for; one that does not load, or was made by another run, or holds a file that
-saving does not write; a directory of another name. The best ones by their score, where `keep_best` asks for them.
+without a finite loss, nor soon after trouble, which is where the watchdog goes back to; one that was asked for; one
+that does not load, or was made by another run, or holds a file that saving does not write; a directory of another name.
+The best ones by their score stay where `keep_best` asks for them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sidestep_tui.core.errors import RunError
 from sidestep_tui.engine import adapters, checkpoint, export
 from sidestep_tui.engine.checkpoint import TrainingState
 from sidestep_tui.engine.export import Provenance
-from sidestep_tui.engine.tracking import saved_by
+from sidestep_tui.engine.tracking import in_trouble, saved_by
 from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.schema.output import OutputSettings
 
@@ -89,10 +90,11 @@ def superseded(run_dir: RunDir, output: OutputSettings, provenance: Provenance) 
     entries = [entry for path in published if (entry := _read(path)) is not None]
     scored = [entry for entry in entries if entry.state.score is not None and entry.by == entries[-1].by]
     clean = [entry for entry in entries if not entry.state.skipped_in_a_row]
+    calm = [entry for entry in clean if not in_trouble(entry.state.tracking, entry.state.position.step)]
     kept = {
         *published[-1:],
         *(entry.path for entry in entries[-output.keep_last :]),
-        *(entry.path for entry in clean[-1:]),
+        *(entry.path for entry in (*clean[-1:], *calm[-1:])),
         *(entry.path for entry in sorted(scored, key=lambda entry: entry.rank)[: output.keep_best]),
     }
     by_itself = [entry for entry in entries if entry.path == run_dir.checkpoint_path(entry.state.position.step)]

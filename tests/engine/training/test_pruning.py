@@ -80,6 +80,14 @@ def test_the_last_one_from_before_bad_steps_stays_and_so_does_the_one_to_resume(
     assert prune(run_dir) == [2, 4]
 
 
+def test_the_last_one_from_before_a_jump_of_the_loss_stays(run_dir: RunDir, publish: Publish, new_trainer) -> None:
+    calm = new_trainer().tracker.state()
+    troubled = {**calm, "trends": {**calm["trends"], "trouble": 3}}
+    for step, tracking in ((1, calm), (2, calm), (4, troubled), (5, troubled)):
+        publish(step, tracking=tracking)
+    assert prune(run_dir) == [2, 5]
+
+
 @pytest.mark.parametrize("file", [checkpoint.STATE_FILE, checkpoint.OPTIMIZER_FILE, adapters.WEIGHTS_FILE])
 def test_one_that_does_not_load_counts_for_nothing_and_stays(run_dir: RunDir, publish: Publish, file: str) -> None:
     for step in (1, 2, 3):
