@@ -111,3 +111,8 @@ def test_an_adapter_in_its_run_is_measured_on_its_own_songs(
     assert run_cli("adapter", "effect", tmp_path / "run", "--json").code == 0
     settings, source = asked[0]
     assert (settings.model.path, settings.data.path, source) == (str(checkpoint), str(tmp_path), "held-out")
+    models = []
+    monkeypatch.setattr(adapter_jobs, "export", lambda path, target, output, model: models.append(model) or {})
+    for more in ((), ("--model", tmp_path)):
+        assert run_cli("adapter", "export", tmp_path / "run", "--to", "comfyui", "--json", *more).code == 0
+    assert models == [checkpoint, tmp_path], "DoRA for ComfyUI finds its base by itself"
