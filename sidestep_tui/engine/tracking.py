@@ -171,7 +171,7 @@ def saved_by(state: dict[str, Any]) -> BestBy:
 
 def in_trouble(state: dict[str, Any], step: int) -> bool:
     """Whether a tracker was saved at `step` soon after a skipped step or a jump of the loss."""
-    return not trends.is_calm_at(state.get("trends", {}).get("trouble"), step)
+    return not trends.is_calm_at((state.get("trends") or {}).get("trouble"), step)
 
 
 @dataclass(frozen=True, slots=True)
