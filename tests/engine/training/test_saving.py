@@ -11,7 +11,8 @@ from typing import Any, cast
 import pytest
 import torch
 
-from sidestep_tui.core.errors import DiskFullError, DivergedError, RunError
+from sidestep_tui.core.errors import DiskFullError, DivergedError, ExitCode, RunError
+from sidestep_tui.engine import __main__ as entry
 from sidestep_tui.engine import checkpoint, export, pruning, saving
 from sidestep_tui.engine.control import Control
 from sidestep_tui.engine.reporter import Reporter
@@ -289,3 +290,23 @@ def test_weights_that_are_no_numbers_are_not_saved(new_stand, value: float) -> N
     with pytest.raises(DivergedError, match="not numbers"):
         stand.saver.save("schedule")
     assert list(stand.run_dir.checkpoints.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_while_training_goes_on_ends_the_run_with_its_sentence(new_run, monkeypatch) -> None:
+    run_dir, _ = new_run(output={"save_every_steps": 2})
+    plain_write = checkpoint.write_tensors
+
+    def write(path: Path, *tensors: Any) -> None:
+        if "step_000004" in str(path):
+            full()
+        plain_write(path, *tensors)
+
+    monkeypatch.setattr(checkpoint, "write_tensors", write)
+    assert entry.main([str(run_dir.path)]) == ExitCode.REFUSED
+    told = Tail(run_dir.events).read_all()
+    error, ended = told[-2:]
+    assert (error["type"], ended["type"], ended["reason"]) == ("error", "session_ended", "failed")
+    assert error["title"] == "The disk is full."
+    assert [path.name for path in run_dir.checkpoints.iterdir()] == ["step_000002"]
+    monkeypatch.undo()  # room was made
+    assert entry.main([str(run_dir.path)]) == ExitCode.DONE
