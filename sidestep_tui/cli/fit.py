@@ -65,8 +65,8 @@ def fit(
     needs = hardware.needs(device, shape, attention="math" if kernel == "math" else "flash")
     free = device.free if is_here else None
     ladder = list(fit_ladder.rungs(settings, needs))
-    if free is not None and (shorter := fit_ladder.shorter_crop(settings, needs, free)):
-        ladder.append(shorter)
+    if free is not None and _first(ladder, free) is None:
+        ladder += filter(None, [fit_ladder.shorter_crop(settings, needs, free)])
     decided = settings if free is None else fit_ladder.settled(settings, needs, free)
     estimate = hardware.estimate_for(decided, device, shape, attention="math" if kernel == "math" else "flash")
     if as_json:
@@ -74,7 +74,7 @@ def fit(
         render.data_json({**about, **_fields(shape, decided, estimate, ladder, free)})
         return
     _show(shape, decided, estimate)
-    _show_ladder(ladder, free)
+    _show_ladder(ladder, free, settings)
     if settings.speed.attention == "stock":
         render.data(f"attention kernel of the sliding layers: {kernel}")
 
@@ -137,7 +137,7 @@ def _show(shape: ModelShape, settings: Settings, estimate: MemoryEstimate) -> No
         render.data(f"GPU {gpu.index} {gpu.name}: {room}: {_verdict(estimate.total, gpu)}")
 
 
-def _show_ladder(ladder: Sequence[Rung], free: int | None) -> None:
+def _show_ladder(ladder: Sequence[Rung], free: int | None, settings: Settings) -> None:
     """Every rung with its need, what fits, and what to set for the first that does."""
     render.data("")
     render.data("fit ladder, the fastest first:")
@@ -152,7 +152,7 @@ def _show_ladder(ladder: Sequence[Rung], free: int | None) -> None:
         return
     if chosen is None:
         render.data(f"Nothing fits into {text.gibibytes(free)}: choose a smaller model or a lower rank.")
-    elif values := _written(chosen.values):
+    elif values := _to_set(chosen.values, settings):
         assignments = " ".join(f"-s {path}={value}" for path, value in values.items())
         render.data(f"to fit into {text.gibibytes(free)}: {assignments}")
     else:
@@ -163,9 +163,10 @@ def _first(ladder: Sequence[Rung], free: int | None) -> Rung | None:
     return None if free is None else next((rung for rung in ladder if rung.fits(free)), None)
 
 
-def _written(values: Mapping[str, Any]) -> dict[str, str]:
-    """Settings as they are typed."""
-    return {path: fields_by_path()[path].write(value) for path, value in values.items()}
+def _to_set(values: Mapping[str, Any], settings: Settings) -> dict[str, str]:
+    """What has to be typed for a rung: `auto` finds out about checkpointing by itself."""
+    by_itself = ("memory.gradient_checkpointing",) if settings.memory.gradient_checkpointing == "auto" else ()
+    return {path: fields_by_path()[path].write(value) for path, value in values.items() if path not in by_itself}
 
 
 def _verdict(needed: int, gpu: Gpu) -> str:

@@ -133,10 +133,14 @@ def test_fit_shows_the_ladder_and_the_adapter(run_cli: Cli) -> None:
     found = run_cli("fit", "recommended", "--xl", "--vram", "8", "--json").json
     assert found["adapter_parameters"] == 64 * 1_310_720
     fits = {rung["name"]: rung["fits"] for rung in found["ladder"]}
-    assert fits == {"everything": False, "recompute": False, "int8 base": True, "nf4 base": True, "shorter crop": True}
-    assert found["proposal"] == {"memory.base": "int8"}, "the preset recomputes already"
-    out = run_cli("fit", "recommended", "--vram", "24").out
+    assert fits == {"everything": False, "recompute": False, "int8 base": True, "nf4 base": True}
+    assert found["proposal"] == {"memory.gradient_checkpointing": "on", "memory.base": "int8"}
+    on = ("-s", "memory.gradient_checkpointing=on")
+    assert run_cli("fit", "recommended", "--vram", "24").out.endswith("fits into 24.0 GiB as it is\n"), "auto"
+    out = run_cli("fit", "recommended", "--vram", "24", *on).out
     assert "to fit into 24.0 GiB: -s memory.gradient_checkpointing=off" in out
+    out = run_cli("fit", "recommended", "--xl", "--vram", "8").out
+    assert out.endswith("to fit into 8.0 GiB: -s memory.base=int8\n")
     assert (
         run_cli("fit", "recommended", "-s", "adapter.rank=512", "--xl", "--vram", "2")
         .out.rstrip()
