@@ -168,7 +168,7 @@ def test_a_run_file_reads_back_exactly(tmp_path: Path) -> None:
     assert read_run(path) == _run()
     data = codec.read_toml(path)
     assert list(data) == [
-        *("run", "model", "data", "adapter", "optim", "train", "memory", "output"),
+        *("run", "model", "data", "adapter", "optim", "train", "memory", "speed", "output"),
         *("origins", "versions", "fingerprints", "fake"),
     ]
     assert data["origins"]["adapter.rank"] == "preset drums"
