@@ -21,7 +21,9 @@ def layer(settings: Settings, *, device: Device | None = None, shape: ModelShape
         return Layer(HARDWARE, {})
     # What is set lies above this layer; and what this layer said before must not count as asked for.
     full = fit_ladder.with_values(settings, {"memory.base": "full"})
-    found = fit_ladder.proposal(full, needs(target, shape or shape_of(settings)), target.free)
+    # Without the last rung, which takes long to find and has nothing to say about the base.
+    ladder = fit_ladder.rungs(full, needs(target, shape or shape_of(settings)))
+    found = next((rung for rung in ladder if rung.fits(target.free)), None)
     if found is None or found.values.get("memory.base") != "int8":
         return Layer(HARDWARE, {})
     return Layer(HARDWARE, {"memory.base": "int8"})
