@@ -32,7 +32,7 @@ SINKS: Final[tuple[str, ...]] = get_args(SinkName)
 FORMAT: Final = 1
 BLOCK_BYTES: Final = 128 * 1024
 """Journal that is sent at a time, about 600 steps: what a crash can cost a sink that cannot be asked."""
-_SENT_GROUPS: Final = ("adapter", "optim", "train", "memory")
+_SENT_GROUPS: Final = ("adapter", "optim", "train", "memory", "speed")
 _STATE_FILE: Final = "feed.json"
 
 

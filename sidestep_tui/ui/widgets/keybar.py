@@ -66,6 +66,8 @@ class KeyBar(Widget):
             self.call_after_refresh(self._look)
 
     def _look(self) -> None:
+        if not self.is_attached:  # the screen has been closed meanwhile
+            return
         active = self.screen.active_bindings
         first: dict[str, ActiveBinding] = {}
         for entry in active.values():

@@ -15,7 +15,7 @@ from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.ui.base import Dialog
 from sidestep_tui.ui.widgets.rows import Row, Rows, row
 
-_GROUPS = ("model", "data", "adapter", "optim", "train", "memory", "output")
+_GROUPS = ("model", "data", "adapter", "optim", "train", "memory", "speed", "output")
 
 
 def settings_rows(run_toml: dict[str, Any]) -> list[Row]:
