@@ -89,6 +89,7 @@ class AdapterSettings(Group):
             "layers",
             level="advanced",
             allowed="numbers and ranges such as 0-11, 20; empty for all",
+            empty_means="all",
             costs=("parameters", "memory", "time"),
         ),
     ] = ""
@@ -116,7 +117,9 @@ class AdapterSettings(Group):
     """Other alphas for some matrices, written as in the rank pattern. A rank that is changed alone also changes how
     strongly its matrix learns, since alpha is divided by it."""
 
-    start_from: Annotated[str, Meta("start from", level="advanced", path="directory", costs=("quality",))] = ""
+    start_from: Annotated[
+        str, Meta("start from", level="advanced", path="directory", costs=("quality",), empty_means="a fresh adapter")
+    ] = ""
     """An adapter to go on from instead of a fresh one: a run, an adapter's folder, or a safetensors file of ComfyUI,
     diffusers or LyCORIS. Its kind, targets, ranks and scale must be those of the settings."""
 

@@ -12,7 +12,7 @@ from sidestep_tui.schema.meta import Group, Meta
 class DataSettings(Group):
     """Which songs to learn from, and how they are read."""
 
-    path: Annotated[str, Meta("songs", path="dataset")] = ""
+    path: Annotated[str, Meta("songs", path="dataset", empty_means="choose a folder of songs")] = ""
     """Folder, or a ZIP of one, with the songs (wav, flac, ogg, mp3, opus) and their captions and lyrics beside them."""
 
     crop_seconds: Annotated[
@@ -99,6 +99,6 @@ class DataSettings(Group):
     """Share of the songs that are kept out of training and only measured, to see when learning turns into memorising.
     Whole songs are held out, with all their slices, copies and repeats. Needs about ten songs to mean anything."""
 
-    cache: Annotated[str, Meta("cache", level="expert", path="directory")] = ""
+    cache: Annotated[str, Meta("cache", level="expert", path="directory", empty_means="the user's cache folder")] = ""
     """Directory of encoded songs. Empty keeps them in the user cache, shared by all runs; entries are keyed by
     content."""

@@ -23,7 +23,7 @@ class MemorySettings(Group):
     gradient_checkpointing: Annotated[
         Literal["auto", "on", "off"],
         BeforeValidator(_from_bool),
-        Meta("gradient checkpointing", costs=("memory", "time")),
+        Meta("grad checkpointing", costs=("memory", "time")),
     ] = "auto"
     """Recompute activations instead of keeping them: fits long crops into small GPUs, at a third to a half more time.
     `auto` does so only where the run would not fit without."""

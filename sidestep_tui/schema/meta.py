@@ -19,7 +19,8 @@ class Meta:
 
     `bump` says what + and - do: `linear` adds `step`, `double` doubles or halves, `scale` multiplies by 1.25.
     `costs` names the estimates that change with the setting. `zero_means` explains a 0 that switches something off.
-    `allowed` says in words what a text may hold, where a pattern or a length restricts it.
+    `allowed` says in words what a text may hold, where a pattern or a length restricts it; `empty_means` what an
+    empty one stands for.
     """
 
     label: str
@@ -31,6 +32,7 @@ class Meta:
     path: PathKind | None = None
     zero_means: str = ""
     allowed: str = ""
+    empty_means: str = "none"
 
 
 class Group(BaseModel):

@@ -18,7 +18,11 @@ class OutputSettings(Group):
     name: Annotated[
         str,
         Field(pattern=r"^([A-Za-z0-9_-][A-Za-z0-9._-]*)?$", max_length=64),
-        Meta("run name", allowed="up to 64 letters, digits, dots, dashes and underscores, not starting with a dot"),
+        Meta(
+            "run name",
+            empty_means="from preset, songs and date",
+            allowed="up to 64 letters, digits, dots, dashes and underscores, not starting with a dot",
+        ),
     ] = ""
     """Name of the run's directory. Empty makes one from the preset, the dataset and the date."""
 

@@ -144,7 +144,7 @@ def _typed_value(spec: FieldSpec, state: RowState, width: int, glyphs: Glyphs, l
     style = _value_style(state)
     text = state.text
     if not text:
-        shown = _fit(_placeholder(spec), width, glyphs)
+        shown = _fit(spec.meta.empty_means, width, glyphs)
         return Content.assemble(" ", (shown, "$faint"), " ")
     if spec.kind == "path" and len(text) > width:
         text = glyphs.ellipsis + text[len(text) - width + 1 :]
@@ -166,7 +166,7 @@ def _edited(spec: FieldSpec, line: Line, width: int, glyphs: Glyphs) -> Content:
         )
     cursor = min(cursor, width - 1)
     if not line.text:
-        return Content.assemble((" ", "reverse"), (_placeholder(spec).ljust(width)[: width - 1], "$faint"))
+        return Content.assemble((" ", "reverse"), (spec.meta.empty_means.ljust(width)[: width - 1], "$faint"))
     return Content.assemble(padded[:cursor], (padded[cursor], "reverse"), padded[cursor + 1 :])
 
 
@@ -174,12 +174,6 @@ def _unit(spec: FieldSpec, text: str) -> str:
     if text == "0" and spec.meta.zero_means:
         return f" {spec.meta.zero_means}"
     return f" {spec.meta.unit}" if spec.meta.unit else ""
-
-
-def _placeholder(spec: FieldSpec) -> str:
-    if spec.kind != "path":
-        return "none"
-    return {"model": "choose a checkpoint", "dataset": "choose a folder of songs"}.get(spec.meta.path or "", "default")
 
 
 def _options(spec: FieldSpec, state: RowState, width: int, glyphs: Glyphs, *, item: int) -> Content:
@@ -198,7 +192,7 @@ def _hint(spec: FieldSpec, state: RowState, width: int, glyphs: Glyphs) -> Conte
     if state.error:
         return Content.styled(" " + _fit(f"{glyphs.bad} {short_error(spec)}", width, glyphs), "$error")
     default = shown_text(spec, format_value(spec, spec.default))
-    parts = [default or "none"]
+    parts = [default or spec.meta.empty_means]
     if bounds := short_bounds(spec):
         parts.append(bounds)
     text = f" {glyphs.separator} ".join(parts)
