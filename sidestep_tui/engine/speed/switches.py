@@ -52,7 +52,10 @@ def apply(
         words.append("fused norms")
     if speed.lean_lora and use_lean_lora(transformer):
         words.append("lean LoRA")
-    if compiled.is_wanted(settings, device, passes):
+    compiles = compiled.is_wanted(settings, device, passes)
+    if not compiles and dtype != torch.float32:  # compiled blocks cast as they go, in the kernels that need it
+        lora.cast_ahead(transformer, dtype)
+    if compiles:
         recorded = speed.cuda_graphs and graphs.are_possible(device)
         lower = partial(compiled.inductor, options=graphs.OPTIONS) if recorded else None
         budget = use_compiled(transformer, speed.activation_budget, lower=lower)

@@ -25,7 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from sidestep_tui.engine import adapters, objective, optimizers
-from sidestep_tui.engine.speed import attention, switches
+from sidestep_tui.engine.speed import attention, lora, switches
 from sidestep_tui.schema.memory_model import TOKENS_PER_SECOND
 from sidestep_tui.schema.model_shape import ModelShape, model_shape
 from sidestep_tui.schema.settings import Settings
@@ -225,6 +225,7 @@ def _build(cell: Cell) -> torch.nn.Module:
         switches.use_fused_norms(transformer, one_kernel=True)
         switches.use_contiguous(transformer)
         switches.use_lean_lora(transformer)
+        lora.cast_ahead(transformer, torch.bfloat16)
     return transformer
 
 

@@ -105,8 +105,8 @@ def test_the_stock_model_makes_its_mask() -> None:
 
 @pytest.mark.slow
 def test_a_step_starts_little_more_than_half_of_the_stock_kernels() -> None:
-    """Diffusers and peft start 8,536 on the same model; 768 of ours cast the float32 adapter and its gradients."""
-    assert count(CELLS["whole 2B"]).kernels <= 4_700
+    """Diffusers and peft start 8,536 on the same model."""
+    assert count(CELLS["whole 2B"]).kernels <= 4_000
 
 
 def test_a_window_is_counted_pair_by_pair() -> None:

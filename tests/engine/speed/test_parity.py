@@ -9,6 +9,7 @@ import pytest
 import torch
 from diffusers.models.transformers import ace_step_transformer as stock_model
 
+from sidestep_tui.engine import adapters
 from sidestep_tui.engine.speed import attention, contiguous, lora, norms, switches
 from sidestep_tui.schema.settings import Settings
 
@@ -91,6 +92,41 @@ def test_other_adapters_keep_their_own_forward(kind: str, new_model: Any, run_pa
 
 def test_lora_with_dropout_keeps_the_forward_of_peft(new_model: Any) -> None:
     assert switches.use_lean_lora(new_model(dropout=0.1)) == 0
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_matrices_that_are_cast_ahead_give_the_same_bits(checkpointing: bool, new_model: Any, run_pass: Any) -> None:
+    answers = []
+    for ahead in (False, True):
+        model = new_model(dtype=torch.bfloat16)
+        assert switches.use_lean_lora(model)
+        if checkpointing:
+            model.enable_gradient_checkpointing()
+        if ahead:
+            lora.cast_ahead(model, torch.bfloat16)
+        run_pass(model, dtype=torch.bfloat16)  # what one pass leaves behind must not reach the next
+        with torch.no_grad():
+            for parameter in adapters.trainable(model).values():
+                parameter.mul_(1.5)
+        answers.append(run_pass(model, dtype=torch.bfloat16))
+    (plain, gradients), (cast, of_cast) = answers
+    assert torch.equal(plain, cast)
+    assert all(torch.equal(gradients[name], of_cast[name]) for name in gradients | of_cast)
+    assert all(gradient.dtype == torch.float32 for gradient in of_cast.values())
+
+
+def test_all_casts_of_a_pass_are_one_operation(new_model: Any, run_pass: Any) -> None:
+    def casts(model: torch.nn.Module) -> int:
+        with torch.profiler.profile() as profile:
+            run_pass(model, dtype=torch.bfloat16)
+        found = {event.key: event.count for event in profile.key_averages()}
+        return found["aten::_to_copy"]
+
+    model = new_model(dtype=torch.bfloat16)
+    layers = switches.use_lean_lora(model)
+    before = casts(model)
+    lora.cast_ahead(model, torch.bfloat16)
+    assert before - casts(model) == 4 * layers  # A, B, and the gradient of each
 
 
 def test_a_switched_off_adapter_leaves_the_base_model(new_model: Any) -> None:
