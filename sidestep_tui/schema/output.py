@@ -20,7 +20,7 @@ class OutputSettings(Group):
         Field(pattern=r"^([A-Za-z0-9_-][A-Za-z0-9._-]*)?$", max_length=64),
         Meta(
             "run name",
-            empty_means="from preset, songs and date",
+            empty_means="by songs and preset",
             allowed="up to 64 letters, digits, dots, dashes and underscores, not starting with a dot",
         ),
     ] = ""
