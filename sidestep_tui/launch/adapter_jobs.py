@@ -10,17 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Final
 
-from sidestep_tui.core.errors import (
-    AdapterError,
-    DataError,
-    DiskFullError,
-    DivergedError,
-    ModelError,
-    OutOfMemoryError,
-    RunError,
-    SettingsError,
-    SidestepError,
-)
+from sidestep_tui.core.errors import SidestepError
 from sidestep_tui.launch import failures, spawn
 from sidestep_tui.schema.settings import Settings
 
@@ -31,20 +21,6 @@ Progress = Callable[[str, int, int, str], None]
 """Phase, done, total, what is at hand."""
 
 _PATIENCE_SECONDS: Final = 10.0
-_LAST_WORDS: Final = 8
-_KINDS: Final[dict[str, type[SidestepError]]] = {
-    kind.kind: kind
-    for kind in (
-        AdapterError,
-        DataError,
-        DiskFullError,
-        DivergedError,
-        ModelError,
-        OutOfMemoryError,
-        RunError,
-        SettingsError,
-    )
-}
 
 
 def export(path: Path, target: str, output: Path | None, model: Path | None) -> dict[str, Any]:
@@ -86,7 +62,7 @@ def _ask(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
                 if message["event"] == "result":
                     return {name: value for name, value in message.items() if name != "event"}
                 if message["event"] == "error":
-                    raise _KINDS.get(message["kind"], RunError)(*message["words"])
+                    raise failures.refusal(message["kind"], *message["words"])
                 progress(message["phase"], message["done"], message["total"], message["detail"])
             raise _death(child.wait(), words)
         except BrokenPipeError:
@@ -111,17 +87,10 @@ def _dismiss(child: subprocess.Popen[bytes]) -> None:
 
 
 def _death(code: int, words: IO[bytes]) -> SidestepError:
-    """The error for an engine that ended without a word."""
-    words.seek(0)
-    tail = words.read().decode("utf-8", "replace").strip().splitlines()[-_LAST_WORDS:]
-    if code in failures.KILLED:
-        return OutOfMemoryError(
-            "The engine was killed.",
-            "The system most likely ran out of memory.",
-            "Close what else uses memory, then try again.",
-        )
-    return failures.EngineBug(
-        "The engine ended unexpectedly.",
-        "\n".join([f"Its process stopped with status {code}.", *tail]),
-        "`sidestep-tui doctor` checks the packages.",
+    return failures.silent_death(
+        "The engine",
+        code,
+        words,
+        if_killed="Close what else uses memory, then try again.",
+        hint="`sidestep-tui doctor` checks the packages.",
     )

@@ -14,26 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, Final, Literal
 
-from sidestep_tui.core.errors import (
-    DataError,
-    DiskFullError,
-    ModelError,
-    OutOfMemoryError,
-    RunError,
-    SettingsError,
-    SidestepError,
-)
+from sidestep_tui.core.errors import SidestepError
 from sidestep_tui.launch import failures, spawn
 from sidestep_tui.schema.settings import Settings
 
 MODULE: Final = "sidestep_tui.engine.encode_main"
 _PATIENCE_SECONDS: Final = 10.0
 """For an encoder that was asked to leave; it gives up the song at hand in half of that."""
-_KINDS: Final[dict[str, type[SidestepError]]] = {
-    kind.kind: kind
-    for kind in (DataError, DiskFullError, ModelError, OutOfMemoryError, RunError, SettingsError, failures.EngineBug)
-}
-_LAST_WORDS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +67,7 @@ def _ask(settings: Settings, report: Report, *, plan: bool) -> dict[str, Any]:
             if message["event"] == "result":
                 return {name: value for name, value in message.items() if name != "event"}
             if message["event"] == "error":
-                kind = _KINDS.get(message["kind"], RunError)
-                raise kind(message["title"], message["message"], message["hint"])
+                raise failures.refusal(message["kind"], message["title"], message["message"], message["hint"])
             report(_said(message))
         raise _death(child.wait(), words)
 
@@ -130,17 +116,10 @@ def _dismiss(child: subprocess.Popen[bytes]) -> None:
 
 
 def _death(code: int, words: IO[bytes]) -> SidestepError:
-    """The error for an encoder that ended without a word."""
-    words.seek(0)
-    tail = words.read().decode("utf-8", "replace").strip().splitlines()[-_LAST_WORDS:]
-    if code in failures.KILLED:
-        return OutOfMemoryError(
-            "Encoding was killed.",
-            "The system most likely ran out of memory.",
-            "Close what else uses memory. What is encoded stays, and the next time continues from there.",
-        )
-    return failures.EngineBug(
-        "Encoding ended unexpectedly.",
-        "\n".join([f"Its process stopped with status {code}.", *tail]),
-        "What is encoded stays. `sidestep-tui doctor` checks the packages.",
+    return failures.silent_death(
+        "Encoding",
+        code,
+        words,
+        if_killed="Close what else uses memory. What is encoded stays, and the next time continues from there.",
+        hint="What is encoded stays. `sidestep-tui doctor` checks the packages.",
     )

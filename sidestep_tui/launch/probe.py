@@ -9,25 +9,12 @@ import tempfile
 from collections.abc import Callable
 from typing import IO, Any, Final
 
-from sidestep_tui.core.errors import (
-    AdapterError,
-    DiskFullError,
-    ModelError,
-    OutOfMemoryError,
-    RunError,
-    SettingsError,
-    SidestepError,
-)
+from sidestep_tui.core.errors import SidestepError
 from sidestep_tui.launch import failures, spawn
 from sidestep_tui.schema.model_shape import ModelShape
 from sidestep_tui.schema.settings import Settings
 
 MODULE: Final = "sidestep_tui.engine.probe"
-_KINDS: Final[dict[str, type[SidestepError]]] = {
-    kind.kind: kind
-    for kind in (AdapterError, DiskFullError, ModelError, OutOfMemoryError, RunError, SettingsError, failures.EngineBug)
-}
-_LAST_WORDS: Final = 8
 
 Event = dict[str, Any]
 
@@ -68,24 +55,16 @@ def _listen(
         if event["type"] == "result":
             return event
         if event["type"] == "error":
-            kind = _KINDS.get(event["kind"], RunError)
-            raise kind(event["title"], event["message"], event["hint"])
+            raise failures.refusal(event["kind"], event["title"], event["message"], event["hint"])
         report(event)
     raise _death(child.wait(), words)
 
 
 def _death(code: int, words: IO[bytes]) -> SidestepError:
-    """The error for a probe that ended without a word."""
-    words.seek(0)
-    tail = words.read().decode("utf-8", "replace").strip().splitlines()[-_LAST_WORDS:]
-    if code in failures.KILLED:
-        return OutOfMemoryError(
-            "The probe was killed.",
-            "The system most likely ran out of memory.",
-            "`sidestep-tui fit` without --probe shows what needs less.",
-        )
-    return failures.EngineBug(
-        "The probe ended unexpectedly.",
-        "\n".join([f"Its process stopped with status {code}.", *tail]),
-        "`sidestep-tui doctor` checks the packages.",
+    return failures.silent_death(
+        "The probe",
+        code,
+        words,
+        if_killed="`sidestep-tui fit` without --probe shows what needs less.",
+        hint="`sidestep-tui doctor` checks the packages.",
     )
