@@ -6,31 +6,24 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
-from textual import on, work
+from textual import work
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 
 from sidestep_tui.core import crashes, env, paths
 from sidestep_tui.core.errors import ExitCode, SidestepError
-from sidestep_tui.ui import keymap, theme
+from sidestep_tui.ui import keymap, places, theme
 from sidestep_tui.ui.display import ChangedCellsApp
-from sidestep_tui.ui.messages import RunStarted, SettingPicked
+from sidestep_tui.ui.places import PlacesApp, Start
 from sidestep_tui.ui.typeahead import TypeAheadApp
 
 if TYPE_CHECKING:
     from textual.command import Provider
     from textual.widget import Widget
 
-    from sidestep_tui.schema.draft import Draft
-    from sidestep_tui.ui.screens.songs.screen import SongsScreen
-    from sidestep_tui.ui.screens.wizard.screen import WizardScreen
     from sidestep_tui.ui.songs_place import SongsPlace
-
-Start = Literal["auto", "wizard", "runs"]
 
 
 def _actions_provider() -> type[Provider]:
@@ -51,7 +44,7 @@ def _runs_provider() -> type[Provider]:
     return RunsProvider
 
 
-class SidestepApp(TypeAheadApp, ChangedCellsApp):
+class SidestepApp(TypeAheadApp, ChangedCellsApp, PlacesApp):
     """The terminal interface. Training lives in processes of its own: leaving the app never ends it."""
 
     TITLE = "sidestep"
@@ -60,16 +53,12 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
     COMMAND_PALETTE_BINDING = "ctrl+p"
     # Imported when the palette first opens: 25 ms that the first frame need not wait for.
     COMMANDS = {_actions_provider, _settings_provider, _runs_provider}
-    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {}
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1,question_mark", "help", "Help", id="app.help", tooltip="Help for the focus, and all keys"),
         Binding("ctrl+p,colon", "command_palette", "Palette", id="app.palette", show=False, tooltip="Find any action"),
         Binding("ctrl+o", "jump", "Jump", id="app.jump", show=False, tooltip="Type a letter to go there"),
-        Binding("f2", "runs", "Runs", id="app.runs", show=False, tooltip="Runs and drafts"),
-        Binding("f3", "wizard", "Wizard", id="app.wizard", show=False, tooltip="Go on with the draft, or a new one"),
-        Binding("f4", "dashboard", "Dashboard", id="app.dashboard", show=False, tooltip="The current run"),
-        Binding("f10", "songs", "Songs", id="app.songs", show=False, tooltip="Look at the songs and edit their words"),
+        *places.KEYS,
         Binding("ctrl+l", "redraw", "Redraw", id="app.redraw", show=False, tooltip="Paint the whole screen again"),
         Binding(
             "ctrl+z", "suspend_process", "Suspend", id="app.suspend", show=False, tooltip="To the shell; fg returns"
@@ -86,27 +75,14 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
         readonly: bool = False,
         facts: env.TerminalFacts | None = None,
     ) -> None:
-        # The first place is the app's first screen: switching to it from a blank one costs 50 ms and a second styling.
-        place, self.current_run = ("songs", None) if songs is not None else _first_place(start, run)
-        self.DEFAULT_MODE = place  # type: ignore[misc]
-        super().__init__()
+        super().__init__(start=start, run=run, songs=songs, readonly=readonly)
         self.facts = facts or env.terminal_facts()
         self.glyphs = theme.ASCII if self.facts.ascii_only else theme.UNICODE
         self.crash_log: Path | None = None
-        self._readonly = readonly
-        self._pending_draft: Draft | None = None
         self.animation_level = "none"
         for look in theme.THEMES:
             self.register_theme(look)
         self._configure()
-        self.add_mode("runs", self._runs_screen)
-        self.add_mode("wizard", self._wizard_screen)
-        self._songs: SongsScreen | None = None
-        self._songs_from = ""
-        if songs is not None:
-            self.add_mode("songs", lambda: self._songs_screen(songs))
-        if (shown := self.current_run) is not None:
-            self.add_mode("dashboard", lambda: self._dashboard_screen(shown))
 
     def _configure(self) -> None:
         """Apply the user's `tui.toml`; a bad one is reported, never fatal."""
@@ -127,113 +103,12 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
         """The two quiet tones, for themes that do not say."""
         return theme.QUIET_ANSI if self.theme.startswith("ansi") else theme.QUIET_DEFAULTS
 
-    # Places
-
-    def _runs_screen(self) -> Screen[Any]:
-        from sidestep_tui.ui.screens.runs.screen import RunsScreen
-
-        return RunsScreen()
-
-    def _wizard_screen(self) -> Screen[Any]:
-        from sidestep_tui.ui.screens.wizard.screen import WizardScreen
-
-        draft, self._pending_draft = self._pending_draft, None
-        return WizardScreen(draft)
-
     def on_mount(self) -> None:
         self._listen_for_signals()
         if self._config_problem is not None:
             self.notify(str(self._config_problem), title="tui.toml", severity="warning", timeout=10)
 
-    def open_run(self, run_path: Path) -> None:
-        """Show the dashboard of a run; it replaces the one of another run."""
-        if self.current_run != run_path:
-            self._forget_dashboard()
-            self.add_mode("dashboard", lambda: self._dashboard_screen(run_path))
-            self.current_run = run_path
-        self.switch_mode("dashboard")
-
-    def _dashboard_screen(self, run_path: Path) -> Screen[Any]:
-        from sidestep_tui.ui.screens.dashboard.screen import DashboardScreen
-
-        return DashboardScreen(run_path, readonly=self._readonly)
-
-    def _forget_dashboard(self) -> None:
-        if self.current_run is None:
-            return
-        if self.current_mode == "dashboard":
-            self.switch_mode("runs")
-        self.remove_mode("dashboard")
-        self.current_run = None
-
-    @work(group="songs", exclusive=True)
-    async def open_songs(self, place: SongsPlace) -> None:
-        """Show the songs of a folder; edits of another folder that are not written are asked about first."""
-        if self._songs is not None:
-            self.switch_mode("songs")
-            if self._songs.place == place or not await self._songs.may_leave():
-                return
-            self._forget_songs()
-        self._songs_from = self.current_mode
-        self.add_mode("songs", lambda: self._songs_screen(place))
-        self.switch_mode("songs")
-
-    def leave_songs(self) -> None:
-        """Go back to where the songs were opened from; out, if that was the command line."""
-        if self._songs_from:
-            self._forget_songs()
-        else:
-            self.exit(return_code=int(ExitCode.DONE))
-
-    def _forget_songs(self) -> None:
-        if self.current_mode == "songs":
-            self.switch_mode(self._songs_from or "runs")
-        self.remove_mode("songs")
-        self._songs = None
-
-    def _songs_screen(self, place: SongsPlace) -> Screen[Any]:
-        from sidestep_tui.ui.screens.songs.screen import SongsScreen
-
-        self._songs = SongsScreen(place)
-        return self._songs
-
-    def new_run(self, draft: Draft | None = None) -> None:
-        """Show the wizard: on `draft`, or where it was left."""
-        if draft is None:
-            self.switch_mode("wizard")
-            return
-        wizard = self._mounted_wizard()
-        if wizard is None:
-            self._pending_draft = draft
-        else:
-            wizard.open_draft(draft)
-        self.switch_mode("wizard")
-
-    def show_setting(self, path: str) -> None:
-        """Show one setting in the wizard, wherever we are."""
-        self.switch_mode("wizard")
-        self.call_after_refresh(lambda: self.screen.post_message(SettingPicked(path)))
-
-    def _mounted_wizard(self) -> WizardScreen | None:
-        from sidestep_tui.ui.screens.wizard.screen import WizardScreen
-
-        stack = self._screen_stacks.get("wizard", [])
-        return next((screen for screen in stack if isinstance(screen, WizardScreen)), None)
-
-    @on(RunStarted)
-    def _run_started(self, message: RunStarted) -> None:
-        self.open_run(message.path)
-
     # Keys
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Grey what cannot be done now."""
-        if action == "dashboard" and self.current_run is None:
-            return False
-        if action == "songs" and self._songs is None:
-            wizard = self._mounted_wizard()
-            return wizard is not None and wizard.songs_place() is not None
-        return super().check_action(action, parameters)
 
     def action_command_palette(self) -> None:
         """Find any action, setting or run by name."""
@@ -259,26 +134,6 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp):
         targets = targets_of(self.screen)
         if targets:
             self.push_screen(Jump(targets), go)
-
-    def action_runs(self) -> None:
-        """Go to the list of runs."""
-        self.switch_mode("runs")
-
-    def action_wizard(self) -> None:
-        """Go to the wizard."""
-        self.switch_mode("wizard")
-
-    def action_dashboard(self) -> None:
-        """Go to the run last looked at."""
-        if self.current_run is not None:
-            self.switch_mode("dashboard")
-
-    def action_songs(self) -> None:
-        """Go to the songs: those being edited, or those of the wizard's draft."""
-        if self._songs is not None:
-            self.switch_mode("songs")
-        elif (wizard := self._mounted_wizard()) is not None:
-            wizard.open_songs()
 
     def action_redraw(self) -> None:
         """Paint everything again."""
@@ -355,23 +210,6 @@ def _live_runs() -> list[Path]:
     from sidestep_tui.protocol.registry import known_runs
 
     return [run.path for run in known_runs() if run.is_alive]
-
-
-def _first_place(start: Start, run: Path | None) -> tuple[str, Path | None]:
-    """Where to begin: the run asked for or still alive, the runs there are, or the wizard where there are none."""
-    if run is not None:
-        return "dashboard", run
-    if start != "auto":
-        return start, None
-    if not (paths.state_dir() / "runs.json").is_file():
-        return "wizard", None  # without the 40 ms that importing the registry costs to find it empty
-    from sidestep_tui.protocol.registry import known_runs
-
-    runs = known_runs()
-    live = [known.path for known in runs if known.is_alive]
-    if live:
-        return "dashboard", live[0]
-    return ("runs" if runs else "wizard"), None
 
 
 def _let_go_of_terminal() -> None:
