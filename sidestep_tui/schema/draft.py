@@ -8,7 +8,7 @@ base value meanwhile. Widgets hold no state of their own.
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -181,14 +181,15 @@ class Draft:
         typed = {key: value for key, value in self._state.typed.items() if key != path}
         self._change(replace(self._state, typed=typed, touched=path))
 
-    def apply_layer(self, *layers: Layer) -> None:
+    def apply_layer(self, *layers: Layer, keep: Collection[str] = ()) -> None:
         """Start from another preset or run (lowest layer first): replaces the previous one and clears recipe edits.
 
-        Personal settings (checkpoint, songs, tag, output) that were typed or came from the command line stay.
+        Personal settings (checkpoint, songs, tag, output) that were typed or came from the command line stay, and so
+        do the edits of the settings in `keep`.
         """
         below = [layer for layer in self._state.base if layer.name == HARDWARE]
         above = [layer for layer in self._state.base if layer.name == COMMAND_LINE]
-        kept = {path: typed for path, typed in self._state.typed.items() if path in PERSONAL}
+        kept = {path: typed for path, typed in self._state.typed.items() if path in PERSONAL or path in keep}
         self._change(_State((*below, *layers, *above), kept))
 
     def apply_hardware(self, layer: Layer) -> None:

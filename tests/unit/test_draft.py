@@ -109,6 +109,17 @@ def test_another_preset_replaces_the_recipe_and_keeps_what_is_personal() -> None
     assert draft.origin("data.path") == "yours"
 
 
+def test_edits_asked_for_stay_on_top_of_another_preset_and_one_undo_brings_all_back() -> None:
+    draft = Draft([Layer("preset a", {"adapter.rank": 16, "train.epochs": 50})])
+    draft.set("adapter.rank", "24")
+    draft.set("train.epochs", "7")
+    draft.apply_layer(Layer("preset b", {"adapter.rank": 128}), keep=("adapter.rank",))
+    assert (draft.value("adapter.rank"), draft.origin("adapter.rank")) == (24, "yours")
+    assert draft.origin("train.epochs") == "default"
+    draft.undo()
+    assert (draft.base_name, draft.value("train.epochs")) == ("preset a", 7)
+
+
 def test_the_command_line_stays_above_another_preset() -> None:
     draft = Draft([SMALL, Layer("command line", {"model.path": "/m", "adapter.rank": 9})])
     draft.apply_layer(LARGE)
