@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from operator import gt
 from typing import Any
 
 from pydantic_core import from_json
@@ -214,3 +216,18 @@ def is_complete(line: bytes) -> bool:
     except ValueError:
         return False
     return "seq" in event and "type" in event
+
+
+def unseen(events: Sequence[Event], after: int) -> tuple[Sequence[Event], int]:
+    """The events that come after number `after`, and the last number then: a journal may be read twice."""
+    seqs = [event.get("seq") for event in events]
+    if set(map(type, seqs)) == {int} and seqs[0] > after and all(map(gt, islice(seqs, 1, None), seqs)):  # type: ignore[operator, arg-type]
+        return events, seqs[-1]  # type: ignore[return-value]
+    fresh = []
+    for event, seq in zip(events, seqs, strict=True):
+        if type(seq) is int:
+            if seq <= after:
+                continue
+            after = seq
+        fresh.append(event)
+    return fresh, after

@@ -10,13 +10,13 @@ import math
 from array import array
 from collections import deque
 from collections.abc import Iterable, Sequence
-from itertools import islice
-from operator import gt
 from typing import Any
 
 from sidestep_tui.core import text
-from sidestep_tui.protocol.events import Event
+from sidestep_tui.protocol.events import Event, unseen
 from sidestep_tui.protocol.facts import (
+    END_STATUS,
+    PHASE_STATUS,
     AdapterInfo,
     Best,
     CheckpointInfo,
@@ -28,53 +28,13 @@ from sidestep_tui.protocol.facts import (
     Phase,
     Status,
 )
+from sidestep_tui.protocol.fields import LARGEST, float_of, int_of, seconds_of, text_of
+from sidestep_tui.protocol.pace import PARTS, Anatomy, Pace
 from sidestep_tui.protocol.series import Series, is_rising
 
 LOG_LINES = 1000
 STEP_METRICS = ("loss", "lr", "grad_norm", "samples_per_s")
 SERIES = (*STEP_METRICS, "epoch_loss", "smoothed")
-
-_PHASE_STATUS: dict[str, Status] = {
-    "loading": "starting",
-    "encoding_audio": "encoding",
-    "encoding_text": "encoding",
-    "encoding_conditions": "encoding",
-    "validating": "running",
-    "training": "running",
-    "saving": "saving",
-    "exporting": "saving",
-    "verifying": "saving",
-}
-_END_STATUS: dict[str, Status] = {
-    "finished": "finished",
-    "early_stop": "finished",
-    "stopped": "stopped",
-    "aborted": "aborted",
-    "failed": "failed",
-    "diverged": "diverged",
-    "out_of_memory": "out_of_memory",
-    "refused": "refused",
-}
-_RATE_WINDOW = 64
-_LARGEST = 2**53
-"""Whole numbers up to here survive as floats; anything larger in a journal is damage."""
-
-
-def _text(event: Event, key: str) -> str:
-    value = event.get(key)
-    return value if type(value) is str else ""
-
-
-def _int(event: Event, key: str, default: int = 0) -> int:
-    value = event.get(key)
-    return value if type(value) is int and -_LARGEST < value < _LARGEST else default
-
-
-def _float(event: Event, key: str, default: float = math.nan) -> float:
-    value = event.get(key)
-    if type(value) is int:
-        return float(value) if -_LARGEST < value < _LARGEST else default
-    return value if type(value) is float else default
 
 
 class RunState:
@@ -127,7 +87,8 @@ class RunState:
         self.last_t: float | None = None
         """When the newest event was written."""
         self._bests: list[Best] = []
-        self._pace: deque[tuple[float, int]] = deque(maxlen=_RATE_WINDOW)
+        self.pace = Pace()
+        self.anatomy = Anatomy()
 
     @property
     def is_over(self) -> bool:
@@ -145,7 +106,7 @@ class RunState:
 
     def apply_all(self, events: Sequence[Event]) -> None:
         """Take in many events; runs of steps go in as columns. Events seen before are left out."""
-        events = self._unseen(events)
+        events, self.seq = unseen(events, self.seq)
         start = 0
         n = len(events)
         while start < n:
@@ -168,33 +129,17 @@ class RunState:
             return
         self.session = session
         self.sessions += 1
-        self.session_started = _float(event, "t", 0.0)
+        self.session_started = float_of(event, "t", 0.0)
         self.started = self.started if self.started is not None else self.session_started
         self.status = "starting"
         self.phase = Phase()
         self.ended = None
         self.error = None
         self.commands = {}
-        self._pace.clear()
-
-    def _unseen(self, events: Sequence[Event]) -> Sequence[Event]:
-        """Drop events whose number was seen already; a journal may be read twice."""
-        seqs = [event.get("seq") for event in events]
-        if set(map(type, seqs)) == {int}:
-            if seqs[0] > self.seq and all(map(gt, islice(seqs, 1, None), seqs)):  # type: ignore[operator, arg-type]
-                self.seq = seqs[-1]  # type: ignore[assignment]
-                return events
-        fresh = []
-        for event, seq in zip(events, seqs, strict=True):
-            if type(seq) is int:
-                if seq <= self.seq:
-                    continue
-                self.seq = seq
-            fresh.append(event)
-        return fresh
+        self._new_stretch()
 
     def _apply_steps(self, events: Sequence[Event]) -> None:
-        events = [event for event in events if type(event.get("step")) is int and 0 <= event["step"] < _LARGEST]
+        events = [event for event in events if type(event.get("step")) is int and 0 <= event["step"] < LARGEST]
         if not events:
             return
         self._notice_session(events[0])
@@ -203,14 +148,15 @@ class RunState:
         newest = events[-1]
         for name in STEP_METRICS:
             if name in newest:
-                self.metrics[name] = _float(newest, name)
+                self.metrics[name] = float_of(newest, name)
         self.step = newest["step"]
-        self.epoch = _int(newest, "epoch", self.epoch)
-        for event in events[-_RATE_WINDOW:]:
-            t = _float(event, "t")
-            if math.isfinite(t):
-                self._pace.append((t, event["step"]))
-                self.last_t = t
+        self.epoch = int_of(newest, "epoch", self.epoch)
+        for part in PARTS:
+            if f"{part}_s" in newest:
+                self.metrics[f"{part}_s"] = float_of(newest, f"{part}_s")
+        self.pace.add(events)
+        self.anatomy.add(events)
+        self.last_t = self.pace.newest_t or self.last_t
         if self.status in ("starting", "encoding", "fresh", "paused"):
             self.status = "running"
 
@@ -223,7 +169,7 @@ class RunState:
             try:
                 series.extend(steps, array("d", values), rising=rising)
             except (TypeError, OverflowError):  # A value is missing or no number: leave out those points.
-                pairs = [(x, _float(event, name)) for x, event in zip(steps, events, strict=True) if name in event]
+                pairs = [(x, float_of(event, name)) for x, event in zip(steps, events, strict=True) if name in event]
                 series.extend([x for x, _ in pairs], [y for _, y in pairs])
 
     def _point(self, name: str, step: int, value: float) -> None:
@@ -236,28 +182,28 @@ class RunState:
         handler = _HANDLERS.get(kind) if type(kind) is str else None
         if handler is None:
             return
-        t = _float(event, "t")
+        t = float_of(event, "t")
         if math.isfinite(t):
             self.last_t = t
         self._notice_session(event)
         handler(self, event)
 
     def _say(self, event: Event, level: str, text: str) -> None:
-        self.log.append(LogLine(_float(event, "t", 0.0), level, text))
+        self.log.append(LogLine(float_of(event, "t", 0.0), level, text))
         self.log_count += 1
 
     def _on_session_started(self, event: Event) -> None:
         resumed = event.get("resumed_from")
         step = resumed if type(resumed) is int else 0
-        self.pid = _int(event, "pid") or None
-        self.engine_host = _text(event, "host")
-        self.engine = _text(event, "engine")
-        self.device = _text(event, "device")
+        self.pid = int_of(event, "pid") or None
+        self.engine_host = text_of(event, "host")
+        self.engine = text_of(event, "engine")
+        self.device = text_of(event, "device")
         parameters = event.get("adapter_parameters")
         self.adapter_parameters = parameters if type(parameters) is int else self.adapter_parameters
-        self.total_steps = _int(event, "total_steps", self.total_steps)
-        self.epochs = _int(event, "epochs", self.epochs)
-        self.steps_per_epoch = _int(event, "steps_per_epoch", self.steps_per_epoch)
+        self.total_steps = int_of(event, "total_steps", self.total_steps)
+        self.epochs = int_of(event, "epochs", self.epochs)
+        self.steps_per_epoch = int_of(event, "steps_per_epoch", self.steps_per_epoch)
         if self.sessions > 1:
             self._go_back_to(step)
         if type(resumed) is int:
@@ -272,7 +218,7 @@ class RunState:
             series.truncate_after(step)
         self.checkpoints = [item for item in self.checkpoints if item.step <= step]
         self.marks = [mark for mark in self.marks if mark.step <= step and mark.kind != "best"]
-        self.evals = [item for item in self.evals if _int(item, "step") <= step]
+        self.evals = [item for item in self.evals if int_of(item, "step") <= step]
         self._bests = [best for best in self._bests if best.step <= step]
         self.best = self._bests[-1] if self._bests else None
         if self.best is not None:
@@ -280,16 +226,16 @@ class RunState:
         self.step = min(self.step, step)
         if self.steps_per_epoch:
             self.epoch = min(self.epoch, step // self.steps_per_epoch)
-        self._pace.clear()
+        self._new_stretch()
 
     def _on_phase(self, event: Event) -> None:
-        name = _text(event, "name")
+        name = text_of(event, "name")
         if {name, self.phase.name} - {"training", "saving"}:
-            self._pace.clear()  # A checkpoint belongs to the pace of training; anything else begins a new stretch.
-        self.phase = Phase(name, _int(event, "done"), _int(event, "total"), _text(event, "detail"))
+            self._new_stretch()  # A checkpoint belongs to the pace of training; anything else begins a new stretch.
+        self.phase = Phase(name, int_of(event, "done"), int_of(event, "total"), text_of(event, "detail"))
         if name == "training" and self.phase.total:
             self.total_steps = self.phase.total
-        status = _PHASE_STATUS.get(name)
+        status = PHASE_STATUS.get(name)
         if status is None or self.is_over:
             return
         if self.status == "stopping" and status != "saving":
@@ -299,44 +245,37 @@ class RunState:
         self.status = status
 
     def _on_epoch(self, event: Event) -> None:
-        self.epoch = _int(event, "epoch", self.epoch)
-        step = _int(event, "step", self.step)
-        loss = _float(event, "loss")
+        self.epoch = int_of(event, "epoch", self.epoch)
+        step = int_of(event, "step", self.step)
+        loss = float_of(event, "loss")
         self._point("epoch_loss", step, loss)
         if type(event.get("smoothed_loss")) in (float, int):
-            self._point("smoothed", step, _float(event, "smoothed_loss"))
+            self._point("smoothed", step, float_of(event, "smoothed_loss"))
         self._say(event, "info", f"Epoch {self.epoch} done, loss {text.fixed(loss)}.")
 
     def _on_eval(self, event: Event) -> None:
         self.evals.append(event)
+        self.anatomy.hold(event, "measure", seconds_of(event, "seconds"))
 
     def _on_checkpoint(self, event: Event) -> None:
-        info = CheckpointInfo(
-            path=_text(event, "path"),
-            step=_int(event, "step"),
-            epoch=_int(event, "epoch"),
-            reason=_text(event, "reason"),
-            seconds=_float(event, "seconds", 0.0),
-            bytes=_int(event, "bytes"),
-            t=_float(event, "t", 0.0),
-        )
+        info = CheckpointInfo.of(event)
         self.checkpoints = [item for item in self.checkpoints if item.path != info.path]
         self.checkpoints.append(info)
+        self.anatomy.hold(event, "save", seconds_of(event, "held_seconds" if "held_seconds" in event else "seconds"))
         self.marks.append(Mark(info.step, "checkpoint"))
         self._say(event, "info", f"Checkpoint at step {info.step} ({info.reason}).")
 
     def _on_best(self, event: Event) -> None:
-        by = _text(event, "by") or "training"
-        self.best = Best(_int(event, "step"), _int(event, "epoch"), _float(event, "loss"), by)
+        self.best = Best.of(event)
         self._bests.append(self.best)
         self.marks = [mark for mark in self.marks if mark.kind != "best"]
         self.marks.append(Mark(self.best.step, "best"))
-        whose = " by held-out songs" if by == "held_out" else ""
-        self._say(event, "info", f"Best so far{whose}: {text.fixed(self.best.loss)} at step {self.best.step}.")
+        said = f"Best loss of {self.best.whose} so far: {text.fixed(self.best.loss)} at step {self.best.step}."
+        self._say(event, "info", said)
 
     def _on_sample(self, event: Event) -> None:
         self.samples.append(event)
-        self._say(event, "info", f"Sample written: {_text(event, 'path')}")
+        self._say(event, "info", f"Sample written: {text_of(event, 'path')}")
 
     def _on_gpu(self, event: Event) -> None:
         gpus = event.get("gpus")
@@ -344,21 +283,14 @@ class RunState:
         self.host = {key: event[key] for key in ("cpu", "ram_used", "ram_total", "rss") if key in event}
 
     def _on_log(self, event: Event) -> None:
-        self._say(event, _text(event, "level") or "info", _text(event, "msg"))
+        self._say(event, text_of(event, "level") or "info", text_of(event, "msg"))
 
     def _on_warning(self, event: Event) -> None:
         self.warnings.append(event)
-        self._say(event, "warning", " ".join(filter(None, (_text(event, "msg"), _text(event, "hint")))))
+        self._say(event, "warning", " ".join(filter(None, (text_of(event, "msg"), text_of(event, "hint")))))
 
     def _on_command(self, event: Event) -> None:
-        info = CommandInfo(
-            id=_text(event, "id"),
-            name=_text(event, "name"),
-            state=_text(event, "state"),
-            by=_text(event, "by"),
-            detail=_text(event, "detail"),
-            t=_float(event, "t", 0.0),
-        )
+        info = CommandInfo.of(event)
         self.commands[info.id] = info
         self._say(event, "info", f"Command {info.name} by {info.by}: {info.state}. {info.detail}".rstrip())
         if self.is_over:
@@ -372,55 +304,48 @@ class RunState:
 
     def _on_paused(self, event: Event) -> None:
         self.status = "paused"
-        step = _int(event, "step", self.step)
+        step = int_of(event, "step", self.step)
         self.marks.append(Mark(step, "pause"))
         self._say(event, "info", f"Paused at step {step}.")
 
     def _on_resumed(self, event: Event) -> None:
         if self.status in ("paused", "pausing"):
             self.status = "running"
-        self._pace.clear()
-        self._say(event, "info", f"Going on from step {_int(event, 'step', self.step)}.")
+        self._new_stretch()
+        self._say(event, "info", f"Going on from step {int_of(event, 'step', self.step)}.")
 
     def _on_adapter(self, event: Event) -> None:
-        info = AdapterInfo(_text(event, "path"), _text(event, "kind"), _int(event, "tensors"), _float(event, "t", 0.0))
+        info = AdapterInfo.of(event)
         self.adapters = [item for item in self.adapters if item.path != info.path]
         self.adapters.append(info)
         self._say(event, "info", f"Adapter ({info.kind}) written: {info.path}")
 
     def _on_error(self, event: Event) -> None:
-        self.error = Failure(
-            kind=_text(event, "kind"),
-            title=_text(event, "title"),
-            msg=_text(event, "msg"),
-            hint=_text(event, "hint"),
-            traceback_path=_text(event, "traceback_path"),
-        )
+        self.error = Failure.of(event)
         self._say(event, "error", " ".join(filter(None, (self.error.title, self.error.msg, self.error.hint))))
 
     def _on_session_ended(self, event: Event) -> None:
-        reason = _text(event, "reason")
-        self.ended = Ended(reason, _int(event, "code"), _int(event, "step", self.step), _float(event, "t", 0.0))
-        self.status = _END_STATUS.get(reason, "failed")
+        reason = text_of(event, "reason")
+        self.ended = Ended(reason, int_of(event, "code"), int_of(event, "step", self.step), float_of(event, "t", 0.0))
+        self.status = END_STATUS.get(reason, "failed")
         self._say(event, "info", f"Session ended: {reason.replace('_', ' ')}.")
+
+    def _new_stretch(self) -> None:
+        self.pace.clear()
+        self.anatomy.clear()
 
     def seconds_per_step(self) -> float | None:
         """The recent pace by the wall clock; None until two steps of this stretch are in."""
-        if len(self._pace) < 2:
-            return None
-        (t0, step0), (t1, step1) = self._pace[0], self._pace[-1]
-        if step1 <= step0 or t1 < t0:
-            return None
-        return (t1 - t0) / (step1 - step0)
+        return self.pace.seconds_per_step
 
     def eta_seconds(self, now: float) -> float | None:
         """How long the remaining steps will take at the recent pace; None when unknown or not running."""
         if self.status not in ("running", "pausing") or not self.total_steps:
             return None
-        pace = self.seconds_per_step()
-        if pace is None:
+        pace, newest = self.pace.seconds_per_step, self.pace.newest_t
+        if pace is None or newest is None:
             return None
-        waited = max(0.0, now - self._pace[-1][0])
+        waited = max(0.0, now - newest)
         return max(0.0, (self.total_steps - self.step) * pace - min(waited, pace))
 
     def elapsed_seconds(self, now: float) -> float | None:

@@ -418,8 +418,8 @@ async def test_the_log_filters_scrolls_and_follows(make_run: Callable[..., FakeR
         assert log.plain != newest
         await pilot.press("f")
         assert log.plain == newest
-        await pilot.press("slash", *"best so far", "enter")
-        assert log.plain.count("Best so far") == len(log.rows)
+        await pilot.press("slash", *"of training so far", "enter")
+        assert log.plain.count("Best loss of training so far") == len(log.rows)
         assert not isinstance(screen.focused, Input)
         await pilot.press("N")
         assert any(style == "selected" for row in log.rows for _, style in row)

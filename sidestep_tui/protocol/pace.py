@@ -1,0 +1,129 @@
+"""How fast a run advances by the wall clock, and where its time goes: data, forward, backward, optimizer, saving. Pure.
+
+Only the newest stretch of steps counts: what was slow an hour ago helps nobody now.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sidestep_tui.protocol.events import Event
+from sidestep_tui.protocol.fields import float_of, seconds_of
+
+PARTS = ("data", "forward", "backward", "optimizer")
+"""Parts of a step that a `step` event may tell as `data_s`, `forward_s`, `backward_s` and `optimizer_s`."""
+
+_WINDOW = 64
+_LONG_WINDOW = 512
+"""Steps whose parts are added up: enough to hold a few saves."""
+
+
+class Pace:
+    """Steps against the wall clock, over the newest ones."""
+
+    def __init__(self) -> None:
+        self._points: deque[tuple[float, int]] = deque(maxlen=_WINDOW)
+
+    def add(self, events: Sequence[Event]) -> None:
+        """Take in steps."""
+        for event in events[-_WINDOW:]:
+            t = float_of(event, "t")
+            if math.isfinite(t):
+                self._points.append((t, event["step"]))
+
+    def clear(self) -> None:
+        """A new stretch begins."""
+        self._points.clear()
+
+    @property
+    def newest_t(self) -> float | None:
+        """When the newest step was done."""
+        return self._points[-1][0] if self._points else None
+
+    @property
+    def seconds_per_step(self) -> float | None:
+        """The recent pace; None until two steps of this stretch are in."""
+        if len(self._points) < 2:
+            return None
+        (t0, step0), (t1, step1) = self._points[0], self._points[-1]
+        if step1 <= step0 or t1 < t0:
+            return None
+        return (t1 - t0) / (step1 - step0)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A part of the time: its seconds, and how much of the whole that is."""
+
+    name: str
+    seconds: float
+    share: float
+
+
+class Anatomy:
+    """Where the time of the newest steps went.
+
+    What the steps do not account for by the wall clock is saving and measuring, as far as those say how long they
+    held the training, and `other`.
+    """
+
+    def __init__(self) -> None:
+        self._steps: deque[tuple[float, float, tuple[float, ...]]] = deque(maxlen=_LONG_WINDOW)
+        self._breaks: deque[tuple[float, str, float]] = deque(maxlen=_LONG_WINDOW)
+        self.tells_parts = False
+        """Whether the engine tells forward, backward and optimizer apart."""
+
+    def add(self, events: Sequence[Event]) -> None:
+        """Take in steps."""
+        for event in events[-_LONG_WINDOW:]:
+            t = float_of(event, "t")
+            if not math.isfinite(t):
+                continue
+            parts = tuple(seconds_of(event, f"{part}_s") for part in PARTS)
+            if not parts[0]:
+                parts = (seconds_of(event, "data_seconds"), *parts[1:])
+            self.tells_parts = parts[1] > 0.0 or parts[2] > 0.0
+            self._steps.append((t, seconds_of(event, "seconds"), parts))
+
+    def hold(self, event: Event, kind: str, seconds: float) -> None:
+        """Something held the training for so long: `save` or `measure`."""
+        t = float_of(event, "t")
+        if math.isfinite(t) and seconds > 0.0:
+            self._breaks.append((t, kind, seconds))
+
+    def clear(self) -> None:
+        """A new stretch begins."""
+        self._steps.clear()
+        self._breaks.clear()
+
+    @property
+    def steps(self) -> int:
+        """How many steps are looked at."""
+        return max(len(self._steps) - 1, 0)
+
+    def shares(self) -> list[Share]:
+        """The parts that are known, in the order in which they happen; empty until two steps are in.
+
+        The first step of the stretch only gives its end, from where the clock runs.
+        """
+        if len(self._steps) < 2:
+            return []
+        began, ended = self._steps[0][0], self._steps[-1][0]
+        counted = list(self._steps)[1:]
+        stepping = math.fsum(seconds for _, seconds, _ in counted)
+        sums = [math.fsum(parts[place] for _, _, parts in counted) for place in range(len(PARTS))]
+        if not self.tells_parts:
+            sums = [sums[0], max(stepping - sums[0], 0.0)]
+        names = PARTS if self.tells_parts else ("data", "compute")
+        named = dict(zip(names, sums, strict=True))
+        for kind in ("save", "measure"):
+            named[kind] = math.fsum(s for t, what, s in self._breaks if what == kind and began < t <= ended)
+        known = math.fsum(named.values())
+        whole = max(ended - began, known)
+        if whole <= 0.0:
+            return []
+        named["other"] = max(whole - known, 0.0)
+        return [Share(name, seconds, seconds / whole) for name, seconds in named.items()]
