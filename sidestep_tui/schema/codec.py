@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -133,23 +134,88 @@ def unflatten(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return nested
 
 
-def write_preset(
-    path: Path,
+def write_preset(path: Path, values: Mapping[str, Any], *, comment: str = "", **head: Any) -> None:
+    """Write a sparse preset; `comment` and `head` as in `preset_text`."""
+    atomic.write_text(path, preset_text(values, comment=comment, **head))
+
+
+def preset_text(
     values: Mapping[str, Any],
     *,
     comment: str = "",
     description: str = "",
     extends: str = "",
     requires: Mapping[str, float] | None = None,
-) -> None:
-    """Write a sparse preset. `comment` becomes the header, each line behind a #."""
+    provenance: Mapping[str, Any] | None = None,
+) -> str:
+    """A sparse preset as TOML. `comment` becomes the header, each line behind a #."""
     head: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
     if description:
         head["description"] = description
     if extends:
         head["extends"] = extends
-    tables: dict[str, Mapping[str, Any]] = {"requires": requires} if requires else {}
-    atomic.write_text(path, toml_text({**tables, **unflatten(values)}, head=head, comment=comment))
+    tables: dict[str, Mapping[str, Any]] = {"provenance": provenance} if provenance else {}
+    tables |= {"requires": requires} if requires else {}
+    return toml_text({**tables, **unflatten(values)}, head=head, comment=comment)
+
+
+def revised_text(content: str, values: Mapping[str, Any], *, head: Mapping[str, Any] | None = None) -> str:
+    """The preset `content` with just the settings `values`, and its comments and layout where they can stay.
+
+    `head` gives new values to keys beside the settings (`description`, `requires`); an empty one removes the key. What
+    is as it was keeps its spelling.
+    """
+    # tomlkit costs 55 ms to import and only writers need it.
+    import tomlkit
+
+    document = tomlkit.parse(content)
+    for key, value in (head or {}).items():
+        if not value:
+            document.pop(key, None)
+        elif document.unwrap().get(key) != value:
+            document[key] = _plain(value)
+    wanted = unflatten(values)
+    for group in [name for name in document if name in group_names()]:
+        _revise_table(document, group, wanted.pop(group, {}))
+    for group, table in wanted.items():
+        document[group] = {name: _plain(value) for name, value in table.items()}
+    revised = tomlkit.dumps(document)
+    # Tables that are written in several pieces can go wrong in tomlkit; settings matter more than layout.
+    return revised if _says(revised, values) else _rewritten(document.unwrap(), values, content)
+
+
+def _says(content: str, values: Mapping[str, Any]) -> bool:
+    try:
+        data = tomllib.loads(content)
+    except tomllib.TOMLDecodeError:
+        return False
+    found = {f"{group}.{name}": value for group in group_names() for name, value in data.get(group, {}).items()}
+    return found == {path: _plain(value) for path, value in values.items()}
+
+
+def _rewritten(data: Mapping[str, Any], values: Mapping[str, Any], content: str) -> str:
+    """A preset written anew, with the comment on top of `content`."""
+    comment = "\n".join(line.removeprefix("#").strip() for line in _first_comment(content))
+    known = ("description", "extends", "requires", "provenance")
+    return preset_text(values, comment=comment, **{key: data[key] for key in known if key in data})
+
+
+def _first_comment(content: str) -> list[str]:
+    return list(itertools.takewhile(lambda line: line.startswith("#"), content.splitlines()))
+
+
+def _revise_table(document: Any, group: str, wanted: Mapping[str, Any]) -> None:
+    table = document[group]
+    if not wanted or not isinstance(table, MutableMapping):
+        del document[group]
+        if wanted:
+            document[group] = {name: _plain(value) for name, value in wanted.items()}
+        return
+    for name in [name for name in table if name not in wanted]:
+        del table[name]
+    for name, value in wanted.items():
+        if name not in table or table[name] != _plain(value):
+            table[name] = _plain(value)
 
 
 def toml_text(

@@ -1,74 +1,73 @@
 """Presets: short TOML files that hold only what differs from the defaults.
 
-Shipped ones lie beside the package, the user's own in the configuration directory, and any path will do.
+A name is looked for in `presets/` of the working directory, among the user's own in the configuration directory, and
+among the shipped ones beside the package; any path will do. Nobody's preset passes for another one silently: each
+says which others of its name it hides.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from sidestep_tui.core import paths, text
+from sidestep_tui.core import atomic, paths, text
 from sidestep_tui.core.errors import SettingsError
 from sidestep_tui.schema import codec
 from sidestep_tui.schema.codec import Document
-from sidestep_tui.schema.layers import Layer, check_values
-from sidestep_tui.schema.problems import Problem, refuse
-from sidestep_tui.schema.run import is_run, run_values
+from sidestep_tui.schema.draft import PERSONAL
+from sidestep_tui.schema.fields import fields_by_path
+from sidestep_tui.schema.layers import check_values
+from sidestep_tui.schema.preset_file import (
+    FOREIGN_SUFFIXES,
+    HEAD_KEYS,
+    REQUIREMENTS,
+    Preset,
+    Provenance,
+    Source,
+    read_alone,
+)
+from sidestep_tui.schema.problems import refuse
 
-Source = Literal["shipped", "user", "file"]
+__all__ = ["PLACES", "REQUIREMENTS", "Place", "Preset", "Provenance", "Source"]
 
-# What a preset may say it needs of the machine, all in GiB.
-REQUIREMENTS = ("vram_gib", "ram_gib", "disk_gib")
-_HEAD = ("schema_version", "description", "extends", "requires")
+Place = Literal["user", "project"]
+"""Where a preset of one's own may be kept."""
+PLACES: Final = {
+    "shipped": "the product's",
+    "user": "your own",
+    "project": "of this folder's presets/",
+    "file": "a file",
+}
+"""What each source is called in a sentence."""
+GROUPS: Final = ("Recommended",)
+"""The order in which groups of shipped presets are shown; others follow by name."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _DEFAULT_NAME = "recommended"
+# A layer below the preset may suggest these, so that a value equal to the default still says something.
+_SUGGESTED_BY_HARDWARE = frozenset({"memory.base"})
 
 
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """A preset as read. `values` includes those of the preset it extends; `own` only what its file sets."""
-
-    name: str
-    path: Path
-    source: Source
-    description: str
-    values: Mapping[str, Any]
-    requires: Mapping[str, float]
-    extends: str
-    own: Mapping[str, Any]
-    is_run: bool = False
-
-    @property
-    def layer_name(self) -> str:
-        """The origin shown for its values: `preset vram_12gb`, `run drums_v3`."""
-        return f"{'run' if self.is_run else 'preset'} {self.name}"
-
-    def layers(self) -> list[Layer]:
-        """Its layers, lowest first: the preset that it extends, then its own values."""
-        own = Layer(self.layer_name, self.own)
-        if not self.extends:
-            return [own]
-        inherited = {path: value for path, value in self.values.items() if path not in self.own}
-        return [Layer(f"preset {self.extends}", inherited), own]
+# Finding
 
 
 def find(name_or_path: str | Path) -> Preset:
-    """The preset of that name (the user's own first), or at that path; a run.toml or a run directory counts as one."""
+    """The preset of that name (the project's first, then the user's own), or at that path; a run counts as one."""
     wanted = str(name_or_path)
     if (
         isinstance(name_or_path, Path)
         or "/" in wanted
         or "\\" in wanted
-        or wanted.endswith((".toml", ".json", ".yaml", ".yml"))
+        or wanted.endswith((".toml", *FOREIGN_SUFFIXES))
     ):
         return read(paths.expand(wanted), source="file")
-    named = _named(wanted)
-    if named is not None:
-        return read(named[0], source=named[1])
+    found = _named(wanted)
+    if found:
+        path, source = found[0]
+        return replace(read(path, source=source), hides=tuple(hidden for _, hidden in found[1:]))
     if (Path(wanted) / "run.toml").is_file():
         return read(Path(wanted), source="file")
     raise _unknown(wanted)
@@ -76,46 +75,36 @@ def find(name_or_path: str | Path) -> Preset:
 
 def read(path: Path, *, source: Source = "file") -> Preset:
     """Read one preset file; a SettingsError lists every problem in it with its line."""
-    preset = _read_alone(path, source)
+    preset = read_alone(path, source)
     return _extended(preset) if preset.extends else preset
 
 
-def _read_alone(path: Path, source: Source) -> Preset:
-    """A preset without what it extends."""
-    if path.is_dir() and (path / "run.toml").is_file():
-        path = path / "run.toml"
-    if path.suffix.lower() in (".json", ".yaml", ".yml"):
-        raise SettingsError(
-            f"{paths.shorten(path)} is not a preset of sidestep-tui.",
-            "Presets of other programs are translated once, with a report of every key.",
-            f"Import it: sidestep-tui presets import {path}",
-        )
-    document = codec.read_document(path)
-    if is_run(document):
-        return _run_preset(document)
-    codec.check_version(document.data.get("schema_version", codec.SCHEMA_VERSION), document.source)
-    problems: list[Problem] = []
-    description = _head_text(document, "description", problems)
-    extends = _head_text(document, "extends", problems)
-    requires = _requirements(document, problems)
-    own, bad = codec.document_values(document, ignore=_HEAD)
-    problems.extend(bad)
-    refuse(
-        sorted(problems, key=lambda problem: problem.line),
-        source=document.source,
-        hint="Correct the file and try again.",
-    )
-    return Preset(path.stem, path, source, description, own, requires, extends, own)
-
-
 def list_presets() -> list[Preset]:
-    """Every preset that can be used: the shipped ones with the recommended one first, then the user's own."""
-    return [preset for preset, _, _ in _scan() if preset is not None]
+    """Every preset there is: the shipped ones by group with the recommended one first, then the user's, the project's.
+
+    One that is passed over for another of its name is in the list too, and says so.
+    """
+    found = [preset for preset, _, _ in _scan() if preset is not None]
+    rank: dict[Source, int] = {source: index for index, (_, source) in enumerate(places())}
+    listed = []
+    for preset in found:
+        others = [other.source for other in found if other.name == preset.name and other.source != preset.source]
+        hides = tuple(sorted((other for other in others if rank[other] > rank[preset.source]), key=rank.__getitem__))
+        listed.append(replace(preset, hides=hides, hidden=len(hides) < len(others)))
+    return listed
 
 
 def broken_presets() -> list[tuple[Path, SettingsError]]:
     """Preset files that cannot be used, with the reason."""
     return [(path, error) for _, path, error in _scan() if error is not None]
+
+
+def hiding_note(preset: Preset) -> str:
+    """What to say when a preset stands in front of others of its name; empty where there is nothing to say."""
+    if not preset.hides:
+        return ""
+    others = text.listing([PLACES[source] for source in preset.hides])
+    return f"'{preset.name}' is {paths.shorten(preset.path)}; it hides the one of that name that is {others}."
 
 
 def markdown_table() -> str:
@@ -124,7 +113,20 @@ def markdown_table() -> str:
     return "\n".join(["| preset | for |", "|---|---|", *rows]) + "\n"
 
 
-def save_user(
+def places() -> tuple[tuple[Path, Source], ...]:
+    """Where presets are looked for by name, first to last."""
+    user, shipped = paths.user_presets_dir(), paths.shipped_presets_dir()
+    project = Path("presets")
+    # In the source tree of the product both are one folder.
+    own_project = project.is_dir() and project.resolve() not in (user.resolve(), shipped.resolve())
+    first: tuple[tuple[Path, Source], ...] = ((project, "project"),) if own_project else ()
+    return (*first, (user, "user"), (shipped, "shipped"))
+
+
+# Keeping
+
+
+def save(
     name: str,
     values: Mapping[str, Any],
     comment: str = "",
@@ -133,8 +135,143 @@ def save_user(
     description: str = "",
     extends: str = "",
     requires: Mapping[str, float] | None = None,
+    provenance: Provenance | None = None,
+    place: Place = "user",
 ) -> Preset:
-    """Save a preset of the user's own; refuses a taken name unless `overwrite`, and values that are out of bounds."""
+    """Save a preset of the user's own, with only what differs from the defaults, or from the preset it extends.
+
+    Refuses a taken name unless `overwrite`, and values that are out of bounds. What is overwritten keeps its comments,
+    and its description and provenance unless others are given.
+    """
+    path = _free_path(name, place, overwrite=overwrite)
+    good, problems = check_values(values)
+    refuse(problems)
+    head = {
+        "description": description,
+        "extends": extends,
+        "requires": dict(requires or {}),
+        "provenance": provenance.as_table() if provenance else {},
+    }
+    kept = differing(good, extends=extends)
+    document = _existing(path)
+    if document is None:
+        codec.write_preset(path, kept, comment=comment, **head)
+    else:
+        said = {key: good[key] for key in codec.document_values(document, ignore=HEAD_KEYS)[0] if key in good}
+        given = {key: value for key, value in head.items() if value or key == "extends"}
+        atomic.write_text(path, codec.revised_text(document.text, {**said, **kept}, head=given))
+    return read(path, source=place)
+
+
+save_user = save
+
+
+def rename(preset: str | Preset, new: str) -> Preset:
+    """Give a preset of one's own another name, in the same place; presets of one's own that extend it follow."""
+    found = _own(preset, "renamed")
+    path = _free_path(new, _place_of(found), overwrite=False)
+    followers = _extending(found)
+    content = _about_name(found.path.read_text(encoding="utf-8"), found.name, new)
+    atomic.write_text(path, content)
+    for follower in followers:
+        text_now = follower.path.read_text(encoding="utf-8")
+        atomic.write_text(follower.path, codec.revised_text(text_now, follower.own, head={"extends": new}))
+    found.path.unlink()
+    return read(path, source=found.source)
+
+
+def duplicate(preset: str | Preset, new: str, *, place: Place = "user") -> Preset:
+    """A copy of any preset under a name of one's own, comments included; of a run, its recipe."""
+    found = preset if isinstance(preset, Preset) else find(preset)
+    path = _free_path(new, place, overwrite=False)
+    if found.is_run:
+        return save(new, recipe(found.values), f"The recipe of the run {found.name}.", place=place)
+    content = _about_name(found.path.read_text(encoding="utf-8"), found.name, new)
+    atomic.write_text(path, codec.revised_text(content, found.own, head={"group": ""}))
+    return read(path, source=place)
+
+
+def delete(preset: str | Preset) -> Path:
+    """Delete a preset of one's own and return where it was; refused while others extend it."""
+    found = _own(preset, "deleted")
+    followers = _extending(found)
+    if followers:
+        names = text.listing([f"'{follower.name}'" for follower in followers])
+        raise SettingsError(
+            f"'{found.name}' cannot be deleted: {names} {'extends' if len(followers) == 1 else 'extend'} it.",
+            "Without it they would lose their settings.",
+            "Export them first, which writes everything out, or delete them too.",
+        )
+    found.path.unlink()
+    return found.path
+
+
+delete_user = delete
+
+
+def export(preset: str | Preset, path: Path, *, overwrite: bool = False) -> Path:
+    """Write a preset to a file that stands on its own: with the values of the one it extends, and its comments."""
+    found = preset if isinstance(preset, Preset) else find(preset)
+    target = paths.expand(path)
+    if target.is_dir():
+        target = target / f"{safe_name(found.name)}.toml"
+    if target.suffix.lower() != ".toml":
+        raise SettingsError(
+            f"{paths.shorten(target)} does not end in .toml.", "Presets are TOML files.", f"Try {target.stem}.toml."
+        )
+    if target.exists() and not overwrite:
+        raise SettingsError(
+            f"{paths.shorten(target)} exists already.", "", "Choose another file, or overwrite it (--overwrite)."
+        )
+    atomic.write_text(target, export_text(found))
+    return target
+
+
+def export_text(preset: Preset) -> str:
+    """What `export` writes."""
+    if preset.is_run:
+        comment = f"The recipe of the run {preset.name}."
+        return codec.preset_text(differing(recipe(preset.values)), comment=comment, description=preset.description)
+    content = preset.path.read_text(encoding="utf-8")
+    head = {"extends": "", "group": "", "requires": dict(preset.requires)}
+    return codec.revised_text(content, preset.values, head=head)
+
+
+def recipe(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values without what belongs to a person, songs or a machine rather than to a recipe."""
+    return {path: value for path, value in values.items() if path not in PERSONAL}
+
+
+def differing(values: Mapping[str, Any], *, extends: str = "") -> dict[str, Any]:
+    """Those of `values` that are not what would be without them: the defaults, or the preset that is extended."""
+    base = find(extends).values if extends else {}
+    fields = fields_by_path()
+    return {
+        path: value
+        for path, value in values.items()
+        if value != base.get(path, fields[path].default) or (path in _SUGGESTED_BY_HARDWARE and path not in base)
+    }
+
+
+def safe_name(words: str) -> str:
+    """A form of `words` that can be the name of a preset."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", words).strip("._-")[:64] or "my_preset"
+
+
+def name_problem(name: str, *, place: Place = "user") -> str:
+    """Why a preset of one's own cannot be called that, or an empty string: for forms that ask while one types."""
+    try:
+        _free_path(name, place, overwrite=False)
+    except SettingsError as error:
+        return error.title
+    return ""
+
+
+# Inside
+
+
+def _free_path(name: str, place: Place, *, overwrite: bool) -> Path:
+    """Where a preset of that name would be kept; a SettingsError says why it cannot have the name."""
     if not _NAME.fullmatch(name):
         raise SettingsError(
             f"'{name}' cannot be the name of a preset.",
@@ -147,41 +284,64 @@ def save_user(
             "A preset of your own under that name would hide it.",
             f"Choose another name, for example '{name}_mine'.",
         )
-    path = paths.user_presets_dir() / f"{name}.toml"
-    if path.exists() and not overwrite:
-        raise SettingsError(f"There is a preset '{name}' already.", "", "Choose another name, or overwrite it.")
-    good, problems = check_values(values)
-    refuse(problems)
-    codec.write_preset(path, good, comment=comment, description=description, extends=extends, requires=requires)
-    return read(path, source="user")
+    for directory, source in places():
+        path = directory / f"{name}.toml"
+        if source == place and overwrite:
+            continue
+        if path.exists():
+            where = "" if source == place else f"It is {PLACES[source]}, in {paths.shorten(path)}."
+            raise SettingsError(f"There is a preset '{name}' already.", where, "Choose another name, or overwrite it.")
+    return (Path("presets") if place == "project" else paths.user_presets_dir()) / f"{name}.toml"
 
 
-def delete_user(name: str) -> None:
-    """Delete a preset of the user's own."""
-    preset = find(name)
-    if preset.source != "user":
-        raise SettingsError(f"'{name}' is not a preset of your own.", "", "Only your own presets can be deleted.")
-    preset.path.unlink()
+def _place_of(preset: Preset) -> Place:
+    return "project" if preset.source == "project" else "user"
 
 
-def safe_name(text: str) -> str:
-    """A form of `text` that can be the name of a preset."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-")[:64] or "my_preset"
+def _own(preset: str | Preset, verb: str) -> Preset:
+    found = preset if isinstance(preset, Preset) else find(preset)
+    if not found.is_own:
+        raise SettingsError(f"'{found.name}' is not a preset of your own.", "", f"Only your own presets can be {verb}.")
+    return found
 
 
-def _places() -> tuple[tuple[Path, Source], ...]:
-    return (paths.user_presets_dir(), "user"), (paths.shipped_presets_dir(), "shipped")
+def _extending(preset: Preset) -> list[Preset]:
+    """Presets of one's own that take their values from `preset`."""
+    if preset.hidden:
+        return []
+    others = (other for other in list_presets() if other.is_own and other.extends == preset.name)
+    return [other for other in others if other.path != preset.path]
+
+
+def _about_name(content: str, old: str, new: str) -> str:
+    """A preset's text under another name: the command in its comment follows."""
+    return re.sub(rf"(?m)^(# Run: .*\btrain ){re.escape(old)}(?=\s|$)", rf"\g<1>{new}", content)
+
+
+def _existing(path: Path) -> Document | None:
+    """The file that may be revised; None where there is none, or none that is TOML."""
+    try:
+        return codec.read_document(path) if path.exists() else None
+    except SettingsError:
+        return None
 
 
 def _scan() -> list[tuple[Preset | None, Path, SettingsError | None]]:
     found: list[tuple[Preset | None, Path, SettingsError | None]] = []
-    for directory, source in reversed(_places()):
+    order: tuple[Source, ...] = ("shipped", "user", "project")
+    for directory, source in sorted(places(), key=lambda place: order.index(place[1])):
+        here: list[tuple[Preset | None, Path, SettingsError | None]] = []
         for path in sorted(directory.glob("*.toml"), key=_list_order):
             try:
-                found.append((read(path, source=source), path, None))
+                here.append((read(path, source=source), path, None))
             except SettingsError as error:
-                found.append((None, path, error))
+                here.append((None, path, error))
+        found.extend(sorted(here, key=lambda item: _group_order(item[0].group if item[0] else "")))
     return found
+
+
+def _group_order(group: str) -> tuple[int, str]:
+    return (GROUPS.index(group) if group in GROUPS else len(GROUPS), group)
 
 
 def _list_order(path: Path) -> tuple[bool, str]:
@@ -189,24 +349,16 @@ def _list_order(path: Path) -> tuple[bool, str]:
     return path.stem != _DEFAULT_NAME, re.sub(r"\d+", lambda digits: digits[0].zfill(8), path.stem)
 
 
-def _run_preset(document: Document) -> Preset:
-    about = document.data["run"]
-    codec.check_version(about.get("schema_version", codec.SCHEMA_VERSION), document.source)
-    values = run_values(document)
-    name = str(about.get("name") or document.path.parent.name)
-    description = f"The settings of the run {name}."
-    return Preset(name, document.path, "file", description, values, {}, "", values, is_run=True)
-
-
 def _extended(preset: Preset) -> Preset:
     where = f"{paths.shorten(preset.path)} says so in 'extends'."
     if preset.extends == preset.name:
         raise SettingsError(f"The preset '{preset.name}' extends itself.", where, "Name another preset, or none.")
-    found = _named(preset.extends)
-    if found is None:
+    # What the product ships stays what it is, whatever others call theirs.
+    found = _named(preset.extends, only=("shipped",) if preset.source == "shipped" else None)
+    if not found:
         unknown = _unknown(preset.extends)
         raise SettingsError(unknown.title, where, unknown.hint)
-    base = _read_alone(*found)
+    base = read_alone(*found[0])
     if base.extends:
         raise SettingsError(
             f"The preset '{preset.name}' extends '{base.name}', which extends another.",
@@ -216,46 +368,18 @@ def _extended(preset: Preset) -> Preset:
     return replace(preset, values={**base.values, **preset.own}, requires={**base.requires, **preset.requires})
 
 
-def _named(name: str) -> tuple[Path, Source] | None:
-    """The file of the preset of that name, the user's own first."""
-    for directory, source in _places():
-        if _NAME.fullmatch(name) and (directory / f"{name}.toml").is_file():
-            return directory / f"{name}.toml", source
-    return None
+def _named(name: str, *, only: Iterable[Source] | None = None) -> list[tuple[Path, Source]]:
+    """The files of the presets of that name, the one that counts first."""
+    if not _NAME.fullmatch(name):
+        return []
+    wanted = set(only) if only is not None else {"project", "user", "shipped"}
+    candidates = [(directory / f"{name}.toml", source) for directory, source in places() if source in wanted]
+    return [(path, source) for path, source in candidates if path.is_file()]
 
 
 def _unknown(name: str) -> SettingsError:
     names = [
-        path.stem for directory, _ in reversed(_places()) for path in sorted(directory.glob("*.toml"), key=_list_order)
+        path.stem for directory, _ in reversed(places()) for path in sorted(directory.glob("*.toml"), key=_list_order)
     ]
     hint = text.did_you_mean(name, names) or f"There are {text.listing(names, most=20)}."
     return SettingsError(f"There is no preset '{name}'.", "", hint)
-
-
-def _head_text(document: Document, key: str, problems: list[Problem]) -> str:
-    value = document.data.get(key, "")
-    if isinstance(value, str):
-        return value
-    problems.append(Problem(key, f"{key} must be text, not {value!r}.", line=document.line_of(key)))
-    return ""
-
-
-def _requirements(document: Document, problems: list[Problem]) -> dict[str, float]:
-    table = document.data.get("requires", {})
-    if not isinstance(table, dict):
-        sentence = "requires must be a [requires] table."
-        problems.append(Problem("requires", sentence, line=document.line_of("requires")))
-        return {}
-    needs: dict[str, float] = {}
-    for key, value in table.items():
-        path = f"requires.{key}"
-        if key not in REQUIREMENTS:
-            hint = text.did_you_mean(key, REQUIREMENTS) or f"There are {text.listing(REQUIREMENTS)}."
-            sentence = f"There is no requirement '{key}'. {hint}"
-        elif isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e6:
-            sentence = f"{path} must be a number of GiB above 0, not {value!r}."
-        else:
-            needs[key] = float(value)
-            continue
-        problems.append(Problem(path, sentence, line=document.line_of(path)))
-    return needs
