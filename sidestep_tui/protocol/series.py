@@ -6,15 +6,20 @@ grows by whole blocks when a window is asked for, so that its cost is proportion
 
 from __future__ import annotations
 
+import itertools
 import math
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from operator import lt
 
 FANOUT = 32
 """Points (or blocks) under one block of the level above."""
+
+_MARK = 1024
+_KEPT_WINDOWS = 8
 
 Bucket = tuple[float, float, float]
 """Smallest and largest finite value, and the last value as it is; all NaN where no value is finite."""
@@ -57,12 +62,32 @@ class _Level:
 class _Smooth:
     """A running average: what has been handed out, the raw average, and the weight still missing from it."""
 
-    __slots__ = ("average", "values", "weight")
+    __slots__ = ("average", "marks", "values", "weight")
 
     def __init__(self) -> None:
         self.values = array("d")
         self.average = 0.0
         self.weight = 1.0
+        self.marks: list[tuple[float, float]] = []
+        """Average and weight after every `_MARK` values, so that going back costs at most so many."""
+
+    def truncate(self, n: int) -> None:
+        """Go back to the last mark that covers at most `n` values."""
+        if n >= len(self.values):
+            return
+        del self.marks[n // _MARK :]
+        del self.values[len(self.marks) * _MARK :]
+        self.average, self.weight = self.marks[-1] if self.marks else (0.0, 1.0)
+
+
+@dataclass(slots=True)
+class _Drawn:
+    """The buckets of a window that was asked for, and how many of them can no longer change."""
+
+    buckets: list[Bucket | None]
+    final: int = 0
+    start: int = 0
+    """The first point that is not in a final bucket."""
 
 
 class Series:
@@ -71,14 +96,17 @@ class Series:
     A point at or before the last x supersedes what is there from that x on: a curve never forks.
     """
 
-    __slots__ = ("_levels", "_smoothed", "name", "xs", "ys")
+    __slots__ = ("_drawn", "_levels", "_smoothed", "name", "touched", "xs", "ys")
 
     def __init__(self, name: str = "") -> None:
         self.name = name
         self.xs = array("d")
         self.ys = array("d")
+        self.touched = 0
+        """How many points and blocks windows have looked at: what a paint costs."""
         self._levels: list[_Level] = []
         self._smoothed: dict[float, _Smooth] = {}
+        self._drawn: dict[tuple[float, float, int], _Drawn] = {}
 
     def __len__(self) -> int:
         return len(self.xs)
@@ -140,7 +168,9 @@ class Series:
         for level in self._levels:
             blocks //= FANOUT
             level.truncate(blocks)
-        self._smoothed.clear()
+        for smooth in self._smoothed.values():
+            smooth.truncate(n)
+        self._drawn.clear()
 
     def _grow(self) -> None:
         """Bring the pyramid up to date with the points."""
@@ -179,6 +209,7 @@ class Series:
             below_lows, below_highs = level.lows, level.highs
         lows.extend(below_lows[start:stop])
         highs.extend(below_highs[start:stop])
+        self.touched += len(lows)
         return _merge(lows, highs)
 
     def bounds(self, x0: float | None = None, x1: float | None = None) -> tuple[float, float] | None:
@@ -196,25 +227,35 @@ class Series:
 
         A bucket without points is None. One with points is (min, max, last): min and max over the finite
         values, NaN if there are none; last as it is. The right edge x1 belongs to the last bucket.
+        Asked for again, a window looks only at the buckets that new points can have changed.
         """
         if buckets < 1:
             raise ValueError("at least one bucket")
         if x1 < x0:
             raise ValueError("x0 must not lie beyond x1")
         self._grow()
-        result: list[Bucket | None] = []
-        width = (x1 - x0) / buckets
-        start = bisect_left(self.xs, x0)
-        for bucket in range(buckets):
+        if len(self._drawn) >= _KEPT_WINDOWS and (x0, x1, buckets) not in self._drawn:
+            self._drawn.clear()
+        drawn = self._drawn.setdefault((x0, x1, buckets), _Drawn([None] * buckets, 0, bisect_left(self.xs, x0)))
+        width, start = (x1 - x0) / buckets, drawn.start
+        for bucket in range(drawn.final, buckets):
             edge = x0 + width * (bucket + 1)
             stop = bisect_right(self.xs, x1) if bucket == buckets - 1 else bisect_left(self.xs, edge, start)
-            if stop <= start:
-                result.append(None)
-                continue
-            low, high = self._extremes(start, stop)
-            result.append((low, high, self.ys[stop - 1]))
-            start = stop
-        return result
+            if stop > start:
+                drawn.buckets[bucket] = (*self._extremes(start, stop), self.ys[stop - 1])
+            if stop < len(self.xs):  # A point beyond it: nothing can come into this bucket any more.
+                drawn.final, drawn.start = bucket + 1, stop
+            start = max(stop, start)
+        return list(drawn.buckets)
+
+    def between(self, edges: Sequence[float]) -> list[Bucket | None]:
+        """The points between neighbouring `edges`, which rise; each bucket holds its left edge."""
+        self._grow()
+        stops = [bisect_left(self.xs, edge) for edge in edges]
+        return [
+            (*self._extremes(start, stop), self.ys[stop - 1]) if stop > start else None
+            for start, stop in itertools.pairwise(stops)
+        ]
 
     def smoothed(self, alpha: float) -> array[float]:
         """Exponential moving average of y, one value a point, corrected for its start.
@@ -226,11 +267,15 @@ class Series:
             raise ValueError("alpha lies in (0, 1]")
         smooth = self._smoothed.setdefault(alpha, _Smooth())
         keep = 1.0 - alpha
-        average, weight = smooth.average, smooth.weight
-        for value in islice(self.ys, len(smooth.values), None):
-            if math.isfinite(value):
-                average = keep * average + alpha * value
-                weight *= keep
-            smooth.values.append(average / (1.0 - weight) if weight < 1.0 else math.nan)
+        average, weight, values = smooth.average, smooth.weight, smooth.values
+        while len(values) < len(self.ys):
+            start = len(values)
+            for value in self.ys[start : start - start % _MARK + _MARK]:
+                if value - value == 0.0:  # Finite; a third of the time of math.isfinite.
+                    average = keep * average + alpha * value
+                    weight *= keep
+                values.append(average / (1.0 - weight) if weight < 1.0 else math.nan)
+            if len(values) % _MARK == 0:
+                smooth.marks.append((average, weight))
         smooth.average, smooth.weight = average, weight
-        return smooth.values
+        return values

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from bisect import bisect_right
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidestep_tui.protocol.series import Series
+from sidestep_tui.protocol.series import FANOUT, Series
 
 ys = st.one_of(st.floats(-1e6, 1e6), st.sampled_from([math.nan, math.inf, -math.inf]))
 points = st.lists(st.tuples(st.integers(0, 400), ys), max_size=300)
@@ -212,3 +213,46 @@ def test_a_second_window_reads_a_sliver_of_the_points() -> None:
     series.ys = Counting()  # type: ignore[assignment]
     series.window(0, n, 100)
     assert touched < n // 40
+
+
+def test_a_window_of_a_million_points_looks_at_few_of_them() -> None:
+    """Columns times the levels of the pyramid, and for a window seen before only what was added."""
+    series, points, buckets = Series(), 1_000_000, 232
+    series.extend(range(points), [float(n % 997) for n in range(points)])
+    series.window(0, points, buckets)
+    most = buckets * 2 * FANOUT * math.ceil(math.log(points, FANOUT))
+    assert 0 < series.touched < most
+    for _ in range(3):
+        series.append(len(series), 5000.0)
+        series.window(0, points + 10, buckets)
+        before = series.touched
+        series.append(len(series), 5000.0)
+        assert series.window(0, points + 10, buckets)[-1] is not None
+        assert series.touched - before <= most / buckets
+
+
+@given(points, st.integers(0, 400), st.sampled_from([0.02, 0.5]))
+@settings(deadline=None)
+def test_an_average_goes_back_with_its_series(sequence: list[tuple[int, float]], x: int, alpha: float) -> None:
+    long = [(n - 3000, float(n % 7)) for n in range(3000)] + sequence
+    series, fresh = Series(), Series()
+    for point in long:
+        series.append(*point)
+    series.smoothed(alpha)
+    series.truncate_after(x)
+    series.append(500, 3.0)
+    fresh.extend(series.xs, series.ys)
+    assert list(map(repr, series.smoothed(alpha))) == list(map(repr, fresh.smoothed(alpha)))
+
+
+@given(points, st.lists(st.integers(-10, 420), min_size=2, max_size=30))
+def test_buckets_between_any_edges_are_what_lies_there(sequence: list[tuple[int, float]], cuts: list[int]) -> None:
+    series = Series()
+    for point in sequence:
+        series.append(*point)
+    edges = sorted(cuts)
+    expected = []
+    for left, right in itertools.pairwise(edges):
+        group = [y for x, y in supersede(sequence) if left <= x < right]
+        expected.append((*extremes(group), group[-1]) if group else None)
+    assert list(map(comparable, series.between(edges))) == list(map(comparable, expected))

@@ -7,7 +7,7 @@ Cells without a dot are spaces, because a space is one byte on the wire and a bl
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 Bucket = tuple[float, float, float]
@@ -40,6 +40,19 @@ class Scale:
         else:
             share = (value - self.low) / (self.high - self.low)
         return min(max(share, 0.0), 1.0)
+
+    def placer(self, most: int) -> Callable[[float], int]:
+        """A function from a value to its dot among 0 (the top) to `most`, clipped; -1 where it cannot be drawn."""
+        low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
+        span, logarithmic = high - low, self.log
+
+        def place(value: float) -> int:
+            if value - value != 0.0 or (logarithmic and value <= 0):
+                return -1
+            share = ((math.log(value) if logarithmic else value) - low) / span
+            return 0 if share >= 1 else most if share <= 0 else most - round(share * most)
+
+        return place
 
     def ticks(self, most: int) -> list[float]:
         """At most `most` round values within the bounds, from the bottom up."""
@@ -135,50 +148,69 @@ class Canvas:
             connect: join neighbouring buckets; without it only the measured values are marked.
             bold: draw the line two dots high.
         """
-        previous: tuple[int, int] | None = None
-        for column, bucket in enumerate(buckets[: self.width * 2]):
+        # Each sub-column is one number whose bits are its dots, from the top: a run of dots is two shifts.
+        columns = [0] * (self.width * 2)
+        before = -1
+        level = 0
+        for column, bucket in enumerate(self._dots(buckets[: self.width * 2], scale)):
             if bucket is None:
                 continue
-            low, high, last = (self._dot(value, scale) for value in bucket)
-            if low is None or high is None:
-                previous = None
+            high, low, last = bucket
+            if high < 0 or low < 0:
+                before = -1
                 continue
-            if connect and previous is not None:
-                self._line(previous[0], previous[1], column, min(max(previous[1], high), low))
-            for y in range(high, low + 1):
-                self._set(column, y)
-            previous = None if last is None else (column, last)
+            if connect and before >= 0:
+                _join(columns, before, level, column, min(max(level, high), low))
+            columns[column] |= (2 << low) - (1 << high)
+            before, level = (column, last) if last >= 0 else (-1, 0)
         if bold:
-            self._embolden()
+            full = (1 << self.height * 4) - 1
+            columns = [dots | dots << 1 & full for dots in columns]
+        self._put(columns)
 
-    def _embolden(self) -> None:
-        """Repeat every dot in the row below it."""
-        for y in range(self.height - 1, -1, -1):
-            above = self.rows[y - 1] if y else bytearray(self.width)
-            for x, mask in enumerate(self.rows[y]):
-                lowest = (above[x] >> 6 & 1) | (above[x] >> 7 & 1) << 3
-                shifted = (mask & 0x1B) << 1 | (mask & 0x04) << 4 | (mask & 0x20) << 2
-                self.rows[y][x] = mask | shifted | lowest
-
-    def _dot(self, value: float, scale: Scale) -> int | None:
-        """The dot row of a value, counted from the top; clipped into the canvas."""
-        fraction = scale.fraction(value)
-        if fraction is None:
-            return None
+    def _dots(self, buckets: Sequence[Bucket | None], scale: Scale) -> list[tuple[int, int, int] | None]:
+        """The dot rows of each bucket's highest, lowest and last value, from the top; -1 for what has no place."""
         most = self.height * 4 - 1
-        return min(max(most - round(fraction * most), 0), most)
+        place = scale.placer(most)
+        out: list[tuple[int, int, int] | None] = []
+        for bucket in buckets:
+            if bucket is None:
+                out.append(None)
+                continue
+            low, high, last = bucket
+            below = place(low)
+            above = below if high == low else place(high)
+            out.append((above, below, below if last == low else above if last == high else place(last)))
+        return out
 
-    def _set(self, x: int, y: int) -> None:
-        self.rows[y >> 2][x >> 1] |= _DOTS[x & 1][y & 3]
+    def _put(self, columns: Sequence[int]) -> None:
+        """Add sub-columns of dots to the cells."""
+        lefts, rights = columns[::2], columns[1::2]
+        for y, cells in enumerate(self.rows):
+            shift = y * 4
+            for x, (left, right) in enumerate(zip(lefts, rights, strict=True)):
+                if dots := left >> shift & 15 | (right >> shift & 15) << 4:
+                    cells[x] |= _CELLS[dots]
 
-    def _line(self, x0: int, y0: int, x1: int, y1: int) -> None:
-        """A straight line of dots; both ends included."""
+
+def _join(columns: list[int], x0: int, y0: int, x1: int, y1: int) -> None:
+    """A straight line of dots between two sub-columns; both ends included."""
+    if x1 - x0 > 1:
         length = max(x1 - x0, abs(y1 - y0))
-        if length == 0:
-            self._set(x0, y0)
-            return
         for step in range(length + 1):
-            self._set(x0 + round((x1 - x0) * step / length), y0 + round((y1 - y0) * step / length))
+            columns[x0 + round((x1 - x0) * step / length)] |= 1 << y0 + round((y1 - y0) * step / length)
+        return
+    if y1 > y0:
+        half = y0 + (y1 - y0) // 2
+        columns[x0] |= (2 << half) - (1 << y0)
+        columns[x1] |= (2 << y1) - (2 << half)
+    elif y1 < y0:
+        half = y0 - (y0 - y1) // 2
+        columns[x0] |= (2 << y0) - (1 << half)
+        columns[x1] |= (1 << half) - (1 << y1)
+    else:
+        columns[x0] |= 1 << y0
+        columns[x1] |= 1 << y0
 
 
 Span = tuple[str, str]
@@ -187,14 +219,19 @@ Span = tuple[str, str]
 
 def glyph(mask: int, *, ascii_only: bool = False) -> str:
     """The character for one cell of dots."""
-    if not mask:
-        return " "
-    if not ascii_only:
-        return chr(_BLANK | mask)
+    return (_ASCII_GLYPHS if ascii_only else _GLYPHS)[mask]
+
+
+def _ascii_glyph(mask: int) -> str:
     upper, lower = mask & _UPPER_HALF, mask & ~_UPPER_HALF & 0xFF
     if upper and lower:
         return "|" if mask.bit_count() >= 4 else ":"
-    return "'" if upper else "."
+    return "'" if upper else "." if lower else " "
+
+
+_CELLS = [sum(dot for bit, dot in enumerate((*_DOTS[0], *_DOTS[1])) if dots >> bit & 1) for dots in range(256)]
+_GLYPHS = " " + "".join(chr(_BLANK | mask) for mask in range(1, 256))
+_ASCII_GLYPHS = "".join(_ascii_glyph(mask) for mask in range(256))
 
 
 def compose(
@@ -204,33 +241,60 @@ def compose(
 
     Where the line passes, the cloud is left out, so that the line stays readable; runs of blanks never change style.
     """
-    top = line or cloud
-    if top is None:
+    layers = [(canvas, style) for canvas, style in ((line, "line"), (cloud, "cloud")) if canvas is not None]
+    return lay(layers, cursor=cursor, ascii_only=ascii_only)
+
+
+def lay(
+    layers: Sequence[tuple[Canvas, str]], *, cursor: int | None = None, ascii_only: bool = False
+) -> list[list[Span]]:
+    """Lay canvases of one size over each other, the first on top, each in its style, and give rows of spans.
+
+    A cell shows the topmost canvas that has a dot there; runs of blanks never change style.
+    """
+    if not layers:
         return []
-    rows: list[list[Span]] = []
+    table = _ASCII_GLYPHS if ascii_only else _GLYPHS
     rule = "|" if ascii_only else "│"
-    for y in range(top.height):
-        spans: list[Span] = []
-        text, style = "", ""
-        for x in range(top.width):
-            mask = line.rows[y][x] if line else 0
-            wanted = "line"
-            if not mask and cloud:
-                mask, wanted = cloud.rows[y][x], "cloud"
-            character = glyph(mask, ascii_only=ascii_only)
-            if x == cursor:
-                wanted = "cursor"
-                character = rule if not mask else character
-            elif not mask and style != "cursor":
-                wanted = style or wanted
-            if wanted != style and text:
-                spans.append((text, style))
-                text = ""
-            style = wanted
-            text += character
-        spans.append((text, style))
-        rows.append(spans)
+    styles = [style for _, style in layers]
+    rows: list[list[Span]] = []
+    for stack in zip(*(canvas.rows for canvas, _ in layers), strict=True):
+        cells, owners = _topmost(stack)
+        text = cells.decode("latin-1").translate(table)
+        if cursor is not None and 0 <= cursor < len(cells):
+            text = text[:cursor] + (text[cursor] if cells[cursor] else rule) + text[cursor + 1 :]
+        rows.append(_spans(text, cells, owners, styles, cursor))
     return rows
+
+
+def _topmost(stack: Sequence[bytearray]) -> tuple[bytes, bytes]:
+    """What each cell of one row shows, and which layer it is from."""
+    used = [index for index, row in enumerate(stack) if any(row)]
+    if len(used) < 2:
+        index = used[0] if used else len(stack) - 1
+        return bytes(stack[index]), bytes([index]) * len(stack[index])
+    cells, owners = bytearray(stack[used[-1]]), bytearray([used[-1]]) * len(stack[0])
+    for index in reversed(used[:-1]):
+        for x, dots in enumerate(stack[index]):
+            if dots:
+                cells[x], owners[x] = dots, index
+    return bytes(cells), bytes(owners)
+
+
+def _spans(text: str, cells: bytes, owners: bytes, styles: Sequence[str], cursor: int | None) -> list[Span]:
+    """Cut a row where its style changes; blanks keep the style before them."""
+    spans: list[Span] = []
+    begin, now = 0, -1
+    for x, owner in enumerate(owners):
+        wanted = len(styles) if x == cursor else owner if cells[x] else len(styles) - 1
+        if wanted == now or (now >= 0 and x != cursor and not cells[x] and now != len(styles)):
+            continue
+        if x:
+            spans.append((text[begin:x], "cursor" if now == len(styles) else styles[now]))
+        begin, now = x, wanted
+    if text:
+        spans.append((text[begin:], "cursor" if now == len(styles) else styles[now]))
+    return spans or [("", "")]
 
 
 def spark(values: Sequence[float | None], *, ascii_only: bool = False) -> str:
