@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +15,15 @@ from sidestep_tui.core.errors import RunError
 from sidestep_tui.protocol import snapshot
 from sidestep_tui.protocol.journal import last_events
 from sidestep_tui.protocol.liveness import Liveness, liveness
-from sidestep_tui.protocol.lock import exclusive
+from sidestep_tui.protocol.lock import exclusive, is_held
 from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.protocol.state import RunState
 from sidestep_tui.protocol.tail import Tail
 
-_MOST = 500
+_MOST = 2000
 """How many runs are remembered; the oldest are forgotten first (their files stay)."""
+_MOST_FOLDERS = 50
+"""How many folders of runs are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,11 @@ class RunSummary:
     """When its last session ended, or was last heard of; None while it lives."""
     reason: str
     """Why it ended; empty while it lives and after a death."""
+    best_by: str = "training"
+    """Whose loss `best_loss` is: `training` or `held_out`."""
+    best_step: int | None = None
+    sessions: int = 0
+    """How often an engine began here."""
 
     @property
     def is_alive(self) -> bool:
@@ -52,33 +60,90 @@ class RunSummary:
         return self.liveness.is_alive
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is remembered between sessions: runs, oldest first, and folders that hold runs."""
+
+    runs: tuple[Path, ...] = ()
+    folders: tuple[Path, ...] = ()
+
+
 def register(run_dir: RunDir) -> None:
     """Remember a run, so that it is listed from anywhere. Safe against other processes doing the same."""
-    store = _store()
-    with exclusive(store.with_suffix(".lock")):
-        known = [path for path in _remembered(store) if path != run_dir.path.resolve() and path.is_dir()]
-        known.append(run_dir.path.resolve())
-        atomic.write_json(store, {"version": 1, "runs": [str(path) for path in known[-_MOST:]]})
+    with _changing() as (store, known):
+        own = run_dir.path.resolve()
+        kept = [path for path in known.runs if path != own and (path.is_dir() or is_away(path))]
+        _write(store, Known((*kept, own)[-_MOST:], known.folders))
 
 
 def forget(run_dir: RunDir) -> None:
     """Leave a run out of the list; its files stay."""
-    store = _store()
-    with exclusive(store.with_suffix(".lock")):
-        known = [path for path in _remembered(store) if path != run_dir.path.resolve()]
-        atomic.write_json(store, {"version": 1, "runs": [str(path) for path in known]})
+    with _changing() as (store, known):
+        gone = {run_dir.path, run_dir.path.resolve()}
+        _write(store, Known(tuple(path for path in known.runs if path not in gone), known.folders))
+
+
+def remember_folder(folder: Path) -> None:
+    """List the runs of a folder from now on, those that it will receive later too."""
+    with _changing() as (store, known):
+        own = folder.resolve()
+        kept = [path for path in known.folders if path != own]
+        _write(store, Known(known.runs, (*kept, own)[-_MOST_FOLDERS:]))
+
+
+def forget_folder(folder: Path) -> None:
+    """List only those runs of a folder that were started here."""
+    with _changing() as (store, known):
+        _write(store, Known(known.runs, tuple(path for path in known.folders if path != folder.resolve())))
+
+
+def known() -> Known:
+    """What is remembered, whether it can be reached or not."""
+    return _remembered(_store())
+
+
+def is_away(path: Path) -> bool:
+    """Whether a run's directory may come back: it is not there, and neither is anything else beside it.
+
+    A deleted run leaves a folder with others in it; a disk that was taken away, an empty mount point or nothing.
+    """
+    if path.is_dir():
+        return False
+    try:
+        return not any(path.parent.iterdir())
+    except OSError:
+        return True
+
+
+def unreachable() -> list[Path]:
+    """Runs that are remembered and cannot be looked at now: their disk is not there."""
+    return [path for path in known().runs if is_away(path)]
 
 
 def run_paths(folders: Iterable[Path] = ()) -> list[Path]:
-    """Every run directory that is remembered, is one of `folders`, or lies directly inside one."""
-    found: dict[Path, None] = dict.fromkeys(_remembered(_store()))
-    for folder in folders:
-        home = Path(folder).resolve()
-        if not home.is_dir():
-            continue
-        candidates = [home, *sorted(entry for entry in home.iterdir() if entry.is_dir())]
-        found.update(dict.fromkeys(candidates))
+    """Every run directory that is remembered, is one of `folders` or of the remembered ones, or lies inside one."""
+    remembered = known()
+    found: dict[Path, None] = dict.fromkeys(remembered.runs)
+    for folder in (*remembered.folders, *folders):
+        found.update(dict.fromkeys(_candidates(Path(folder).resolve())))
     return [path for path in found if is_run(path)]
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The runs in a folder: itself, if it is one, and those that lie directly inside."""
+    return [path for path in _candidates(folder.resolve()) if is_run(path)]
+
+
+def _candidates(home: Path) -> list[Path]:
+    try:
+        return [home, *sorted(entry for entry in home.iterdir() if entry.is_dir())]
+    except OSError:
+        return []
+
+
+def living(folders: Iterable[Path] = ()) -> list[Path]:
+    """The runs that an engine holds now. Much cheaper than `known_runs`: it only looks at locks."""
+    return [path for path in run_paths(folders) if is_held(RunDir(path))]
 
 
 def is_run(path: Path) -> bool:
@@ -140,6 +205,9 @@ def summarise(run_dir: RunDir, *, now: float) -> RunSummary:
         started=state.started,
         ended=None if life.is_alive else state.ended.t if state.ended else state.last_t,
         reason=state.ended.reason if state.ended and life is Liveness.ENDED else "",
+        best_by=state.best.by if state.best else "training",
+        best_step=state.best.step if state.best else None,
+        sessions=state.sessions,
     )
 
 
@@ -169,10 +237,27 @@ def _store() -> Path:
     return paths.state_dir() / "runs.json"
 
 
-def _remembered(store: Path) -> list[Path]:
+@contextmanager
+def _changing() -> Iterator[tuple[Path, Known]]:
+    """The list, for a change that no other process can interrupt."""
+    store = _store()
+    with exclusive(store.with_suffix(".lock")):
+        yield store, _remembered(store)
+
+
+def _write(store: Path, known: Known) -> None:
+    listed = {"runs": [str(path) for path in known.runs], "folders": [str(path) for path in known.folders]}
+    atomic.write_json(store, {"version": 1, **listed})
+
+
+def _remembered(store: Path) -> Known:
     try:
         value = json.loads(store.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return []
-    runs = value.get("runs") if isinstance(value, dict) else None
-    return [Path(item) for item in runs if isinstance(item, str)] if isinstance(runs, list) else []
+        return Known()
+    return Known(_paths(value, "runs"), _paths(value, "folders"))
+
+
+def _paths(value: object, key: str) -> tuple[Path, ...]:
+    listed = value.get(key) if isinstance(value, dict) else None
+    return tuple(Path(item) for item in listed if isinstance(item, str)) if isinstance(listed, list) else ()
