@@ -14,7 +14,7 @@ from typing import Any
 
 from sidestep_tui.core import ids
 from sidestep_tui.core.errors import SettingsError
-from sidestep_tui.schema.fields import fields_by_path
+from sidestep_tui.schema.fields import FieldSpec, fields_by_path
 from sidestep_tui.schema.layers import (
     COMMAND_LINE,
     DEFAULT,
@@ -80,6 +80,8 @@ class Draft:
         self.level: Level = "basic"
         self.notes: list[str] = []
         self.version = 0
+        self.stored_as = ""
+        """Which writing of its file the draft was read from or last written as; empty while it was never stored."""
         self._undo: list[_State] = []
         self._redo: list[_State] = []
         self._enter(_State(tuple(layers), {}))
@@ -152,7 +154,7 @@ class Draft:
         """Take `text` for `path` and return its error, or an empty string. Text equal to the base value is no edit."""
         spec = known_field(path)
         # A pasted lone surrogate cannot be written to the draft's file.
-        text = text.encode("utf-8", "replace").decode("utf-8")
+        text = _as_written(spec, text.encode("utf-8", "replace").decode("utf-8"))
         typed = dict(self._state.typed)
         typed[path] = Typed(text)
         try:
@@ -256,7 +258,7 @@ class Draft:
         typed: dict[str, Typed] = {}
         for path, item in stored["typed"].items():
             if path in fields_by_path():
-                typed[path] = Typed(str(item["text"]), str(item["origin"]))
+                typed[path] = Typed(_as_written(known_field(path), str(item["text"])), str(item["origin"]))
             else:
                 notes.append(f"Left out: there is no setting '{path}' any more (it was '{item['text']}').")
         draft._enter(replace(draft._state, typed=typed))
@@ -289,3 +291,13 @@ class Draft:
     def _with_hardware(self, state: _State) -> _State:
         current = tuple(layer for layer in self._state.base if layer.name == HARDWARE)
         return replace(state, base=(*current, *(layer for layer in state.base if layer.name != HARDWARE)))
+
+
+def _as_written(spec: FieldSpec, text: str) -> str:
+    """Text of a choice in its own words (`false` of a switch that has more positions is `off`); other text as it is."""
+    if spec.kind not in ("bool", "choice", "choices"):
+        return text
+    try:
+        return format_value(spec, parse_value(spec, text))
+    except SettingsError:
+        return text

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sidestep_tui.core import atomic, paths
+from sidestep_tui.core import atomic, ids, paths
 from sidestep_tui.core.errors import SettingsError
 from sidestep_tui.schema.draft import Draft
 
@@ -26,17 +27,37 @@ class DraftSummary:
 
 
 def save(draft: Draft, now: float) -> Path:
-    """Write the draft; `now` (Unix seconds) orders the list."""
-    path = _path(draft.id)
-    stored = {**draft.to_json(), "title": title(draft), "saved": now}
+    """Write the draft; `now` (Unix seconds) orders the list.
+
+    Where somebody else has written its file meanwhile (another window on the same draft), that one stays: the draft
+    gets another id, and with it a file of its own.
+    """
+    if is_taken(draft):
+        draft.id = ids.short_id()
+    path, writing = _path(draft.id), ids.short_id()
+    stored = {**draft.to_json(), "title": title(draft), "saved": now, "writing": writing}
     # No sync: an autosave on every edit must not stall the form; the rename still never shows half a file.
     atomic.write_json(path, stored, mode=0o600, durable=False)
+    draft.stored_as = writing
     return path
+
+
+def is_taken(draft: Draft) -> bool:
+    """Whether the draft's file holds what somebody else wrote since this one was read or written."""
+    if not draft.stored_as:
+        return False
+    try:
+        return _writing(_read(_path(draft.id))) != draft.stored_as
+    except SettingsError:
+        return False  # deleted, or nothing that could be lost
 
 
 def load(draft_id: str) -> Draft:
     """The draft with that id; `notes` on it say what had to be left out."""
-    return Draft.from_json(_read(_path(draft_id)))
+    stored = _read(_path(draft_id))
+    draft = Draft.from_json(stored)
+    draft.stored_as = _writing(stored)
+    return draft
 
 
 def list_drafts() -> list[DraftSummary]:
@@ -60,6 +81,11 @@ def title(draft: Draft) -> str:
     """A line that tells drafts apart: run name or songs, and what it starts from."""
     songs = Path(str(draft.value("data.path"))).name
     return f"{draft.value('output.name') or songs or 'Untitled'} · {draft.base_name}"
+
+
+def _writing(stored: Mapping[str, Any]) -> str:
+    """The mark of one writing of a draft's file; files of earlier releases have none."""
+    return str(stored.get("writing", "unmarked"))
 
 
 def _path(draft_id: str) -> Path:

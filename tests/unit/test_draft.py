@@ -205,6 +205,53 @@ def test_text_that_is_not_unicode_can_still_be_saved() -> None:
     assert drafts.load(draft.id).text("data.path") == "caf?"
 
 
+def test_words_for_a_switch_are_shown_as_its_positions(state: Path) -> None:
+    """Drafts of earlier releases hold `false` for what has three positions now."""
+    draft = Draft([SMALL])
+    path = drafts.save(draft, now=1.0)
+    stored = json.loads(path.read_text())
+    stored["typed"]["memory.gradient_checkpointing"] = {"text": "false", "origin": "yours"}
+    path.write_text(json.dumps(stored))
+    again = drafts.load(draft.id)
+    assert again.text("memory.gradient_checkpointing") == "off"
+    again.set("memory.gradient_checkpointing", "true")
+    assert again.text("memory.gradient_checkpointing") == "on"
+    again.set("memory.gradient_checkpointing", "maybe")
+    assert again.text("memory.gradient_checkpointing") == "maybe"
+
+
+def test_two_windows_on_one_draft_end_with_two_drafts(state: Path) -> None:
+    draft = Draft([SMALL])
+    drafts.save(draft, now=1.0)
+    one, other = drafts.load(draft.id), drafts.load(draft.id)
+    one.set("adapter.rank", "7")
+    drafts.save(one, now=2.0)
+    drafts.save(one, now=3.0)
+    assert one.id == draft.id
+    assert drafts.is_taken(other)
+    other.set("adapter.rank", "8")
+    drafts.save(other, now=4.0)
+    drafts.save(other, now=5.0)
+    assert other.id != draft.id
+    assert {item.id: drafts.load(item.id).value("adapter.rank") for item in drafts.list_drafts()} == {
+        one.id: 7,
+        other.id: 8,
+    }
+
+
+def test_a_draft_that_could_not_be_written_is_still_the_owner_of_its_file(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draft = Draft([SMALL])
+    drafts.save(draft, now=1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("no")))
+        with pytest.raises(OSError, match="no"):
+            drafts.save(draft, now=2.0)
+    drafts.save(draft, now=3.0)
+    assert len(drafts.list_drafts()) == 1
+
+
 def test_drafts_are_listed_newest_first_and_told_apart() -> None:
     first, second = Draft([SMALL]), Draft()
     second.set("data.path", "/music/drums")
