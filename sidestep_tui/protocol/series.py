@@ -144,12 +144,13 @@ class Series:
             return
         if rising is None:
             rising = is_rising(xs)
-        if not rising or (self.xs and xs[0] <= self.xs[-1]):
+        if not rising:
             for x, y in zip(xs, ys, strict=True):
                 self.append(x, y)
             return
-        self.xs.extend(array("d", xs))
-        self.ys.extend(array("d", ys))
+        self._truncate(bisect_left(self.xs, xs[0]))
+        self.xs.extend(xs if isinstance(xs, array) and xs.typecode == "d" else array("d", xs))
+        self.ys.extend(ys if isinstance(ys, array) and ys.typecode == "d" else array("d", ys))
 
     def truncate_after(self, x: float) -> None:
         """Drop the points beyond `x`: a resumed run went back to it."""
