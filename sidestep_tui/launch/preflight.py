@@ -6,7 +6,6 @@ A generator, so that a screen can show each answer as it comes and stop asking a
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ from sidestep_tui.core.ids import slug
 from sidestep_tui.core.nvml import Gpu
 from sidestep_tui.dataset import apart, split
 from sidestep_tui.dataset.manifest import Manifest
-from sidestep_tui.launch import adapter_files, doctor, gpus, hardware, models
+from sidestep_tui.launch import adapter_files, disks, doctor, gpus, hardware, models
 from sidestep_tui.launch.gpus import Device
 from sidestep_tui.launch.models import FoundModel
 from sidestep_tui.schema import disk_maths, fit_ladder, plan_maths, rules
@@ -30,7 +29,6 @@ from sidestep_tui.schema.settings import Settings
 
 Status = Literal["ok", "warn", "fail"]
 
-CACHE_BYTES_PER_SONG = 5_000_000
 _UNCOUNTED = 10
 """Checkpoints by minutes for which there must be room where all are kept."""
 _HOPELESS = 1.1
@@ -246,31 +244,25 @@ def _held_out(settings: Settings, manifest: Manifest | None) -> Iterator[Check]:
         yield Check("held out", "ok", sentence)
 
 
-def run_bytes(settings: Settings, shape: ModelShape, songs: int) -> int:
-    """What a run writes into its own directory: checkpoints with optimizer state, best and final adapters."""
-    return disk_maths.run_bytes(settings, shape, songs=songs or None)
-
-
 def _disks(settings: Settings, model: FoundModel | None, manifest: Manifest | None) -> Iterator[Check]:
     """Room for the run and for the encoded songs, together where they share a disk."""
     songs = manifest.songs if manifest else ()
     trained = split.training_count(songs, settings.data.validation)
     shape = model.shape if model else hardware.shape_of(settings)
-    needed, each = run_bytes(settings, shape, trained), disk_maths.checkpoint_size(shape, settings).total
-    of_cache = len(songs) * plan_maths.pieces_per_song(settings.data) * CACHE_BYTES_PER_SONG
-    output = paths.existing_ancestor(paths.expand(settings.output.path))
-    cache = paths.existing_ancestor(paths.expand(settings.data.cache) if settings.data.cache else paths.cache_place())
-    if not (cache.is_dir() and os.access(cache, os.W_OK | os.X_OK)):
-        sentence = f"Encoded songs cannot be kept: {paths.shorten(cache)} cannot be written."
+    taken = disk_maths.needs(settings, shape, songs=len(songs), trained=trained)
+    room = disks.room(settings)
+    needed = taken.run
+    if not room.cache_is_writable:
+        sentence = f"Encoded songs cannot be kept: {paths.shorten(room.cache)} cannot be written."
         hint = "Set data.cache to a directory of your own, or correct the permissions of this one."
         yield Check("cache", "fail", sentence, hint, "data.cache")
-    elif cache.stat().st_dev == output.stat().st_dev:
-        needed += of_cache
-    elif of_cache > (free := shutil.disk_usage(cache).free):
-        sentence = f"The encoded songs take about {text.file_size(of_cache)}; {text.file_size(free)} are free"
-        hint = "Set data.cache to a directory on a larger disk."
-        yield Check("cache", "fail", f"{sentence} in {paths.shorten(cache)}.", hint, "data.cache")
-    yield _disk(settings, needed, each, shutil.disk_usage(output).free)
+    elif room.is_shared:
+        needed = taken.total
+    elif taken.cache > room.cache_free:
+        sentence = f"The encoded songs take about {text.file_size(taken.cache)}"
+        sentence += f"; {text.file_size(room.cache_free)} are free in {paths.shorten(room.cache)}."
+        yield Check("cache", "fail", sentence, "Set data.cache to a directory on a larger disk.", "data.cache")
+    yield _disk(settings, needed, taken.checkpoint.total, room.free)
 
 
 def _disk(settings: Settings, needed: int, each: int, free: int) -> Check:

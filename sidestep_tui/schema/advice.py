@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from sidestep_tui.schema.model_shape import ModelShape
 from sidestep_tui.schema.settings import Settings
 
 Severity = Literal["error", "warning", "advice"]
@@ -20,7 +21,8 @@ class Facts:
     longest_seconds: float | None = None
     shortest_seconds: float | None = None
     steps_per_epoch: int | None = None
-    adapter_parameters: int | None = None
+    shape: ModelShape | None = None
+    """Of the chosen model, or of the one to assume."""
     layers: int | None = None
     """Of the chosen model."""
     vram_bytes: int | None = None

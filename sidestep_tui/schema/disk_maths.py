@@ -1,4 +1,7 @@
-"""What a run writes, in bytes, from the shapes of its tensors: known before it begins, within 2 % of the files."""
+"""What a run writes, in bytes, from the shapes of its tensors: known before it begins, within 2 % of the files.
+
+Encoded songs are the exception: their size depends on words and lengths, and is counted as what is usual.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,9 @@ _BLOCK_8BIT, _SMALLEST_8BIT, _CODES_8BIT = 256, 4096, 256
 _BEGIN_AT_ZERO = {"lora_B", "lokr_w2", "lokr_w2_b", "hada_w2_a", "oft_R"}
 """Weights of which Prodigy need not remember where they began."""
 
+CACHE_BYTES_PER_SONG = 5_000_000
+"""An encoded song of four minutes with its condition (REQUIREMENTS: 4.5 to 5.1 MB)."""
+
 Shape = tuple[int, ...]
 
 
@@ -35,6 +41,33 @@ class CheckpointSize:
     def total(self) -> int:
         """All of it."""
         return self.adapter + self.training
+
+
+@dataclass(frozen=True, slots=True)
+class DiskNeeds:
+    """Bytes that a run takes on disk. `run` is all that goes into its own directory, `cache` the encoded songs."""
+
+    checkpoint: CheckpointSize
+    checkpoints: int
+    """How many there are at the end."""
+    run: int
+    cache: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.run + self.cache
+
+
+def needs(settings: Settings, model: ModelShape, *, songs: int | None = None, trained: int | None = None) -> DiskNeeds:
+    """What a run takes: `songs` are all that are encoded, `trained` those that are not held out (all, unless given)."""
+    trained = songs if trained is None else trained
+    return DiskNeeds(
+        checkpoint=checkpoint_size(model, settings),
+        checkpoints=plan_maths.checkpoints_written(settings, songs=trained or None),
+        run=run_bytes(settings, model, songs=trained or None),
+        cache=(songs or 0) * plan_maths.pieces_per_song(settings.data) * CACHE_BYTES_PER_SONG,
+    )
 
 
 def checkpoint_size(model: ModelShape, settings: Settings) -> CheckpointSize:

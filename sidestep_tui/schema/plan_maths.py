@@ -1,4 +1,4 @@
-"""The arithmetic of a run that needs no model: steps, checkpoints, bytes, usual epochs."""
+"""The arithmetic of a run that needs no model: steps, checkpoints, usual epochs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ _EPOCHS = (
     (50, 60, 300, 900),
     (math.inf, 20, 200, 600),
 )
-_FP32 = 4
 OPTIMIZER_BYTES = {
     "adamw": 8.0,
     "adamw8bit": 2.3,
@@ -58,12 +57,6 @@ def epochs_for(songs: int) -> tuple[int, int, int]:
     return next((few, usual, many) for most, few, usual, many in _EPOCHS if songs <= most)
 
 
-def checkpoint_bytes(adapter_parameters: int, optimizer: str = "adamw") -> tuple[int, int]:
-    """Bytes of a float32 adapter, and of a full checkpoint: the adapter with the optimizer's state."""
-    adapter = adapter_parameters * _FP32
-    return adapter, adapter + int(adapter_parameters * OPTIMIZER_BYTES[optimizer])
-
-
 def checkpoints_written(settings: Settings, *, songs: int | None = None, steps_per_epoch: int | None = None) -> int:
     """Full checkpoints on disk at the end of the run, after pruning.
 
@@ -80,17 +73,6 @@ def checkpoints_written(settings: Settings, *, songs: int | None = None, steps_p
         return written
     most = output.keep_last + output.keep_best
     return most if output.save_every_minutes else min(written, most)
-
-
-def disk_bytes(
-    settings: Settings, adapter_parameters: int, *, songs: int | None = None, steps_per_epoch: int | None = None
-) -> int:
-    """Bytes that a run leaves on disk: its checkpoints, the final and the best adapter."""
-    adapter, full = checkpoint_bytes(adapter_parameters, settings.optim.optimizer)
-    full += adapter if settings.train.ema_decay else 0
-    if settings.adapter.init == "pissa":
-        full, adapter = full + adapter, 2 * adapter
-    return checkpoints_written(settings, songs=songs, steps_per_epoch=steps_per_epoch) * full + 2 * adapter
 
 
 def _steps(settings: Settings, songs: int | None) -> int | None:

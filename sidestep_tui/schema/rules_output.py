@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sidestep_tui.core import text
+from sidestep_tui.schema import disk_maths
 from sidestep_tui.schema.advice import Advice, Facts, Rule, fix_of
-from sidestep_tui.schema.plan_maths import checkpoint_bytes, checkpoints_written, disk_bytes
+from sidestep_tui.schema.plan_maths import checkpoints_written
 from sidestep_tui.schema.settings import Settings
 
 _GIB = 1024**3
@@ -16,15 +17,15 @@ _ENOUGH = 5
 
 
 def _disk(settings: Settings, facts: Facts) -> Iterator[Advice]:
-    if facts.adapter_parameters is None:
+    if facts.shape is None:
         return
     known = {"songs": facts.songs, "steps_per_epoch": facts.steps_per_epoch}
     count = checkpoints_written(settings, **known)
-    total = disk_bytes(settings, facts.adapter_parameters, **known)
+    total = disk_maths.run_bytes(settings, facts.shape, **known)
     sentence = f"{text.plural(count, 'checkpoint')} and the final and best adapters take {text.file_size(total)}"
     if facts.free_disk_bytes is not None and total > facts.free_disk_bytes:
-        adapter, full = checkpoint_bytes(facts.adapter_parameters, settings.optim.optimizer)
-        keep = max(1, (facts.free_disk_bytes - 2 * adapter) // (2 * full))
+        size = disk_maths.checkpoint_size(facts.shape, settings)
+        keep = max(1, (facts.free_disk_bytes - 2 * size.adapter) // (2 * size.total))
         yield Advice(
             "warning",
             "output.keep_last",

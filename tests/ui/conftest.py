@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -70,7 +71,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     disk = SimpleNamespace(total=400 * GIB, used=200 * GIB, free=200 * GIB)
     monkeypatch.setattr(nvml, "gpus", lambda: facts.gpus)
     monkeypatch.setattr(nvml, "host", lambda: host)
-    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: disk)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: disk)
     monkeypatch.setattr(preflight.doctor, "package_version", lambda name: "0.50")
     monkeypatch.setattr(memory_model, "estimate", _estimate)
     clock = SimpleNamespace(datetime=_Clock, timedelta=datetime.timedelta)
