@@ -253,7 +253,7 @@ def run_session(run_dir: RunDir) -> ExitCode:
     ticks = iter(range(1 << 60))
     with (
         RunLock(run_dir, session, now=time.time()),
-        Reporter(run_dir, session, gpus=lambda: curves.gpus(next(ticks))) as reporter,
+        Reporter(run_dir, session, gpus=lambda: curves.gpus(next(ticks)), disk=lambda _: curves.disk(0)) as reporter,
         Control(run_dir, reporter, accepts=_ACCEPTS) as control,
     ):
         engine = FakeEngine(run_dir, plan, reporter, control)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from sidestep_tui.core.errors import SettingsError
-from sidestep_tui.core.nvml import Gpu, HostStats
+from sidestep_tui.core.nvml import Disk, Gpu, GpuProcess, HostStats
 from sidestep_tui.core.text import did_you_mean
 
 GIB = 1024**3
@@ -30,6 +30,14 @@ class FakePlan:
     held_out: int = 0
     """Songs that are only measured, at the start and after every epoch."""
     gpus: int = 1
+    gpu_gib: float = 11.4
+    """Memory in use on each GPU, of 24 GiB."""
+    gpu_heat: int = 67
+    """Degrees; the cards slow down from 83 on."""
+    disk_gib: float = 412.0
+    """Room on the disk."""
+    data_share: float = 0.02
+    """How much of a step is waiting for data."""
     seed: int = 7
     nan_at: int | None = None
     """From this step on the loss is NaN; the engine gives up at the third."""
@@ -112,8 +120,15 @@ class Curves:
             "grad_norm": self.grad_norm(step),
             "samples_per_s": round(1.0 / seconds, 4),
             "seconds": seconds,
-            "data_seconds": round(seconds * 0.02, 6),
+            **self._parts(seconds),
         }
+
+    def _parts(self, seconds: float) -> dict[str, float]:
+        """What a step is made of; a little is left over."""
+        share = self.plan.data_share
+        rest = 0.98 - share
+        shares = {"data": share, "forward": 0.31 * rest, "backward": 0.65 * rest, "optimizer": 0.04 * rest}
+        return {f"{name}_s": round(seconds * part, 6) for name, part in shares.items()}
 
     def epoch_loss(self, epoch: int) -> float:
         """The mean loss of one epoch."""
@@ -174,7 +189,9 @@ class Curves:
         total = 24 * GIB
         result = []
         for index in range(self.plan.gpus):
-            used = int((11.4 + 0.1 * self._noise(tick, 11 + index)) * GIB)
+            used = int((self.plan.gpu_gib + 0.1 * self._noise(tick, 11 + index)) * GIB)
+            heat = round(self.plan.gpu_heat + 2 * math.sin(tick / 9) + 0.5 * self._noise(tick, 31 + index))
+            others = int(0.35 * GIB)
             result.append(
                 Gpu(
                     index=index,
@@ -184,9 +201,15 @@ class Curves:
                     used=used,
                     free=total - used,
                     util=max(0, min(100, round(96 + 2 * self._noise(tick, 21 + index)))),
-                    temp=round(67 + 2 * math.sin(tick / 9) + 0.5 * self._noise(tick, 31 + index)),
+                    temp=heat,
                     power=round(331 + 6 * self._noise(tick, 41 + index), 1),
                     power_limit=350.0,
+                    temp_limit=83,
+                    throttle="heat" if heat >= 83 else "",
+                    processes=(
+                        GpuProcess(4213, "python -m sidestep_tui.engine", used - others, ours=True),
+                        GpuProcess(1888, "Xorg", others, ours=False),
+                    ),
                 )
             )
         return result
@@ -199,3 +222,7 @@ class Curves:
             ram_total=64 * GIB,
             rss=int(4.1 * GIB),
         )
+
+    def disk(self, tick: int) -> Disk:
+        """The disk that holds the run; it fills slowly."""
+        return Disk(max(int(self.plan.disk_gib * GIB) - tick * 2**20, 0), 960 * GIB)

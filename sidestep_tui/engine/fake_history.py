@@ -80,20 +80,18 @@ class _Story:
 
     def gauges(self) -> None:
         while self._next_gauges <= self.t:
-            gpus = [
-                {
-                    "index": gpu.index,
-                    "name": gpu.name,
-                    "util": gpu.util,
-                    "mem_used": gpu.used,
-                    "mem_total": gpu.total,
-                    "temp": gpu.temp,
-                    "power": gpu.power,
-                }
-                for gpu in self.curves.gpus(self._ticks)
-            ]
-            host = self.curves.host(self._ticks)
-            self.say("gpu", gpus=gpus, cpu=host.cpu, ram_used=host.ram_used, ram_total=host.ram_total, rss=host.rss)
+            gpus = [gpu.event() for gpu in self.curves.gpus(self._ticks)]
+            host, disk = self.curves.host(self._ticks), self.curves.disk(self._ticks)
+            self.say(
+                "gpu",
+                gpus=gpus,
+                cpu=host.cpu,
+                ram_used=host.ram_used,
+                ram_total=host.ram_total,
+                rss=host.rss,
+                disk_free=disk.free,
+                disk_total=disk.total,
+            )
             self._ticks += 1
             self._next_gauges += _GAUGES_EVERY
 

@@ -54,6 +54,7 @@ class Reporter:
         sample_seconds: float = 2.0,
         gpus: Callable[[], list[nvml.Gpu]] = nvml.gpus,
         host: Callable[[], nvml.HostStats] = nvml.host,
+        disk: Callable[[Path], nvml.Disk | None] = nvml.disk,
     ) -> None:
         self.run_dir = run_dir
         self.session = session
@@ -63,6 +64,7 @@ class Reporter:
         self._sample_seconds = sample_seconds
         self._gpus = gpus
         self._host = host
+        self._disk = disk
         self._lock = threading.RLock()
         self._state = glance(run_dir)
         self._last_phase: tuple[str, float] = ("", 0.0)
@@ -144,9 +146,15 @@ class Reporter:
         grad_norm: float,
         samples_per_s: float,
         seconds: float,
+        data_s: float | None = None,
+        forward_s: float | None = None,
+        backward_s: float | None = None,
+        optimizer_s: float | None = None,
         **more: Any,
     ) -> None:
-        """One optimiser step is done."""
+        """One optimiser step is done; how long its parts took is told where it is known."""
+        parts = {"data_s": data_s, "forward_s": forward_s, "backward_s": backward_s, "optimizer_s": optimizer_s}
+        more |= {name: round(value, 6) for name, value in parts.items() if value is not None}
         self._emit(
             "step",
             step=step,
@@ -333,21 +341,18 @@ class Reporter:
             self._closing.wait(self._sample_seconds)
 
     def _gauges(self) -> None:
-        gpus = [
-            {
-                "index": gpu.index,
-                "name": gpu.name,
-                "util": gpu.util,
-                "mem_used": gpu.used,
-                "mem_total": gpu.total,
-                "temp": gpu.temp,
-                "power": gpu.power,
-            }
-            for gpu in self._gpus()
-        ]
+        gpus = [gpu.event() for gpu in self._gpus()]
         host = self._host()
+        disk = self._disk(self.run_dir.path)
+        room = {} if disk is None else {"disk_free": disk.free, "disk_total": disk.total}
         with self._lock:
             if not self._closing.is_set():
                 self._emit(
-                    "gpu", gpus=gpus, cpu=host.cpu, ram_used=host.ram_used, ram_total=host.ram_total, rss=host.rss
+                    "gpu",
+                    gpus=gpus,
+                    cpu=host.cpu,
+                    ram_used=host.ram_used,
+                    ram_total=host.ram_total,
+                    rss=host.rss,
+                    **room,
                 )

@@ -7,12 +7,13 @@ ignored, fields of the wrong kind count as missing: a viewer must never fall ove
 from __future__ import annotations
 
 import math
-from array import array
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sidestep_tui.core import text
+from sidestep_tui.protocol import columns
+from sidestep_tui.protocol.columns import STEP_METRICS
 from sidestep_tui.protocol.events import Event, unseen
 from sidestep_tui.protocol.facts import (
     END_STATUS,
@@ -30,11 +31,12 @@ from sidestep_tui.protocol.facts import (
 )
 from sidestep_tui.protocol.fields import LARGEST, float_of, int_of, seconds_of, text_of
 from sidestep_tui.protocol.pace import PARTS, Anatomy, Pace
-from sidestep_tui.protocol.series import Series, is_rising
+from sidestep_tui.protocol.series import Series
+from sidestep_tui.protocol.songs import SongLosses
 
 LOG_LINES = 1000
-STEP_METRICS = ("loss", "lr", "grad_norm", "samples_per_s")
-SERIES = (*STEP_METRICS, "epoch_loss", "smoothed")
+HOST_GAUGES = ("cpu", "ram_used", "ram_total", "rss", "disk_free", "disk_total")
+SERIES = (*STEP_METRICS, *columns.ADDED_UP, columns.MEMORY, "epoch_loss", "smoothed")
 
 
 class RunState:
@@ -89,6 +91,7 @@ class RunState:
         self._bests: list[Best] = []
         self.pace = Pace()
         self.anatomy = Anatomy()
+        self.songs = SongLosses()
 
     @property
     def is_over(self) -> bool:
@@ -107,19 +110,12 @@ class RunState:
     def apply_all(self, events: Sequence[Event]) -> None:
         """Take in many events; runs of steps go in as columns. Events seen before are left out."""
         events, self.seq = unseen(events, self.seq)
-        start = 0
-        n = len(events)
-        while start < n:
-            if events[start].get("type") != "step":
-                self._apply_other(events[start])
-                start += 1
-                continue
-            stop = start + 1
-            while stop < n and events[stop].get("type") == "step":
-                stop += 1
-            self._apply_steps(events[start:stop])
-            start = stop
-        if n:
+        for stretch in columns.stretches(events):
+            if stretch[0].get("type") in ("step", "gpu"):
+                self._apply_flow(stretch)
+            else:
+                self._apply_other(stretch[0])
+        if events:
             self.version += 1
 
     def _notice_session(self, event: Event) -> None:
@@ -138,13 +134,22 @@ class RunState:
         self.commands = {}
         self._new_stretch()
 
+    def _apply_flow(self, events: Sequence[Event]) -> None:
+        """Take in steps and the gauges between them, of which only the newest are kept, and the memory as a curve."""
+        gauges = [event for event in events if event["type"] == "gpu"]
+        if gauges:
+            self._apply_other(gauges[-1])
+            if self._history:
+                self.series[columns.MEMORY].extend(*columns.memory_points(events, self.step))
+        self._apply_steps([event for event in events if event["type"] == "step"] if gauges else events)
+
     def _apply_steps(self, events: Sequence[Event]) -> None:
         events = [event for event in events if type(event.get("step")) is int and 0 <= event["step"] < LARGEST]
         if not events:
             return
         self._notice_session(events[0])
         if self._history:
-            self._extend_series(events)
+            columns.extend(self.series, events)
         newest = events[-1]
         for name in STEP_METRICS:
             if name in newest:
@@ -159,18 +164,6 @@ class RunState:
         self.last_t = self.pace.newest_t or self.last_t
         if self.status in ("starting", "encoding", "fresh", "paused"):
             self.status = "running"
-
-    def _extend_series(self, events: Sequence[Event]) -> None:
-        steps = array("d", [event["step"] for event in events])
-        rising = is_rising(steps)
-        for name in STEP_METRICS:
-            values: list[Any] = [event.get(name) for event in events]
-            series = self.series[name]
-            try:
-                series.extend(steps, array("d", values), rising=rising)
-            except (TypeError, OverflowError):  # A value is missing or no number: leave out those points.
-                pairs = [(x, float_of(event, name)) for x, event in zip(steps, events, strict=True) if name in event]
-                series.extend([x for x, _ in pairs], [y for _, y in pairs])
 
     def _point(self, name: str, step: int, value: float) -> None:
         self.metrics[name] = value
@@ -219,6 +212,7 @@ class RunState:
         self.checkpoints = [item for item in self.checkpoints if item.step <= step]
         self.marks = [mark for mark in self.marks if mark.step <= step and mark.kind != "best"]
         self.evals = [item for item in self.evals if int_of(item, "step") <= step]
+        self.songs.go_back_to(step)
         self._bests = [best for best in self._bests if best.step <= step]
         self.best = self._bests[-1] if self._bests else None
         if self.best is not None:
@@ -251,10 +245,12 @@ class RunState:
         self._point("epoch_loss", step, loss)
         if type(event.get("smoothed_loss")) in (float, int):
             self._point("smoothed", step, float_of(event, "smoothed_loss"))
+        self.songs.add(event, held_out=False)
         self._say(event, "info", f"Epoch {self.epoch} done, loss {text.fixed(loss)}.")
 
     def _on_eval(self, event: Event) -> None:
         self.evals.append(event)
+        self.songs.add(event, held_out=True)
         self.anatomy.hold(event, "measure", seconds_of(event, "seconds"))
 
     def _on_checkpoint(self, event: Event) -> None:
@@ -280,7 +276,7 @@ class RunState:
     def _on_gpu(self, event: Event) -> None:
         gpus = event.get("gpus")
         self.gpus = [gpu for gpu in gpus if type(gpu) is dict] if type(gpus) is list else []
-        self.host = {key: event[key] for key in ("cpu", "ram_used", "ram_total", "rss") if key in event}
+        self.host = {key: event[key] for key in HOST_GAUGES if key in event}
 
     def _on_log(self, event: Event) -> None:
         self._say(event, text_of(event, "level") or "info", text_of(event, "msg"))

@@ -76,6 +76,10 @@ class Step(_Event):
     samples_per_s: float
     seconds: Seconds
     data_seconds: Seconds | None = None
+    data_s: Seconds | None = None
+    forward_s: Seconds | None = None
+    backward_s: Seconds | None = None
+    optimizer_s: Seconds | None = None
 
 
 class Epoch(_Event):
@@ -131,6 +135,15 @@ class Sample(_Event):
     prompt: str
 
 
+class Holder(_Part):
+    """A process that holds memory of a GPU."""
+
+    pid: Count
+    name: str
+    memory: Count | None
+    ours: bool
+
+
 class Gauge(_Part):
     """One GPU."""
 
@@ -141,6 +154,10 @@ class Gauge(_Part):
     mem_total: Count
     temp: int | None
     power: float | None
+    power_limit: float | None = None
+    temp_limit: int | None = None
+    throttle: Literal["heat", "brake", "slow", "power"] | None = None
+    processes: list[Holder] | None = None
 
 
 class GpuEvent(_Event):
@@ -152,6 +169,8 @@ class GpuEvent(_Event):
     ram_used: Count
     ram_total: Count
     rss: Count
+    disk_free: Count | None = None
+    disk_total: Count | None = None
 
 
 class Log(_Event):

@@ -144,9 +144,32 @@ def test_the_machine_is_sampled_from_the_start_to_the_goodbye(run: RunDir) -> No
     gauges = [event for event in written if event["type"] == "gpu"]
     assert len(gauges) >= 2
     assert gauges[0]["gpus"] == [
-        {"index": 0, "name": "Card", "util": None, "mem_used": 40, "mem_total": 100, "temp": 50, "power": 33.5}
+        {
+            "index": 0,
+            "name": "Card",
+            "util": None,
+            "mem_used": 40,
+            "mem_total": 100,
+            "temp": 50,
+            "power": 33.5,
+            "power_limit": 300.0,
+        }
     ]
     assert gauges[0]["cpu"] == 12.5
+    assert 0 < gauges[0]["disk_free"] <= gauges[0]["disk_total"]
+
+
+def test_the_parts_of_a_step_are_passed_on(run: RunDir, reporter: Reporter) -> None:
+    begin(reporter)
+    reporter.step(
+        step=1, epoch=1, loss=0.5, lr=1e-4, grad_norm=0.1, samples_per_s=2.0, seconds=0.5, data_s=0.1, forward_s=1 / 3
+    )
+    take_step(reporter, 2)
+    first, second = events(run)[-2:]
+    assert (first["data_s"], first["forward_s"]) == (0.1, 0.333333)
+    assert "backward_s" not in first
+    assert "data_s" not in second
+    check_journal(events(run))
 
 
 def test_threads_end_with_the_reporter(run: RunDir) -> None:

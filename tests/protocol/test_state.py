@@ -12,7 +12,7 @@ from sidestep_tui.engine.fake_history import SCENARIOS
 from sidestep_tui.protocol import snapshot
 from sidestep_tui.protocol.events import EVENT_TYPES, Event
 from sidestep_tui.protocol.rundir import RunDir
-from sidestep_tui.protocol.state import LOG_LINES, RunState
+from sidestep_tui.protocol.state import HOST_GAUGES, LOG_LINES, RunState
 
 
 class Script:
@@ -76,7 +76,7 @@ def test_a_finished_run_tells_everything() -> None:
     assert state.best is not None and state.best.loss == min(state.series["smoothed"].ys)
     assert [mark.step for mark in state.marks if mark.kind == "best"] == [state.best.step]
     assert state.ended is not None and (state.ended.reason, state.ended.code) == ("finished", 0)
-    assert state.gpus[0]["mem_total"] == 24 * 1024**3 and set(state.host) == {"cpu", "ram_used", "ram_total", "rss"}
+    assert state.gpus[0]["mem_total"] == 24 * 1024**3 and set(state.host) == set(HOST_GAUGES)
     assert state.is_over and state.eta_seconds(0.0) is None
     assert state.metrics["loss"] == state.series["loss"].last
 
