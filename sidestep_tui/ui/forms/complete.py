@@ -1,8 +1,9 @@
-"""Completing the path of a folder, or of a ZIP of songs, as a shell does."""
+"""Completing the path of a folder, or of a file of some kind, as a shell does."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +20,14 @@ class Completion:
 
 def complete_path(typed: str, *, takes_zips: bool = False) -> Completion:
     """Complete the last part of `typed` to the folders that exist; text that fits nothing stays as it is."""
+    return complete_file(typed, (".zip",) if takes_zips else ())
+
+
+def complete_file(typed: str, suffixes: Sequence[str]) -> Completion:
+    """Complete the last part of `typed` to the folders that exist, and the files that end in one of `suffixes`."""
     head, _, stem = typed.rpartition("/")
     base = Path(f"{head}/" if "/" in typed else ".").expanduser()
-    names = _places(base, stem, takes_zips=takes_zips)
+    names = _places(base, stem, tuple(suffixes))
     if not names:
         return Completion(typed, ())
     prefix = f"{head}/" if "/" in typed else ""
@@ -36,7 +42,7 @@ def _common_start(names: list[str]) -> str:
     return first[:length]
 
 
-def _places(base: Path, stem: str, *, takes_zips: bool) -> list[str]:
+def _places(base: Path, stem: str, suffixes: tuple[str, ...]) -> list[str]:
     names = []
     try:
         with os.scandir(base) as entries:
@@ -48,7 +54,7 @@ def _places(base: Path, stem: str, *, takes_zips: bool) -> list[str]:
                     continue
                 if entry.is_dir():
                     names.append(f"{entry.name}/")
-                elif takes_zips and entry.name.lower().endswith(".zip") and entry.is_file():
+                elif entry.name.lower().endswith(suffixes) and entry.is_file():
                     names.append(entry.name)
     except OSError:
         return []
