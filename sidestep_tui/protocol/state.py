@@ -137,11 +137,18 @@ class RunState:
     def _apply_flow(self, events: Sequence[Event]) -> None:
         """Take in steps and the gauges between them, of which only the newest are kept, and the memory as a curve."""
         gauges = [event for event in events if event["type"] == "gpu"]
-        if gauges:
+        if not gauges:
+            self._apply_steps(events)
+            return
+        if self._history:
+            self.series[columns.MEMORY].extend(*columns.memory_points(events, self.step))
+        steps = [event for event in events if event["type"] == "step"]
+        if events[-1]["type"] == "gpu":
+            self._apply_steps(steps)
             self._apply_other(gauges[-1])
-            if self._history:
-                self.series[columns.MEMORY].extend(*columns.memory_points(events, self.step))
-        self._apply_steps([event for event in events if event["type"] == "step"] if gauges else events)
+        else:
+            self._apply_other(gauges[-1])
+            self._apply_steps(steps)
 
     def _apply_steps(self, events: Sequence[Event]) -> None:
         events = [event for event in events if type(event.get("step")) is int and 0 <= event["step"] < LARGEST]
