@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 
 import click
 
@@ -25,6 +26,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fit": ("sidestep_tui.cli.fit:fit", "Estimate the memory that a preset needs."),
     "adapter": ("sidestep_tui.cli.adapter:adapter", "Look into adapter files."),
     "doctor": ("sidestep_tui.cli.doctor:doctor", "Report the environment, for bug reports."),
+    "keys": ("sidestep_tui.cli.keys:keys", "List every key of the interface, and check your keymap."),
+    "serve": ("sidestep_tui.cli.serve:serve", "The interface in a web browser, on this machine only."),
 }
 
 
@@ -66,8 +69,12 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(sidestep_tui.__version__, prog_name="sidestep-tui")
+@click.option("--theme", metavar="NAME", help="The interface's theme: sidestep, sidestep-light, ansi-dark, nord ….")
+@click.option("--ascii", "ascii_only", is_flag=True, help="Only signs that every terminal and font has.")
+@click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal, as for selecting text.")
+@click.option("--stock-display", is_flag=True, help="Write whole lines, which screen readers and recorders may prefer.")
 @click.pass_context
-def cli(ctx: click.Context) -> int | None:
+def cli(ctx: click.Context, theme: str | None, ascii_only: bool, no_mouse: bool, stock_display: bool) -> int | None:
     """Teach ACE-Step 1.5 your own style.
 
     Without a command the terminal interface opens: runs, drafts, and the wizard for a new run.
@@ -75,6 +82,14 @@ def cli(ctx: click.Context) -> int | None:
     Exit codes: 0 done, 2 usage, 3 stopped by request, 4 settings or data refused, 5 out of memory, 6 diverged,
     70 a bug.
     """
+    # Into the environment: whatever opens the interface finds them there, in this process or in one that it starts.
+    session = {
+        "SIDESTEP_THEME": theme,
+        "SIDESTEP_ASCII": "1" if ascii_only else None,
+        "SIDESTEP_MOUSE": "off" if no_mouse else None,
+        "SIDESTEP_DISPLAY": "stock" if stock_display else None,
+    }
+    os.environ.update({name: value for name, value in session.items() if value})
     if ctx.invoked_subcommand is not None:
         return None
     from sidestep_tui.ui.app import run

@@ -151,8 +151,9 @@ def resume(run: str, headless: bool, detach: bool, as_json: bool) -> int:
 @click.command()
 @options.run_argument(required=False)
 @click.option("--plain", is_flag=True, help="One line per event, for pipes and screen readers.")
+@click.option("--readonly", is_flag=True, help="Only look: the keys that change the run are not there.")
 @options.json_option
-def attach(run: str | None, plain: bool, as_json: bool) -> int:
+def attach(run: str | None, plain: bool, readonly: bool, as_json: bool) -> int:
     """Watch RUN, or the newest one: live, finished, or died. Leaving leaves it going.
 
     The exit code of --plain and --json is the run's own.
@@ -163,7 +164,7 @@ def attach(run: str | None, plain: bool, as_json: bool) -> int:
         render.say(f"{facts.problem} Following as text.")
     if plain or as_json or not facts.usable:
         return follow.attach_plain(run_dir, as_json=as_json)
-    return _dashboard(run_dir)
+    return _dashboard(run_dir, readonly=readonly)
 
 
 def _refuse_both(*, headless: bool, detach: bool) -> None:
@@ -214,11 +215,11 @@ def _started(launched: Launched) -> bool:
     return True
 
 
-def _dashboard(run_dir: RunDir) -> int:
+def _dashboard(run_dir: RunDir, *, readonly: bool = False) -> int:
     # 200 ms of Textual, which no other command needs.
     from sidestep_tui.ui.app import run
 
-    return run(run=run_dir.path)
+    return run(run=run_dir.path, readonly=readonly)
 
 
 def _show_plan(plan: Plan, found: list[Check], *, as_json: bool) -> None:

@@ -45,7 +45,9 @@ def terminal_facts(
     stderr_is_tty = sys.stderr is not None and sys.stderr.isatty() if stderr_is_tty is None else stderr_is_tty
     term = env.get("TERM", "")
     problem = ""
-    if not stderr_is_tty:
+    if "TEXTUAL_DRIVER" in env:
+        problem = ""  # the screen goes to a browser
+    elif not stderr_is_tty:
         problem = "Standard error is not a terminal, and the screen is drawn there."
     elif not stdin_is_tty:
         problem = "Standard input is not a terminal, so no key would ever arrive."

@@ -6,13 +6,14 @@ import asyncio
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
 from textual.binding import Binding, BindingType
 
-from sidestep_tui.core import crashes, env, paths
+from sidestep_tui.core import crashes, env, paths, text
 from sidestep_tui.core.errors import ExitCode, SidestepError
 from sidestep_tui.ui import keymap, places, theme
 from sidestep_tui.ui.display import ChangedCellsApp
@@ -61,6 +62,9 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp, PlacesApp):
         *places.KEYS,
         Binding("ctrl+l", "redraw", "Redraw", id="app.redraw", show=False, tooltip="Paint the whole screen again"),
         Binding(
+            "ctrl+g", "debug", "Debug line", id="app.debug", show=False, tooltip="What goes to the terminal now"
+        ),
+        Binding(
             "ctrl+z", "suspend_process", "Suspend", id="app.suspend", show=False, tooltip="To the shell; fg returns"
         ),
         Binding("ctrl+q", "quit", "Quit", id="app.quit", show=False, priority=True, tooltip="Quit; training goes on"),
@@ -76,28 +80,41 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp, PlacesApp):
         facts: env.TerminalFacts | None = None,
     ) -> None:
         super().__init__(start=start, run=run, songs=songs, readonly=readonly)
-        self.facts = facts or env.terminal_facts()
-        self.glyphs = theme.ASCII if self.facts.ascii_only else theme.UNICODE
+        self._configure(facts or env.terminal_facts())
         self.crash_log: Path | None = None
         self.animation_level = "none"
+
+    def _configure(self, facts: env.TerminalFacts) -> None:
+        """Apply the user's `tui.toml` and the options of this session; a bad file is reported, never fatal."""
+        config = keymap.TuiConfig()
+        self._config_problems: list[str] = []
+        try:
+            config = keymap.load_config(paths.config_dir() / keymap.CONFIG_NAME)
+        except SidestepError as error:
+            self._config_problems.append(str(error))
+        self.config = config = keymap.for_session(config, os.environ)
+        self.facts = replace(facts, ascii_only=True) if config.ascii else facts
+        self.glyphs = theme.ASCII if self.facts.ascii_only else theme.UNICODE
+        self.changed_cells_only = config.display != keymap.STOCK
         for look in theme.THEMES:
             self.register_theme(look)
-        self._configure()
-
-    def _configure(self) -> None:
-        """Apply the user's `tui.toml`; a bad one is reported, never fatal."""
-        self.config = keymap.TuiConfig()
-        self._config_problem: SidestepError | None = None
-        try:
-            self.config = keymap.load_config(paths.config_dir() / keymap.CONFIG_NAME)
-        except SidestepError as error:
-            self._config_problem = error
-        if self.config.theme in self.available_themes:
-            self.theme = self.config.theme
+        if config.theme in self.available_themes:
+            self.theme = config.theme
         elif self.theme == "textual-dark":
             self.theme = theme.DARK.name
-        if self.config.keymap:
-            self.set_keymap(dict(self.config.keymap))
+        if config.theme and config.theme not in self.available_themes:
+            hint = text.did_you_mean(config.theme, self.available_themes)
+            self._config_problems.append(f"There is no theme '{config.theme}'. {hint}".rstrip())
+        if config.keymap:
+            self.set_keymap(dict(config.keymap))
+            self.when_painted(self._check_keymap)
+
+    def _check_keymap(self) -> None:
+        """Say what is wrong with the user's keys. It needs every screen's module, so the first frame goes before."""
+        from sidestep_tui.ui import everykey
+
+        for problem in everykey.keymap_problems(self.config.keymap, everykey.every_key()):
+            self.notify(problem, title=keymap.CONFIG_NAME, severity="warning", timeout=10, markup=False)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """The two quiet tones, for themes that do not say."""
@@ -105,8 +122,8 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp, PlacesApp):
 
     def on_mount(self) -> None:
         self._listen_for_signals()
-        if self._config_problem is not None:
-            self.notify(str(self._config_problem), title="tui.toml", severity="warning", timeout=10)
+        for problem in self._config_problems:
+            self.notify(problem, title=keymap.CONFIG_NAME, severity="warning", timeout=10, markup=False)
 
     # Keys
 
@@ -119,9 +136,10 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp, PlacesApp):
 
     def action_help(self) -> None:
         """Help for the focus."""
-        from sidestep_tui.ui.dialogs.help import help_of
+        from sidestep_tui.ui.dialogs.help import Help, help_of
 
-        self.push_screen(help_of(self.screen))
+        if not isinstance(self.screen, Help):
+            self.push_screen(help_of(self.screen))
 
     def action_jump(self) -> None:
         """Put a letter on everything that can have the focus."""
@@ -139,6 +157,12 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp, PlacesApp):
         """Paint everything again."""
         self.forget_display()
         self.screen.refresh(repaint=True, layout=True)
+
+    def action_debug(self) -> None:
+        """Show what the line carries, on every screen, or stop."""
+        from sidestep_tui.ui.widgets.debug import toggle
+
+        toggle(self)
 
     async def action_quit(self) -> None:
         """Quit at once when nothing runs; otherwise ask, with detaching as the default."""

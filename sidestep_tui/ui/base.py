@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar, TypeVar
 
+from textual import events, on
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
 from sidestep_tui.core.env import MIN_COLUMNS, MIN_ROWS
+from sidestep_tui.ui.display import ChangedCellsApp
+from sidestep_tui.ui.governor import Governor
 from sidestep_tui.ui.theme import Glyphs, glyphs_of
 
 ResultT = TypeVar("ResultT")
@@ -38,6 +41,9 @@ class SidestepScreen(Screen[None]):
     }
     """
 
+    governor: Governor | None = None
+    """What decides when this screen paints, if it paints by itself."""
+
     @property
     def glyphs(self) -> Glyphs:
         """The signs this terminal can show."""
@@ -45,6 +51,13 @@ class SidestepScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.mount(TooSmall())
+
+    @on(events.ScreenResume)
+    def _go_on_counting(self) -> None:
+        if isinstance(self.app, ChangedCellsApp) and self.app.counts_bytes:
+            from sidestep_tui.ui.widgets import debug
+
+            debug.show(self)
 
 
 class Dialog(ModalScreen[ResultT]):
@@ -76,6 +89,10 @@ class Dialog(ModalScreen[ResultT]):
         Binding("escape", "dismiss_dialog", "Cancel", id="dialog.cancel"),
         Binding("left,up", "app.focus_previous", "Previous", id="dialog.previous", show=False),
         Binding("right,down", "app.focus_next", "Next", id="dialog.next", show=False),
+        # The app's own bindings end at a modal screen; these go on.
+        Binding("f1,question_mark", "app.help", "Help", id="app.help", show=False, tooltip="Help for these keys"),
+        Binding("ctrl+l", "app.redraw", "Redraw", id="app.redraw", show=False, tooltip="Paint the whole screen again"),
+        Binding("ctrl+z", "app.suspend_process", "Suspend", id="app.suspend", show=False, tooltip="To the shell"),
     ]
 
     def action_dismiss_dialog(self) -> None:

@@ -259,6 +259,17 @@ class _Sequence(CompositorUpdate):
         return self._sequence
 
 
+@dataclass(slots=True)
+class Traffic:
+    """What went to the terminal since the app began to count, and what was held back."""
+
+    frames: int = 0
+    held: int = 0
+    """Frames that were not written because earlier ones had not drained."""
+    bytes: int = 0
+    """Everything that was written; counted only from `count_bytes` on."""
+
+
 class ChangedCellsApp(App[Any]):
     """An App that displays through a CellMemory. `changed_cells_only = False` takes Textual's own path."""
 
@@ -270,6 +281,25 @@ class ChangedCellsApp(App[Any]):
         self._cell_cursor = Offset(-1, -1)
         self._drain_scheduled = False
         self._awaiting_paint: list[Callable[[], object]] = []
+        self.traffic = Traffic()
+        self.counts_bytes = False
+
+    def count_bytes(self, *, on: bool) -> None:
+        """Count what the driver writes, or stop: encoding every frame twice is not free."""
+        driver = self._driver
+        self.counts_bytes = on and driver is not None
+        if driver is None:
+            return
+        vars(driver).pop("write", None)
+        if not on:
+            return
+        write = driver.write
+
+        def counted(data: str) -> None:
+            self.traffic.bytes += len(data.encode("utf-8", "replace"))
+            write(data)
+
+        driver.write = counted  # type: ignore[method-assign]
 
     def when_painted(self, callback: Callable[[], object]) -> None:
         """Call back once the next frame is on its way to the terminal. `call_after_refresh` comes before that while
@@ -277,6 +307,7 @@ class ChangedCellsApp(App[Any]):
         self._awaiting_paint.append(callback)
 
     def _painted(self) -> None:
+        self.traffic.frames += 1
         waiting, self._awaiting_paint = self._awaiting_paint, []
         for callback in waiting:
             callback()
@@ -304,6 +335,7 @@ class ChangedCellsApp(App[Any]):
         memory = self._memory_of_size()
         memory.apply(renderable, self.console._color_system or ColorSystem.TRUECOLOR)
         if self._output_backlog() > _QUEUED_WRITES:
+            self.traffic.held += 1
             self._schedule_drain()
             self.post_display_hook()
             return

@@ -1,19 +1,24 @@
-"""The user's own keys: `[keymap]` in `tui.toml` maps a binding's id to keys, as in `"wizard.next" = "ctrl+n,f8"`."""
+"""What a user may say about the interface, in `tui.toml` or for one session.
+
+`[keymap]` maps a binding's id to keys, as in `"wizard.next" = "ctrl+n,f8"`; `sidestep-tui keys` lists the ids.
+"""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from textual.binding import Binding, BindingType
 from textual.keys import Keys
 
 from sidestep_tui.core.errors import SettingsError
 from sidestep_tui.core.text import did_you_mean
 
 CONFIG_NAME = "tui.toml"
+CHANGED, STOCK = "changed", "stock"
+"""The two displays."""
+
 # Terminals cannot tell these from backspace, tab, enter and newline.
 _INDISTINCT = frozenset({"ctrl+h", "ctrl+i", "ctrl+m", "ctrl+j"})
 
@@ -24,6 +29,11 @@ class TuiConfig:
 
     theme: str = ""
     mouse: bool = True
+    ascii: bool = False
+    """Only signs that every terminal and font has."""
+    display: str = CHANGED
+    """What is written to the terminal: the cells that changed, or everything that Textual's own path writes, which
+    screen readers and recorders may follow better."""
     keymap: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -37,7 +47,7 @@ def load_config(path: Path) -> TuiConfig:
         raise SettingsError(
             "The interface settings cannot be read.", f"{path}: {error}", "Correct the file."
         ) from error
-    known = {"theme": str, "mouse": bool, "keymap": dict}
+    known = {"theme": str, "mouse": bool, "ascii": bool, "display": str, "keymap": dict}
     for key, value in raw.items():
         if key not in known:
             raise SettingsError(
@@ -45,30 +55,34 @@ def load_config(path: Path) -> TuiConfig:
             )
         if not isinstance(value, known[key]):
             raise SettingsError(f"'{key}' in {path} has the wrong type.", f"It is {value!r}.", "Correct the file.")
+    if raw.get("display", CHANGED) not in (CHANGED, STOCK):
+        raise SettingsError(
+            f"'display' in {path} is '{raw['display']}'.", f'It is "{CHANGED}" or "{STOCK}".', "Correct the file."
+        )
     keymap = raw.get("keymap", {})
     if not all(isinstance(keys, str) for keys in keymap.values()):
         raise SettingsError(f"[keymap] in {path} maps ids to text.", '"wizard.next" = "ctrl+n"', "Correct the file.")
-    return TuiConfig(theme=raw.get("theme", ""), mouse=raw.get("mouse", True), keymap=keymap)
+    return TuiConfig(**raw)
 
 
-def check_keymap(keymap: Mapping[str, str], known_ids: Iterable[str]) -> list[str]:
-    """What is wrong with a keymap, in sentences; wrong entries are ignored by the caller."""
-    ids = sorted(set(known_ids))
-    problems = []
-    for binding_id, keys in keymap.items():
-        if binding_id not in ids:
-            problems.append(f"'{binding_id}' is no action. {did_you_mean(binding_id, ids)}".strip())
-        for key in keys.split(","):
-            if key.strip() in _INDISTINCT:
-                problems.append(f"'{key.strip()}' for {binding_id} cannot be told from another key by a terminal.")
-            elif not _is_key(key.strip()):
-                problems.append(f"'{key.strip()}' for {binding_id} is no key.")
-    return problems
+def for_session(config: TuiConfig, env: Mapping[str, str]) -> TuiConfig:
+    """The configuration with what the environment says about this session; the command line's options land there."""
+    if theme := env.get("SIDESTEP_THEME"):
+        config = replace(config, theme=theme)
+    if env.get("SIDESTEP_DISPLAY") == STOCK:
+        config = replace(config, display=STOCK)
+    if env.get("SIDESTEP_MOUSE") == "off":
+        config = replace(config, mouse=False)
+    if env.get("SIDESTEP_ASCII"):
+        config = replace(config, ascii=True)
+    return config
 
 
-def binding_ids(*bindings: Iterable[BindingType]) -> set[str]:
-    """The ids of binding lists."""
-    return {item.id for group in bindings for item in group if isinstance(item, Binding) and item.id}
+def key_problem(key: str) -> str:
+    """Why a key cannot be used, to be put behind its name; empty if it can."""
+    if key in _INDISTINCT:
+        return "cannot be told from another key by a terminal"
+    return "" if _is_key(key) else "is no key"
 
 
 def _is_key(key: str) -> bool:

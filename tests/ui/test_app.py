@@ -16,7 +16,6 @@ from sidestep_tui.protocol import inbox, registry
 from sidestep_tui.schema.draft import Draft
 from sidestep_tui.ui import app as app_module
 from sidestep_tui.ui import keymap
-from sidestep_tui.ui.app import SidestepApp
 from sidestep_tui.ui.dialogs.confirm import Choose, Confirm
 from sidestep_tui.ui.dialogs.typed import TypeWord
 from sidestep_tui.ui.screens.wizard.screen import WizardScreen
@@ -206,32 +205,6 @@ async def test_only_the_whole_word_counts(machine: SimpleNamespace) -> None:
 # Keys
 
 
-def _own_bindings() -> list[Binding]:
-    from sidestep_tui.ui.base import Dialog
-    from sidestep_tui.ui.dialogs.find import FindSetting
-    from sidestep_tui.ui.dialogs.help import Help
-    from sidestep_tui.ui.dialogs.presets import PickPreset, ShowImport
-    from sidestep_tui.ui.forms.panes import StepRail
-    from sidestep_tui.ui.forms.rows import ActionRow, FieldRow, FormRow
-
-    owners = (
-        SidestepApp, WizardScreen, FormRow, FieldRow, ActionRow, StepRail,
-        Dialog, Confirm, FindSetting, Help, PickPreset, ShowImport,
-    )  # fmt: skip
-    return [item for owner in owners for item in owner.BINDINGS if isinstance(item, Binding)]
-
-
-def test_every_binding_has_an_id() -> None:
-    assert [binding for binding in _own_bindings() if not binding.id] == []
-
-
-def test_no_key_dies_in_a_terminal_or_in_tmux() -> None:
-    dying = {"ctrl+h", "ctrl+i", "ctrl+m", "ctrl+j", "ctrl+a", "ctrl+b", "ctrl+enter", "ctrl+space"}
-    keys = {key.strip() for binding in _own_bindings() for key in binding.key.split(",")}
-    assert not keys & dying
-    assert not [key for key in keys if "ctrl+shift" in key or "alt+" in key or key.startswith("super")]
-
-
 async def test_a_user_moves_keys_by_id(machine: SimpleNamespace, tmp_path: Path) -> None:
     config = tmp_path / "config" / "sidestep-tui" / "tui.toml"
     config.parent.mkdir(parents=True)
@@ -253,12 +226,6 @@ async def test_a_broken_configuration_is_reported_and_survived(machine: SimpleNa
         await pilot.pause()
         (notice,) = pilot.app._notifications
         assert "Did you mean 'theme'" in notice.message
-
-
-def test_a_keymap_is_checked_with_a_suggestion() -> None:
-    problems = keymap.check_keymap({"wizard.nxt": "f12", "app.quit": "ctrl+m"}, ["wizard.next", "app.quit"])
-    assert "Did you mean 'wizard.next'" in problems[0]
-    assert "ctrl+m" in problems[1]
 
 
 def test_configuration_of_the_wrong_type_names_the_entry(tmp_path: Path) -> None:

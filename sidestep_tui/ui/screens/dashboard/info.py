@@ -55,12 +55,12 @@ class RunInfo(Dialog[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q,i,enter", "dismiss_dialog", "Close", id="dialog.close"),
-        Binding("j,down", "move(1)", "Down", show=False),
-        Binding("k,up", "move(-1)", "Up", show=False),
-        Binding("ctrl+d,pagedown,space", "move(12)", "Page down", show=False),
-        Binding("ctrl+u,pageup", "move(-12)", "Page up", show=False),
-        Binding("g,home", "move(-9999)", "Top", show=False),
-        Binding("G,end", "move(9999)", "Bottom", show=False),
+        Binding("j,down", "move(1)", "Down", id="paper.down", show=False),
+        Binding("k,up", "move(-1)", "Up", id="paper.up", show=False),
+        Binding("ctrl+d,pagedown,space", "move(12)", "Page down", id="paper.page_down", show=False),
+        Binding("ctrl+u,pageup", "move(-12)", "Page up", id="paper.page_up", show=False),
+        Binding("g,home", "move(-9999)", "First line", id="paper.first", show=False),
+        Binding("G,end", "move(9999)", "Last line", id="paper.last", show=False),
     ]
 
     def __init__(self, run_dir: RunDir) -> None:

@@ -148,7 +148,7 @@ class ViewKeys(RunCommands):
 
     def __init__(self, run_path: Path, *, readonly: bool, clock: Callable[[], float], governor: Governor) -> None:
         super().__init__(run_path, readonly=readonly, clock=clock)
-        self.governor = governor
+        self.governor: Governor = governor
         self.checkpoint_offset = 0
         """How far the list of checkpoints is scrolled."""
 
