@@ -376,6 +376,11 @@ class ChangedCellsApp(App[Any]):
         writer = getattr(self._driver, "_writer_thread", None)
         return 0 if writer is None else writer._queue.qsize()
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether an earlier frame is still waiting for the terminal to take it."""
+        return self._output_backlog() > 0
+
     def _schedule_drain(self) -> None:
         if not self._drain_scheduled:
             self._drain_scheduled = True

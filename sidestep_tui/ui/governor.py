@@ -1,7 +1,7 @@
 """When to paint: often enough to feel live, rarely enough that a slow link keeps its keyboard.
 
-Pure: every method takes the time as an argument. Textual blocks its event loop when the terminal does not drain,
-so a late tick is the sign of a slow link, and the answer is to paint less.
+Pure: every method takes the time as an argument. A link is slow when it has not yet taken the picture before this one,
+or, where the display blocks until it has, when a tick comes late. The answer is to paint less.
 """
 
 from __future__ import annotations
@@ -107,14 +107,15 @@ class Governor:
             return None
         return max(self._last_paint + self.interval - now, 0.0)
 
-    def painted(self, now: float, *, scheduled: float | None = None) -> None:
-        """Note a paint; `scheduled` is when its timer should have fired, if a timer made it."""
+    def painted(self, now: float, *, scheduled: float | None = None, behind: bool = False) -> None:
+        """Note a paint; `scheduled` is when its timer should have fired, if a timer made it, and `behind` whether an
+        earlier picture was still on its way then."""
         self._dirty = False
         self._last_paint = now
         if scheduled is None:
             return
         self.lateness = max(now - scheduled, 0.0)
-        if self.lateness > _LATE:
+        if behind or self.lateness > _LATE:
             self._calm_since = None
             self._late_ticks += 1
             if self._late_ticks >= _LATE_TICKS:

@@ -59,6 +59,15 @@ def test_one_late_tick_between_good_ones_changes_nothing() -> None:
     assert governor.interval == 0.5
 
 
+def test_a_line_that_is_behind_is_painted_less_although_no_tick_is_late() -> None:
+    governor = Governor(rate_hz=2.0)
+    governor.painted(1.0, scheduled=1.0, behind=True)
+    assert governor.interval == 0.5
+    governor.painted(1.5, scheduled=1.5, behind=True)
+    assert governor.interval == 1.0
+    assert governor.slowed
+
+
 def test_twenty_calm_seconds_step_back() -> None:
     governor = Governor(rate_hz=2.0)
     _late(governor, 1.0)

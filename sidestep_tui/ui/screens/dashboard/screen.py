@@ -19,6 +19,7 @@ from textual.worker import get_current_worker
 from sidestep_tui.core import env
 from sidestep_tui.protocol.liveness import Death, Liveness
 from sidestep_tui.protocol.state import RunState
+from sidestep_tui.ui.display import ChangedCellsApp
 from sidestep_tui.ui.feed import Batch, Feed, RunAdvanced
 from sidestep_tui.ui.governor import Governor
 from sidestep_tui.ui.screens.dashboard.keys import ViewKeys
@@ -170,8 +171,9 @@ class DashboardScreen(ViewKeys):
         if self.governor.delay(time.monotonic()) is None:
             return
         started = time.monotonic()
+        behind = isinstance(self.app, ChangedCellsApp) and self.app.is_behind
         self._paint()
-        self.governor.painted(started, scheduled=self._due_at)
+        self.governor.painted(started, scheduled=self._due_at, behind=behind)
 
     def _drop_timer(self) -> None:
         if self._timer is not None:
