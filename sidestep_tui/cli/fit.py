@@ -1,4 +1,4 @@
-"""`fit`: whether a preset fits into a GPU, by the closed-form estimate, and what to give up where it does not."""
+"""`fit`: whether a preset fits into a GPU, how long it takes there and what it writes; by closed forms, or measured."""
 
 from __future__ import annotations
 
@@ -8,16 +8,30 @@ from typing import Any
 import click
 
 from sidestep_tui.cli import options, render
-from sidestep_tui.core import nvml, text
+from sidestep_tui.core import nvml, paths, text
+from sidestep_tui.core.errors import DataError, SettingsError
 from sidestep_tui.core.nvml import Gpu
-from sidestep_tui.launch import gpus, hardware
+from sidestep_tui.dataset import apart, split
+from sidestep_tui.launch import disks, forecast, gpus, hardware, measured
 from sidestep_tui.launch import plan as plans
 from sidestep_tui.launch import probe as probes
+from sidestep_tui.launch.disks import DiskRoom
+from sidestep_tui.launch.forecast import Forecast, Songs
 from sidestep_tui.launch.gpus import Device
-from sidestep_tui.schema import adapter_maths, adapter_targets, fit_ladder, memory_model, rules
+from sidestep_tui.schema import (
+    adapter_maths,
+    adapter_targets,
+    automatic,
+    fit_ladder,
+    gpu_table,
+    memory_model,
+    pace,
+    profiles,
+    rules,
+)
+from sidestep_tui.schema.activation_model import Attention
 from sidestep_tui.schema.fields import fields_by_path
 from sidestep_tui.schema.fit_ladder import Rung
-from sidestep_tui.schema.memory_model import MemoryEstimate
 from sidestep_tui.schema.model_shape import SHAPE_2B, SHAPE_XL, ModelShape
 from sidestep_tui.schema.settings import Settings
 
@@ -29,8 +43,11 @@ _GIB = 1024**3
 @options.preset_argument
 @click.option("--model", metavar="DIR", help="The checkpoint whose size counts; without one, the 2B size.")
 @click.option("--xl", is_flag=True, help="Assume the XL size where no checkpoint is given.")
+@click.option("--dataset", metavar="DIR", help="The songs, for time and disk.")
+@click.option("--songs", type=click.IntRange(1, 1_000_000), metavar="N", help="Assume so many songs.")
 @options.set_option
 @click.option("--probe", is_flag=True, help="Measure on the device: load, train on the longest batch, save.")
+@click.option("--gpu", metavar="NAME", help="Ask about a GPU that is not here: 4090, l40s, a100-80gb, …")
 @click.option("--vram", type=click.FloatRange(1, 1024), metavar="GIB", help="Ask about a GPU with so much free memory.")
 @click.option(
     "--attention",
@@ -44,37 +61,52 @@ def fit(
     preset: str,
     model: str | None,
     xl: bool,
+    dataset: str | None,
+    songs: int | None,
     assignments: tuple[str, ...],
     probe: bool,
+    gpu: str | None,
     vram: float | None,
     attention: str,
     as_json: bool,
 ) -> None:
-    """Estimate the GPU memory that training with PRESET needs, and show the fit ladder.
+    """Estimate the GPU memory, the time and the disk space that training with PRESET takes, and show the fit ladder.
 
     The ladder says what to give up, the cheapest first, where a run does not fit. The estimate is a closed form,
     checked against exact counts of the real models; without --probe nothing is loaded and nothing is measured.
     """
-    settings = plans.from_preset(preset, model=model, assignments=assignments).resolved.settings
+    settings = plans.from_preset(preset, model=model, dataset=dataset, assignments=assignments).resolved.settings
     shape = SHAPE_XL if xl and not model else hardware.shape_of(settings)
     if probe:
+        if gpu is not None or vram is not None:
+            raise click.UsageError("--probe measures what is here; --gpu and --vram ask about what is not.")
         _probe(settings, shape, as_json=as_json)
         return
-    device, is_here = _device(settings, vram)
-    kernel = device.attention if attention == "auto" else attention
-    needs = hardware.needs(device, shape, attention="math" if kernel == "math" else "flash")
-    free = device.free if is_here else None
+    device, is_known = _device(settings, gpu, vram)
+    kernel: Attention = device.attention if attention == "auto" else "math" if attention == "math" else "flash"
+    needs = hardware.needs(device, shape, attention=kernel)
+    free = device.free if is_known else None
     ladder = list(fit_ladder.rungs(settings, needs))
     if free is not None and _first(ladder, free) is None:
         ladder += filter(None, [fit_ladder.shorter_crop(settings, needs, free)])
-    decided = settings if free is None else fit_ladder.settled(settings, needs, free)
-    estimate = hardware.estimate_for(decided, device, shape, attention="math" if kernel == "math" else "flash")
+    is_here = is_known and gpu is None and vram is None
+    seen = forecast.of(
+        settings,
+        device,
+        shape,
+        songs=_songs(settings, songs, must_be_there=dataset is not None),
+        processes=gpus.processes(settings) if is_here else 1,
+        measured=measured.earlier(device, shape) if is_here else None,
+        attention=kernel,
+    )
+    room = disks.room(settings)
     if as_json:
-        about = {"attention": kernel, "free": free, "recomputes": decided.memory.recomputes}
-        render.data_json({**about, **_fields(shape, decided, estimate, ladder, free)})
+        about = {"attention": kernel, "free": free, "recomputes": seen.settings.memory.recomputes}
+        render.data_json({**about, **_fields(shape, seen, ladder, free, device if is_known else None, room)})
         return
-    _show(shape, decided, estimate)
-    _show_ladder(ladder, free, settings)
+    _show(shape, seen, device if is_known else None, is_here=is_here)
+    _show_time_and_disk(seen, room)
+    _show_ladder(ladder, free, settings, seen, shape, device)
     if settings.speed.attention == "stock":
         render.data(f"attention kernel of the sliding layers: {kernel}")
 
@@ -109,22 +141,49 @@ def measured_rows(found: Mapping[str, Any]) -> list[list[str]]:
     ]
 
 
-def _device(settings: Settings, vram: float | None) -> tuple[Device, bool]:
-    """The device asked about, and whether what is free on it counts: not without `--vram` where there is no GPU."""
+def _device(settings: Settings, gpu: str | None, vram: float | None) -> tuple[Device, bool]:
+    """The device asked about, and whether there is one: without a GPU here and a question it is any GPU."""
+    if gpu is not None:
+        asked = forecast.stand_in(gpu, vram)
+        if asked is None:
+            raise SettingsError(
+                f"The GPU '{gpu}' is not known by name.",
+                text.did_you_mean(gpu, gpu_table.names()) or "The table holds desktop and data-centre GPUs.",
+                "Give its memory with --vram instead.",
+            )
+        return asked, True
     found = gpus.choose(settings)
     if vram is not None:
-        asked = int(vram * _GIB)
-        name = found.name if found is not None and found.kind == "cuda" else "GPU"
-        return Device("cuda", name, asked, asked), True
+        asked_bytes = int(vram * _GIB)
+        name = found.name if found is not None and found.kind == "cuda" else gpu_table.ANY
+        return Device("cuda", name, asked_bytes, asked_bytes, forecast.NOWHERE), True
     if found is not None and found.kind == "cuda":
         return found, True
-    return Device("cuda", "GPU", 0, 0), False
+    return Device("cuda", gpu_table.ANY, 0, 0, forecast.NOWHERE), False
 
 
-def _show(shape: ModelShape, settings: Settings, estimate: MemoryEstimate) -> None:
-    trained, matrices = memory_model.adapter_parameters(shape, settings), memory_model.adapted_matrices(shape, settings)
+def _songs(settings: Settings, asked: int | None, *, must_be_there: bool) -> Songs:
+    """How many songs there are: as asked, or counted in the folder; unknown where a preset names one that is away."""
+    if asked is not None:
+        return Songs(asked, asked)
+    data = settings.data
+    if not data.path:
+        return Songs()
+    try:
+        found = apart.scan_apart(paths.expand(data.path), data.txt_role, data.language)
+    except DataError:
+        if must_be_there:
+            raise
+        return Songs()
+    return Songs(len(found.songs), split.training_count(found.songs, data.validation))
+
+
+def _show(shape: ModelShape, seen: Forecast, device: Device | None, *, is_here: bool) -> None:
+    """What is trained, the memory part by part, where it fits, and what `auto` comes to."""
+    settings, estimate = seen.settings, seen.estimate
+    matrices = memory_model.adapted_matrices(shape, settings)
     size = {SHAPE_2B: "2B", SHAPE_XL: "XL"}.get(shape, f"{text.count(shape.parameters)} parameters")
-    render.data(f"{size}: {text.count(trained)} trained parameters in {text.thousands(matrices)} matrices")
+    render.data(f"{size}: {text.count(seen.parameters)} trained parameters in {text.thousands(matrices)} matrices")
     render.data(rules.scale_sentence(settings))
     longest = max(part for _, part in estimate.parts())
     rows = [[name, text.gibibytes(part), "█" * round(_BAR * part / longest)] for name, part in estimate.parts()]
@@ -135,18 +194,66 @@ def _show(shape: ModelShape, settings: Settings, estimate: MemoryEstimate) -> No
     for gpu in nvml.gpus():
         room = f"{text.gibibytes(gpu.free)} free of {text.gibibytes(gpu.total)}"
         render.data(f"GPU {gpu.index} {gpu.name}: {room}: {_verdict(estimate.total, gpu)}")
-
-
-def _show_ladder(ladder: Sequence[Rung], free: int | None, settings: Settings) -> None:
-    """Every rung with its need, what fits, and what to set for the first that does."""
+    if device is None:
+        return
     render.data("")
-    render.data("fit ladder, the fastest first:")
+    where = "here" if is_here else f"on a {device.name} with {text.gibibytes(device.free)} free"
+    render.data(f"what is chosen {where}:")
+    for line in render.table([["", name, value, why] for name, value, why in automatic.lines(seen.answers)]):
+        render.data(line)
+    if device.total:
+        render.data(f"profile for its size: {profiles.profile_for(device.total).name}")
+
+
+def _show_time_and_disk(seen: Forecast, room: DiskRoom) -> None:
+    """How long the steps take and by what that is known, what is written, and how much room there is for it."""
+    render.data("")
+    for line in render.table([*time_rows(seen), *disk_rows(seen, room)]):
+        render.data(line)
+
+
+def time_rows(seen: Forecast) -> list[list[str]]:
+    """How long, as far as it is known."""
+    found = seen.pace
+    if found.seconds_per_step is None:
+        return [["time", found.basis]]
+    each = f"{pace.seconds(found.seconds_per_step)} a step"
+    if found.steps is None:
+        return [["time", f"{each}, {found.basis}; --songs N tells how many steps there are"]]
+    spread = f" ({found.range})" if found.range != found.short else ""
+    return [
+        ["time", f"{found.short}{spread}: {text.plural(found.steps, 'step')} of {each.removesuffix(' a step')}"],
+        ["", f"{found.basis}; {forecast.NOT_COUNTED}"],
+    ]
+
+
+def disk_rows(seen: Forecast, room: DiskRoom) -> list[list[str]]:
+    """What is written, and how much room there is."""
+    disk = seen.disk
+    each = text.file_size(disk.checkpoint.total)
+    rows = [["disk", f"{text.plural(disk.checkpoints, 'checkpoint')} of {each}: {text.file_size(disk.run)} in all"]]
+    if disk.cache:
+        rows.append(["", f"encoded songs about {text.file_size(disk.cache)}, {text.file_size(disk.total)} together"])
+    free = f"{text.file_size(room.free)} free in {paths.shorten(room.output)}"
+    apart_from_it = f", {text.file_size(room.cache_free)} in {paths.shorten(room.cache)}"
+    return [*rows, ["", free + ("" if room.is_shared else apart_from_it)]]
+
+
+def _show_ladder(
+    ladder: Sequence[Rung], free: int | None, settings: Settings, seen: Forecast, shape: ModelShape, device: Device
+) -> None:
+    """Every rung with its need, its time and what fits, and what to set for the first that does."""
+    render.data("")
+    render.data("fit ladder, the fastest first; time against the settings as they are:")
     chosen = _first(ladder, free)
     rows = []
     for rung in ladder:
         mark = "" if free is None else "fits" if rung.fits(free) else "too large"
-        rows.append([">" if rung is chosen else " ", rung.name, text.gibibytes(rung.needs), mark, rung.sentence])
-    for line in render.table(rows, right=(2,)):
+        slower = pace.compared(fit_ladder.with_values(settings, rung.values), seen.settings, shape, device)
+        rows.append(
+            [">" if rung is chosen else " ", rung.name, text.gibibytes(rung.needs), mark, slower, rung.sentence]
+        )
+    for line in render.table(rows, right=(2, 4)):
         render.data(line)
     if free is None:
         return
@@ -182,15 +289,32 @@ def _scale(shape: ModelShape, settings: Settings) -> list[float] | None:
 
 
 def _fields(
-    shape: ModelShape, settings: Settings, estimate: MemoryEstimate, ladder: Sequence[Rung], free: int | None
+    shape: ModelShape,
+    seen: Forecast,
+    ladder: Sequence[Rung],
+    free: int | None,
+    device: Device | None,
+    room: DiskRoom,
 ) -> dict[str, Any]:
     chosen = _first(ladder, free)
+    settings, estimate = seen.settings, seen.estimate
     return {
         "model_parameters": shape.parameters,
-        "adapter_parameters": memory_model.adapter_parameters(shape, settings),
+        "adapter_parameters": seen.parameters,
         "adapted_matrices": memory_model.adapted_matrices(shape, settings),
         "adapter_scale": _scale(shape, settings),
         "estimate": {**{name.replace(" ", "_"): part for name, part in estimate.parts()}, "total": estimate.total},
+        "device": None if device is None else {"kind": device.kind, "name": device.name, "total": device.total},
+        "auto": {answer.path: answer.value for answer in seen.answers} if device is not None else {},
+        "time": _time_fields(seen),
+        "disk": {
+            "checkpoint": seen.disk.checkpoint.total,
+            "checkpoints": seen.disk.checkpoints,
+            "run": seen.disk.run,
+            "cache": seen.disk.cache,
+            "free": room.free,
+            "cache_free": room.cache_free,
+        },
         "ladder": [
             {
                 "name": rung.name,
@@ -213,4 +337,15 @@ def _fields(
             }
             for gpu in nvml.gpus()
         ],
+    }
+
+
+def _time_fields(seen: Forecast) -> dict[str, Any]:
+    found = seen.pace
+    return {
+        "seconds_per_step": found.seconds_per_step,
+        "steps": found.steps,
+        "seconds": found.total_seconds,
+        "spread": found.spread,
+        "basis": found.basis,
     }

@@ -16,6 +16,9 @@ from typing import Literal
 
 Family = Literal["volta", "turing", "ampere", "ada", "hopper", "blackwell", "amd", "apple"]
 
+ANY = "GPU"
+"""The name of a GPU of which nothing but its memory is known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Card:

@@ -105,12 +105,27 @@ def estimate(
     card = gpu_table.find(device.name)
     if device.kind == "cpu":
         return Pace(None, steps, "no estimate: processors differ too much; a probe or a first run tells")
+    if device.name == gpu_table.ANY:
+        return Pace(None, steps, "no estimate without the GPU's name")
     if card is None:
         return Pace(None, steps, f"no estimate: {device.name} is not among the GPUs known by name; a probe tells")
     if automatic.precision(settings, device) == "float32":
         return Pace(None, steps, "no estimate: float32 does without what GPUs are fast in; a probe tells")
     found = _Work.of(settings, shape, device, steps).seconds(card)
     return Pace(found, steps, f"by the published rate of the {card.name}")
+
+
+def compared(settings: Settings, other: Settings, shape: ModelShape, device: Machine) -> str:
+    """How much longer an example takes with `settings` than with `other`: `+45 %`; empty where it is about the same."""
+    ratio = _Work.of(settings, shape, device, None).relative(device) / _Work.of(other, shape, device, None).relative(
+        device
+    )
+    percent = 5 * round(20 * (ratio * _examples(other) / _examples(settings) - 1))
+    return f"{percent:+d} %" if percent else ""
+
+
+def _examples(settings: Settings) -> int:
+    return settings.train.batch_size * settings.train.accumulation
 
 
 @dataclass(frozen=True, slots=True)
