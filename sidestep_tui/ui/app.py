@@ -17,6 +17,7 @@ from sidestep_tui.core import crashes, env, paths, text
 from sidestep_tui.core.errors import ExitCode, SidestepError
 from sidestep_tui.ui import keymap, places, theme
 from sidestep_tui.ui.display import ChangedCellsApp
+from sidestep_tui.ui.notices import NoticesApp
 from sidestep_tui.ui.places import PlacesApp, Start
 from sidestep_tui.ui.typeahead import TypeAheadApp
 
@@ -45,7 +46,7 @@ def _runs_provider() -> type[Provider]:
     return RunsProvider
 
 
-class SidestepApp(TypeAheadApp, ChangedCellsApp, PlacesApp):
+class SidestepApp(NoticesApp, TypeAheadApp, ChangedCellsApp, PlacesApp):
     """The terminal interface. Training lives in processes of its own: leaving the app never ends it."""
 
     TITLE = "sidestep"
@@ -95,6 +96,7 @@ class SidestepApp(TypeAheadApp, ChangedCellsApp, PlacesApp):
         self.config = config = keymap.for_session(config, os.environ)
         self.facts = replace(facts, ascii_only=True) if config.ascii else facts
         self.glyphs = theme.ASCII if self.facts.ascii_only else theme.UNICODE
+        self.rings = config.bell
         self.changed_cells_only = config.display != keymap.STOCK
         for look in theme.THEMES:
             self.register_theme(look)

@@ -29,6 +29,8 @@ class TuiConfig:
 
     theme: str = ""
     mouse: bool = True
+    bell: bool = True
+    """Whether the end or the death of a run rings."""
     ascii: bool = False
     """Only signs that every terminal and font has."""
     display: str = CHANGED
@@ -47,7 +49,7 @@ def load_config(path: Path) -> TuiConfig:
         raise SettingsError(
             "The interface settings cannot be read.", f"{path}: {error}", "Correct the file."
         ) from error
-    known = {"theme": str, "mouse": bool, "ascii": bool, "display": str, "keymap": dict}
+    known = {"theme": str, "mouse": bool, "bell": bool, "ascii": bool, "display": str, "keymap": dict}
     for key, value in raw.items():
         if key not in known:
             raise SettingsError(
