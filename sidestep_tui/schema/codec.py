@@ -54,6 +54,8 @@ def read_text(path: Path) -> str:
     if len(data) > _LARGEST_FILE:
         limit = text.file_size(_LARGEST_FILE)
         raise SettingsError(f"{shown} is too large for a settings file.", f"The limit is {limit}.", "Check the path.")
+    if b"\0" in data and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise SettingsError(f"{shown} is not a text file.", "It holds binary data.", "Check the path.")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

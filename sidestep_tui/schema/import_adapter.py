@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sidestep_tui.schema import adapter_targets
-from sidestep_tui.schema.import_keys import OFF, PATTERN_KEYS, Fixed, Meaning, Refuse, Take, projection_of
+from sidestep_tui.schema.import_keys import OFF, PATTERN_KEYS, Fixed, Idle, Meaning, Refuse, Take, projection_of
 from sidestep_tui.schema.import_report import Row, Translation, number, shown
 
 _KIND_KEYS = ("adapter_type", "adapter", "peft_type")
@@ -45,7 +45,7 @@ _MEANINGS: dict[str, dict[str, Meaning]] = {
         "oft_block_size": Take("adapter.oft_block_size"),
         "oft_coft": Fixed(OFF, "rotations are not held back"),
         "oft_eps": Refuse("only for constrained OFT"),
-        **dict.fromkeys(("rank", "alpha", "lora_alpha"), Refuse("only for LoRA adapters")),
+        **dict.fromkeys(("rank", "alpha", "lora_alpha"), Idle("only for LoRA adapters")),
     },
 }
 _OF_LORA = {"rank": "linear_dim", "r": "linear_dim", "alpha": "linear_alpha", "lora_alpha": "linear_alpha"}
@@ -80,18 +80,18 @@ def translate(state: Translation, kind: str, key: str, leaf: str, value: Any) ->
         return True
     other = _OF_LORA.get(leaf)
     if kind and other and {other, f"{kind}_{other}"} & {given.rpartition(".")[2] for given in state.source}:
-        state.refuse(key, f"only for LoRA adapters; {kind}_{other} counts")
+        state.idle(key, f"only for LoRA adapters; {kind}_{other} counts")
         return True
     return False
 
 
 def _translate_pattern(state: Translation, key: str, leaf: str, value: Any) -> None:
     """peft's patterns: of several that match, its first counts, here the last."""
-    if not isinstance(value, Mapping):
-        if value in (None, "", []):
+    if not isinstance(value, Mapping) or not value:
+        if value in (None, "", [], {}):
             state.rows.append(Row(key, "taken", "empty"))
         else:
-            state.refuse(key, f"must be a table of module names, not {shown(value)}")
+            state.wrong(key, f"must be a table of module names, not {shown(value)}")
         return
     grouped: dict[tuple[str, float], list[int | None]] = {}
     for name, size in list(value.items())[::-1]:
@@ -133,7 +133,7 @@ def _translate_layers(state: Translation, key: str, value: Any) -> None:
     elif all(type(item) is int and item >= 0 for item in numbers):
         state.take(key, "adapter.layers", adapter_targets.layers_text(numbers), original=value)
     else:
-        state.refuse(key, f"must be numbers of layers, not {shown(value)}")
+        state.wrong(key, f"must be numbers of layers, not {shown(value)}")
 
 
 def layers_in(names: Sequence[str]) -> str | None:
@@ -157,7 +157,7 @@ def _translate_dimension(state: Translation, key: str, value: Any) -> None:
     """A dimension beyond every matrix (10000 in Side-Step) asks for whole factors, any other one for a rank."""
     found = number(value)
     if found is None or found < 1:
-        state.refuse(key, "must be a number above 0")
+        state.wrong(key, "must be a number above 0")
     elif found > _LARGEST_RANK:
         state.take(key, "adapter.lokr_full_matrix", True, note="larger than any factor", original=value)
     else:

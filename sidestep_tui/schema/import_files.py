@@ -1,19 +1,16 @@
-"""JSON and YAML presets of other trainers as plain mappings, with the keys that a file gives twice."""
+"""JSON and YAML presets of other trainers as plain mappings, with the keys that they give twice."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from sidestep_tui.core import paths
 from sidestep_tui.core.errors import SettingsError
-from sidestep_tui.schema import codec
 
 
-def read_json(path: Path) -> tuple[Mapping[str, Any], list[str]]:
-    """The file's top mapping, and the keys anywhere in it that are there twice."""
+def parse_json(content: str, shown: str) -> tuple[Mapping[str, Any], list[str]]:
+    """The top mapping of a JSON text, and the keys that are twice anywhere in it; `shown` names it in refusals."""
     doubles: list[str] = []
 
     def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -22,17 +19,15 @@ def read_json(path: Path) -> tuple[Mapping[str, Any], list[str]]:
         return dict(pairs)
 
     try:
-        value = json.loads(codec.read_text(path), object_pairs_hook=collect)
+        value = json.loads(content, object_pairs_hook=collect)
     except (ValueError, RecursionError) as error:
-        raise SettingsError(
-            f"{paths.shorten(path)} is not valid JSON.", f"{error}.", "Presets are .toml, .json or .yaml files."
-        ) from error
-    return _mapping(path, value), doubles
+        hint = "Presets are .toml, .json or .yaml files, or lists of settings in a .txt file."
+        raise SettingsError(f"{shown} is not valid JSON.", f"{error}.", hint) from error
+    return _mapping(shown, value), doubles
 
 
-def read_yaml(path: Path) -> tuple[Mapping[str, Any], list[str]]:
-    """The file's top mapping, and the keys in it that are there twice."""
-    content = codec.read_text(path)
+def parse_yaml(content: str, shown: str) -> tuple[Mapping[str, Any], list[str]]:
+    """The top mapping of a YAML text, and the keys in it that are there twice. Nothing but plain values is built."""
     try:
         # PyYAML costs 45 ms to import and only this format needs it.
         import yaml  # type: ignore[import-untyped]
@@ -43,22 +38,20 @@ def read_yaml(path: Path) -> tuple[Mapping[str, Any], list[str]]:
     try:
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(content, Loader=yaml.SafeLoader)):
             # A few lines of aliases of aliases stand for gigabytes, and no preset needs them.
-            raise SettingsError(f"{paths.shorten(path)} uses YAML aliases (*name).", "", "Write the values out.")
+            raise SettingsError(f"{shown} uses YAML aliases (*name).", "", "Write the values out.")
         node = yaml.compose(content, Loader=yaml.SafeLoader)
         value = yaml.safe_load(content)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
-        raise SettingsError(
-            f"{paths.shorten(path)} is not valid YAML.", f"{reason}.", "Check its indentation."
-        ) from error
+        raise SettingsError(f"{shown} is not valid YAML.", f"{reason}.", "Check its indentation.") from error
     keys = [str(key.value) for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
-    return _mapping(path, value), sorted({key for key in keys if keys.count(key) > 1})
+    return _mapping(shown, value), sorted({key for key in keys if keys.count(key) > 1})
 
 
-def _mapping(path: Path, value: Any) -> Mapping[str, Any]:
+def _mapping(shown: str, value: Any) -> Mapping[str, Any]:
     if not isinstance(value, dict) or not value:
         raise SettingsError(
-            f"{paths.shorten(path)} is not a preset.",
+            f"{shown} is not a preset.",
             "It holds no list of settings with their names.",
             "Check that it is a training preset.",
         )

@@ -38,22 +38,32 @@ class Refuse:
 
 
 @dataclass(frozen=True, slots=True)
+class Idle:
+    """A key that does nothing in this preset where it comes from either."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Share:
     """A setting in percent, given there as a share from 0 to 1."""
 
     path: str
 
 
-Meaning = Take | Fixed | Refuse | Share
+Meaning = Take | Fixed | Refuse | Idle | Share
 
 OFF = (0, 0.0, False, None, "", "none", "0", "0.0", "false")
 """What other trainers write for a switch that is off."""
 _OFF = OFF
+# Trainers on Lightning write -1 where steps alone decide.
+_MOST_EPOCHS = 100_000
 _PLACE = Refuse("a place on another machine; name it when you start a run")
 _MODEL = Refuse("the checkpoint says what it is; choose it when you start a run")
+_RUN_NAME = Refuse("the name of one run; give it when you start")
 _GENERATION = Refuse("a setting of generation; training does not depend on it")
 _WORKERS = Refuse("songs are fed from memory, without worker processes")
-_LOGGING = Refuse("every step is written to the journal")
+_LOGGING = Idle("every step is written to the journal")
 _AUDITION = Refuse("auditions are not part of a preset")
 
 _SCHEDULES = {
@@ -63,13 +73,14 @@ _SCHEDULES = {
         ("cosine_with_restarts", "cosine_annealing_warm_restarts", "cosine_warm_restarts"), "cosine_restarts"
     ),
     **dict.fromkeys(("warmup_stable_decay", "warmup-stable-decay"), "wsd"),
-    "constant_with_warmup": "constant",
+    **dict.fromkeys(("constant_with_warmup", "constant+warmup", "constant + warmup"), "constant"),
     "linear_with_warmup": "linear",
 }
 _OPTIMIZERS = {
     "adamw_8bit": "adamw8bit",
     "adamw_bnb_8bit": "adamw8bit",
     "bnb_adamw8bit": "adamw8bit",
+    **dict.fromkeys(("bitsandbytes 8-bit adamw", "8-bit adamw", "8bit adamw", "adamw 8-bit"), "adamw8bit"),
     "paged_adamw8bit": "adamw8bit",
     "paged_adamw_8bit": "adamw8bit",
     "adamw_torch": "adamw",
@@ -106,6 +117,8 @@ _FOLLOWED = {
     **dict.fromkeys(("val_loss", "eval_loss", "validation_loss"), "held_out"),
     **dict.fromkeys(("loss", "train_loss"), "training"),
 }
+_ATTENTION = {"self only": "self", "cross only": "cross", "self + cross": "both", "self and cross": "both"}
+_PEFT = Fixed((*OFF, {}, []), "nothing of the kind is trained here")
 _KIND: dict[str, Any] = {"dora_lora": "dora"}
 
 _ADAPTER: dict[str, Meaning] = {
@@ -114,10 +127,17 @@ _ADAPTER: dict[str, Meaning] = {
     **dict.fromkeys(("dropout", "lora_dropout"), Take("adapter.dropout")),
     **dict.fromkeys(("use_rslora", "use_rs_lora", "rslora", "rs_lora"), Take("adapter.rslora")),
     **dict.fromkeys(("adapter_type", "adapter", "peft_type"), Take("adapter.kind", _KIND)),
-    "attention_type": Take("adapter.attention"),
+    "attention_type": Take("adapter.attention", _ATTENTION),
     **dict.fromkeys(("target_mlp", "train_mlp"), Take("adapter.mlp")),
     "bias": Fixed(("none",), "biases are never trained"),
-    "task_type": Fixed((None, "FEATURE_EXTRACTION"), "the adapter is for a diffusion model"),
+    "task_type": Fixed((None, "feature_extraction"), "the adapter is for a diffusion model"),
+    **dict.fromkeys(("auto_mapping", "inference_mode", "revision", "peft_version"), Idle("a note of peft to itself")),
+    **dict.fromkeys(("megatron_core", "qalora_group_size"), Idle("only for kinds of adapters that are not here")),
+    **dict.fromkeys(("exclude_modules", "modules_to_save", "target_parameters", "trainable_token_indices"), _PEFT),
+    **dict.fromkeys(("layer_replication", "lora_bias", "loftq_config", "eva_config", "corda_config"), _PEFT),
+    **dict.fromkeys(("lora_ga_config", "velora_config", "monteclora_config", "arrow_config", "kasa_config"), _PEFT),
+    **dict.fromkeys(("use_qalora", "use_bdlora", "alora_invocation_tokens", "megatron_config"), _PEFT),
+    **dict.fromkeys(("ensure_weight_tying", "fan_in_fan_out"), _PEFT),
     "init_lora_weights": Take(
         "adapter.init",
         {"true": "default", **dict.fromkeys(("pissa_niter_4", "pissa_niter_8", "pissa_niter_16"), "pissa")},
@@ -131,6 +151,7 @@ _OPTIM: dict[str, Meaning] = {
         ("scheduler_type", "scheduler", "lr_scheduler", "lr_scheduler_type"), Take("optim.schedule", _SCHEDULES)
     ),
     **dict.fromkeys(("warmup_steps", "lr_warmup_steps", "num_warmup_steps"), Take("optim.warmup_steps")),
+    "gradient_clip_algorithm": Fixed(("norm", None, ""), "gradients are clipped by their norm"),
     **dict.fromkeys(("weight_decay", "adam_weight_decay"), Take("optim.weight_decay")),
     **dict.fromkeys(("max_grad_norm", "gradient_clip_val", "gradient_clip"), Take("optim.max_grad_norm")),
     "cosine_eta_min_ratio": Take("optim.lr_floor"),
@@ -143,8 +164,9 @@ _OPTIM: dict[str, Meaning] = {
     **dict.fromkeys(("loraplus_lr_ratio", "lora_plus_lr_ratio", "loraplus_ratio"), Take("optim.lr_ratio_b")),
     "prodigy_d_coef": Fixed((1, 1.0, "1", "1.0", None), "Prodigy takes the rate as it finds it"),
 }
+_EPOCHS = Take("train.epochs", {"-1": _MOST_EPOCHS})
 _TRAIN: dict[str, Meaning] = {
-    **dict.fromkeys(("epochs", "max_epochs", "num_epochs", "num_train_epochs"), Take("train.epochs")),
+    **dict.fromkeys(("epochs", "max_epochs", "num_epochs", "num_train_epochs"), _EPOCHS),
     **dict.fromkeys(("max_steps", "max_train_steps"), Take("train.max_steps", {"-1": 0})),
     **dict.fromkeys(("batch_size", "train_batch_size", "per_device_train_batch_size"), Take("train.batch_size")),
     **dict.fromkeys(
@@ -215,6 +237,7 @@ _OUTPUT: dict[str, Meaning] = {
         Take("output.keep_last"),
     ),
     "save_top_k": Take("output.keep_best", {"-1": 0}, note="beside the newest"),
+    **dict.fromkeys(("every_plot_step", "val_check_interval", "plot_every_n_steps"), _AUDITION),
     **dict.fromkeys(("log_every", "log_every_n_steps", "log_heavy_every"), _LOGGING),
 }
 _NOT_A_RECIPE: dict[str, Meaning] = {
@@ -229,13 +252,21 @@ _NOT_A_RECIPE: dict[str, Meaning] = {
             "log_dir",
             "checkpoint_dir",
             "resume_from",
+            "logger_dir",
+            "ckpt_path",
+            "lora_config_path",
+            "hf_token",
         ),
         _PLACE,
     ),
     **dict.fromkeys(
         ("model_type", "model_variant", "base_model", "model_path", "model_name", "base_model_name_or_path"), _MODEL
     ),
-    "run_name": Refuse("the name of one run; give it when you start"),
+    **dict.fromkeys(
+        ("num_nodes", "devices", "reload_dataloaders_every_n_epochs"),
+        Refuse("how a run is spread over GPUs is said when it starts, see memory.device"),
+    ),
+    **dict.fromkeys(("run_name", "exp_name", "project_name", "experiment"), _RUN_NAME),
 }
 
 MEANINGS: Mapping[str, Meaning] = {
@@ -247,10 +278,10 @@ MEANINGS: Mapping[str, Meaning] = {
     **_OUTPUT,
     **_NOT_A_RECIPE,
 }
-_FAMILIES: tuple[tuple[str, Refuse], ...] = (
-    ("lokr_", Refuse("only for LoKr adapters")),
-    ("loha_", Refuse("only for LoHa adapters")),
-    ("oft_", Refuse("only for OFT adapters")),
+_FAMILIES: tuple[tuple[str, Refuse | Idle], ...] = (
+    ("lokr_", Idle("only for LoKr adapters")),
+    ("loha_", Idle("only for LoHa adapters")),
+    ("oft_", Idle("only for OFT adapters")),
     ("sample_", _AUDITION),
 )
 # Keys of which several decide one setting together.

@@ -15,11 +15,14 @@ Verdict = Literal["taken", "translated", "refused"]
 
 
 class Row(NamedTuple):
-    """What became of one key of the file."""
+    """What became of one key of the file. `wrong` tells a value that cannot be from a key that has no counterpart, and
+    `fix` says what to write instead."""
 
     key: str
     verdict: Verdict
     detail: str
+    wrong: bool = False
+    fix: str = ""
 
 
 @dataclass(slots=True)
@@ -37,8 +40,10 @@ class Translation:
         try:
             value = parse_value(spec, raw) if isinstance(raw, str) else check_value(spec, _plain(spec.kind, raw))
         except SettingsError as error:
-            self.refuse(key, error.title)
+            self.wrong(key, error.title, f"Write {format_value(spec, spec.default)}, for example.")
             return
+        if isinstance(raw, str) and spec.kind in ("int", "float", "bool") and original in (None, raw):
+            note = ", ".join(filter(None, (note, f"read from the text {shown(raw)}")))
         if path in self.given and self.values[path] != value:
             self.refuse(key, f"{path} is already {format_value(spec, self.values[path])} from {self.given[path]}")
             return
@@ -49,8 +54,16 @@ class Translation:
         self.rows.append(Row(key, "translated" if changed or note else "taken", detail))
 
     def refuse(self, key: str, reason: str) -> None:
-        """Leave a key out."""
+        """Leave out a key that has no counterpart here."""
         self.rows.append(Row(key, "refused", reason))
+
+    def wrong(self, key: str, reason: str, fix: str = "") -> None:
+        """Leave out a key whose value cannot be."""
+        self.rows.append(Row(key, "refused", reason, wrong=True, fix=fix))
+
+    def idle(self, key: str, reason: str) -> None:
+        """Pass over a key that does nothing where it comes from either, so that nothing is lost."""
+        self.rows.append(Row(key, "taken", f"without effect there too: {reason}"))
 
 
 def number(value: Any) -> float | None:

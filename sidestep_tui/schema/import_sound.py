@@ -20,7 +20,7 @@ def translate_share(state: Translation, key: str, path: str, value: Any) -> None
     """A share from 0 to 1 becomes percent; more than 1 is percent already."""
     found = 0.0 if value is None or value is False else number(value)
     if found is None or not math.isfinite(found) or found < 0:
-        state.refuse(key, f"must be a share from 0 to 1, not {shown(value)}")
+        state.wrong(key, f"must be a share from 0 to 1, not {shown(value)}")
         return
     percent = found * 100 if found <= 1 else found
     state.take(key, path, round(percent), original=value)
@@ -33,7 +33,7 @@ def translate_alterations(state: Translation, keys: Mapping[str, str]) -> None:
         value = state.source[key]
         amount = _amount(leaf, value)
         if amount is None:
-            state.refuse(key, f"must be true, false or {_unit(leaf)}, not {shown(value)}")
+            state.wrong(key, f"must be true, false or {_unit(leaf)}, not {shown(value)}")
         elif amount == 0:
             state.rows.append(Row(key, "taken", "off"))
         else:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import re
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, get_args
 
 from sidestep_tui.core import paths, text
 from sidestep_tui.core.errors import SettingsError
-from sidestep_tui.schema import codec, import_adapter, import_sound, presets
+from sidestep_tui.schema import codec, import_adapter, import_sound, import_targets, presets
+from sidestep_tui.schema import import_text as import_text_blocks
 from sidestep_tui.schema.draft import PERSONAL
 from sidestep_tui.schema.fields import fields_by_path, group_names
-from sidestep_tui.schema.import_files import read_json, read_yaml
+from sidestep_tui.schema.import_files import parse_json, parse_yaml
 from sidestep_tui.schema.import_keys import (
     ABOUT_KEYS,
     ALTERATION_KEYS,
@@ -21,18 +22,19 @@ from sidestep_tui.schema.import_keys import (
     FRAMES_PER_SECOND,
     MEANINGS,
     PATTERN_KEYS,
-    SPLIT_TARGET_KEYS,
     TARGET_KEYS,
     Fixed,
+    Idle,
     Refuse,
     Share,
     Take,
     meaning_of,
-    projection_of,
 )
 from sidestep_tui.schema.import_report import Row, Translation, Verdict, number, shown
 from sidestep_tui.schema.run import is_run
-from sidestep_tui.schema.values import check_value
+
+_FILES_OF_FOLDERS: Final = ("run.toml", "adapter_config.json", "training_config.json", "lokr_config.json")
+_WEIGHTS: Final = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,28 +52,93 @@ class ImportReport:
         """The rows that people should read before they trust the result."""
         return [row for row in self.rows if row.verdict == "refused"]
 
+    @property
+    def wrong(self) -> list[Row]:
+        """Those whose value cannot be, wherever it is used."""
+        return [row for row in self.rows if row.wrong]
+
+    @property
+    def summary(self) -> str:
+        """`58 taken, 5 translated, 4 refused, of which 1 has a wrong value`."""
+        counts = [(verdict, sum(row.verdict == verdict for row in self.rows)) for verdict in get_args(Verdict)]
+        said = ", ".join(f"{count} {verdict}" for verdict, count in counts if count)
+        wrong = len(self.wrong)
+        return said + (
+            f", of which {wrong} {'has a wrong value' if wrong == 1 else 'have wrong values'}" if wrong else ""
+        )
+
 
 def import_preset(path: Path) -> ImportReport:
-    """Translate a preset of Side-Step or ace-lora-trainer (JSON), of ACE-Step's page (YAML), or one of our own (TOML).
+    """Translate a preset of another trainer, or a file of our own.
 
-    Raises a SettingsError when the file cannot be read or holds nothing that is known here.
+    JSON of Side-Step, ace-lora-trainer and PEFT, the YAML of ACE-Step's page, a preset or run.toml of ours, and in a
+    file of any other kind: a Python dict or call, command-line flags, or a list of settings. A folder stands for the
+    run.toml or the adapter_config.json in it. Raises a SettingsError when the file cannot be read or holds nothing
+    that is known here.
     """
-    suffix = path.suffix.lower()
-    if suffix == ".toml" or path.is_dir():
-        report = _import_toml(path)
+    file = _file_in(path) if path.is_dir() else path
+    content = _text(file)
+    suffix = file.suffix.lower()
+    if suffix == ".toml":
+        report = _import_toml(file)
     elif suffix in (".yaml", ".yml"):
-        report = _import_mapping(path, *read_yaml(path), yaml=True)
+        report = _import_mapping(_stem(file), *parse_yaml(content, paths.shorten(file)), format_name="training YAML")
+    elif suffix == ".json":
+        report = _import_mapping(_stem(file), *parse_json(content, paths.shorten(file)))
     else:
-        report = _import_mapping(path, *read_json(path), yaml=False)
-    if not report.values:
-        detail = "\n".join(f"{row.key}: {row.detail}" for row in report.rows[:12])
+        return import_text(content, name=_stem(file), shown=paths.shorten(file))
+    return _with_values(report, paths.shorten(file))
+
+
+def import_text(content: str, *, name: str = "pasted", shown: str = "The text") -> ImportReport:
+    """Translate settings as people paste them; `shown` names the text in a refusal."""
+    if content.lstrip().startswith("{"):
+        with contextlib.suppress(SettingsError):
+            return _with_values(_import_mapping(name, *parse_json(content, shown)), shown)
+    block = import_text_blocks.read_block(content)
+    report = _import_mapping(name, block.values, block.doubles, format_name=block.format)
+    report.rows.extend(Row(key, "refused", reason) for key, reason in block.unread)
+    return _with_values(report, shown)
+
+
+def _with_values(report: ImportReport, shown: str) -> ImportReport:
+    if report.values:
+        return report
+    rows = [f"{row.key}: {row.detail}" for row in report.rows[:12]]
+    more = [f"… and {len(report.rows) - 12} more"] if len(report.rows) > 12 else []
+    raise SettingsError(
+        f"{shown} holds no setting that can be taken.", "\n".join(rows + more), "Check that it is a training preset."
+    )
+
+
+def _file_in(folder: Path) -> Path:
+    for name in _FILES_OF_FOLDERS:
+        if (folder / name).is_file():
+            return folder / name
+    raise SettingsError(
+        f"{paths.shorten(folder)} is a folder without settings.",
+        f"It has none of {text.listing(_FILES_OF_FOLDERS)}.",
+        "Name the file to import.",
+    )
+
+
+def _text(path: Path) -> str:
+    """The text of a file; a checkpoint's weights get a hint of their own."""
+    if path.suffix.lower() in _WEIGHTS:
         raise SettingsError(
-            f"{paths.shorten(path)} holds no setting that can be taken.", detail, "Check that it is a training preset."
+            f"{paths.shorten(path)} holds weights, not settings.",
+            "",
+            "Import the adapter_config.json or the run.toml beside it.",
         )
-    return report
+    return codec.read_text(path)
 
 
-def _import_mapping(path: Path, source: Mapping[str, Any], doubles: list[str], *, yaml: bool) -> ImportReport:
+def _stem(path: Path) -> str:
+    """What a preset is called without a name of its own; an adapter's configuration is named by its folder."""
+    return path.absolute().parent.name if path.name in _FILES_OF_FOLDERS else path.stem
+
+
+def _import_mapping(name: str, source: Mapping[str, Any], doubles: list[str], *, format_name: str = "") -> ImportReport:
     flat = _flatten(source)
     state = Translation(flat)
     for key in doubles:
@@ -87,25 +154,29 @@ def _import_mapping(path: Path, source: Mapping[str, Any], doubles: list[str], *
             continue
         _translate_key(state, key, leaf, value)
     _translate_crop(state, {leaf: leaves[leaf] for leaf in CROP_KEYS if leaf in leaves})
-    _translate_targets(state, {leaf: leaves[leaf] for leaf in TARGET_KEYS if leaf in leaves})
+    import_targets.translate_targets(state, {leaf: leaves[leaf] for leaf in TARGET_KEYS if leaf in leaves})
     import_sound.translate_alterations(state, {leaf: leaves[leaf] for leaf in ALTERATION_KEYS if leaf in leaves})
     _correct_best(state)
     _correct_schedule(state)
     _about_rows(state)
-    name = source.get("name")
+    named = source.get("name")
     description = source.get("description") or source.get("_description") or ""
     return ImportReport(
         state.values,
         state.rows,
-        presets.safe_name(name if isinstance(name, str) else path.stem),
-        _format_name(set(leaves), yaml=yaml),
-        description if isinstance(description, str) else "",
+        presets.safe_name(named if isinstance(named, str) and named.strip() else name),
+        format_name or _format_name(set(leaves)),
+        " ".join(description.split())[:200] if isinstance(description, str) else "",
     )
 
 
 def _translate_key(state: Translation, key: str, leaf: str, value: Any) -> None:
     if leaf == "use_dora":
         _translate_dora(state, key, value)
+        return
+    switched_off = _off_beside(state, leaf)
+    if switched_off:
+        state.idle(key, switched_off)
         return
     kind = import_adapter.kind_of(state.source)
     if import_adapter.translate(state, kind, key, leaf, value):
@@ -125,14 +196,27 @@ def _translate_key(state: Translation, key: str, leaf: str, value: Any) -> None:
                 state.refuse(key, reason)
         case Refuse(reason):
             state.refuse(key, reason)
+        case Idle(reason):
+            state.idle(key, reason)
+        case None if key in fields_by_path():
+            state.take(key, key, value)
         case None:
             hint = text.did_you_mean(leaf, MEANINGS)
             state.refuse(key, " ".join(filter(None, ("an unknown key.", hint))))
 
 
+def _off_beside(state: Translation, leaf: str) -> str:
+    """Why a key that is the detail of another says nothing in this preset; empty where it does."""
+    beside = {key.rpartition(".")[2]: value for key, value in state.source.items()}
+    if leaf.startswith("target_loss_") and not number(beside.get("target_loss")):
+        return "target_loss is off"
+    schedule = str(beside.get("scheduler_type", beside.get("lr_scheduler", ""))).lower()
+    return "the schedule does not restart" if leaf == "cosine_restarts_count" and "restart" not in schedule else ""
+
+
 def _translate_dora(state: Translation, key: str, value: Any) -> None:
     if not isinstance(value, bool):
-        state.refuse(key, f"must be true or false, not {shown(value)}")
+        state.wrong(key, f"must be true or false, not {shown(value)}")
     elif not value:
         state.rows.append(Row(key, "taken", "off"))
     elif state.source.get("adapter_type") in (None, "lora", "dora"):
@@ -150,7 +234,7 @@ def _translate_crop(state: Translation, keys: Mapping[str, str]) -> None:
     known_mode = isinstance(mode, str) and mode in uses
     if "crop_mode" in keys:
         if not known_mode:
-            state.refuse(keys["crop_mode"], f"must be full, seconds or latent, not {shown(mode)}")
+            state.wrong(keys["crop_mode"], f"must be full, seconds or latent, not {shown(mode)}")
         elif mode == "full":
             state.take(keys["crop_mode"], "data.crop_seconds", 0.0, original=mode, note="whole songs")
         else:
@@ -161,9 +245,9 @@ def _translate_crop(state: Translation, keys: Mapping[str, str]) -> None:
         key, value = keys[leaf], state.source[keys[leaf]]
         found = number(value)
         if found is None:
-            state.refuse(key, f"must be a number, not {shown(value)}")
+            state.wrong(key, f"must be a number, not {shown(value)}")
         elif known_mode and uses[str(mode)] != leaf:
-            state.refuse(key, f"without effect: crop_mode is {mode}")
+            state.idle(key, f"crop_mode is {mode}")
         elif found == 0 and not known_mode and _other_crop(state, keys, leaf):
             state.rows.append(Row(key, "taken", "off"))
         else:
@@ -175,92 +259,6 @@ def _other_crop(state: Translation, keys: Mapping[str, str], leaf: str) -> bool:
     """Whether the other one of the two lengths is in use."""
     other = "chunk_duration" if leaf == "max_latent_length" else "max_latent_length"
     return other in keys and bool(number(state.source[keys[other]]))
-
-
-def _translate_targets(state: Translation, keys: Mapping[str, str]) -> None:
-    """Names of modules → which attention, which projections, and whether the feed-forward layers learn."""
-    lists: dict[str, list[str]] = {}
-    for leaf, key in keys.items():
-        names = _names(state.source[key])
-        if names:
-            lists[leaf] = names
-        elif state.source[key] == "" and leaf in SPLIT_TARGET_KEYS.values():
-            state.rows.append(Row(key, "taken", "empty: the common list counts"))
-        else:
-            state.refuse(key, f"must be a list of module names, not {shown(state.source[key])}")
-    for leaf, reason in _overruled_targets(state.values.get("adapter.attention", "both"), lists).items():
-        state.refuse(keys[leaf], reason)
-        del lists[leaf]
-    wanted: dict[str, set[str]] = {"self": set(), "cross": set(), "both": set(), "mlp": set()}
-    for leaf, names in lists.items():
-        known = {name: target for name in names if (target := projection_of(name)) is not None}
-        for name in names:
-            if name not in known:
-                state.refuse(f"{keys[leaf]}: {name}", "the model has no module of that name that an adapter can learn")
-            elif known[name][0] == "mlp" and state.values.get("adapter.mlp") is False:
-                state.refuse(f"{keys[leaf]}: {name}", f"{state.given['adapter.mlp']} leaves the MLP layers alone")
-                del known[name]
-        for where, projection in known.values():
-            wanted[where].add(projection)
-        try:
-            layers = import_adapter.layers_in(list(known))
-        except ValueError as error:
-            state.refuse(f"{keys[leaf]}: layers", f"{error}; all layers learn")
-            layers = None
-        if layers is not None:
-            state.take(f"{keys[leaf]}: layers", "adapter.layers", layers)
-        if known:
-            state.rows.append(Row(keys[leaf], "translated", _targets_in_words(known)))
-    mlp = bool(wanted.pop("mlp"))
-    _set_targets(state, wanted, set().union(*wanted.values()), mlp=mlp)
-
-
-def _overruled_targets(attention: str, lists: Mapping[str, list[str]]) -> dict[str, str]:
-    """Which lists of targets do not count, and why: one set of projections serves both attentions here."""
-    overruled = {
-        leaf: f"without effect: attention is {attention}"
-        for side, leaf in SPLIT_TARGET_KEYS.items()
-        if leaf in lists and attention not in ("both", side)
-    }
-    split = [leaf for leaf in SPLIT_TARGET_KEYS.values() if leaf in lists and leaf not in overruled]
-    if not split:
-        return overruled
-    common = next((leaf for leaf in lists if leaf not in SPLIT_TARGET_KEYS.values()), "")
-    sides = [leaf for side, leaf in SPLIT_TARGET_KEYS.items() if attention in ("both", side)]
-    per_side = [sorted(lists.get(leaf, lists.get(common, []))) for leaf in sides]
-    if per_side[0] != per_side[-1]:
-        overruled.update(dict.fromkeys(split, "self- and cross-attention get the same projections here"))
-    elif common and sorted(lists[common]) != per_side[0]:
-        overruled[common] = f"overruled by {split[0]}"
-    return overruled
-
-
-def _set_targets(state: Translation, wanted: Mapping[str, set[str]], projections: set[str], *, mlp: bool) -> None:
-    if not projections and not mlp:
-        return
-    if projections:
-        spec = fields_by_path()["adapter.projections"]
-        state.values["adapter.projections"] = check_value(spec, sorted(projections))
-    if mlp:
-        state.values["adapter.mlp"] = True
-    if "adapter.attention" in state.values:
-        return
-    if not projections:
-        state.values["adapter.attention"] = "none"
-    elif wanted["self"] and not wanted["cross"] and not wanted["both"]:
-        state.values["adapter.attention"] = "self"
-    elif wanted["cross"] and not wanted["self"] and not wanted["both"]:
-        state.values["adapter.attention"] = "cross"
-    else:
-        state.values["adapter.attention"] = "both"
-
-
-def _targets_in_words(known: Mapping[str, tuple[str, str]]) -> str:
-    projections = [name for name in "qkvo" if any(target[1] == name for target in known.values())]
-    parts = [f"adapter.projections = {', '.join(projections)}"] if projections else []
-    if any(target[0] == "mlp" for target in known.values()):
-        parts.append("adapter.mlp = true")
-    return "; ".join(parts)
 
 
 def _correct_best(state: Translation) -> None:
@@ -303,7 +301,7 @@ def _about_rows(state: Translation) -> None:
 
 def _import_toml(path: Path) -> ImportReport:
     """One of our own files: a preset as it is, a run without what belongs to that run alone."""
-    document = codec.read_document(path / "run.toml" if path.is_dir() else path)
+    document = codec.read_document(path)
     run = is_run(document)
     about = document.data["run"] if run else document.data
     codec.check_version(about.get("schema_version", codec.SCHEMA_VERSION), document.source)
@@ -345,23 +343,12 @@ def _flatten(source: Mapping[Any, Any], prefix: str = "", depth: int = 0) -> dic
     return flat
 
 
-def _format_name(keys: set[str], *, yaml: bool) -> str:
-    if yaml:
-        return "training YAML"
+def _format_name(keys: set[str]) -> str:
     if keys & {"lora_r", "auto_save_best_after", "save_every_n_epochs", "cfg_dropout_prob", "_description"}:
         return "ace-lora-trainer JSON"
     if keys & {"target_modules_str", "cfg_ratio", "gradient_accumulation", "save_best_after", "log_heavy_every"}:
         return "Side-Step JSON"
     return "PEFT JSON" if "peft_type" in keys else "JSON"
-
-
-def _names(value: Any) -> list[str] | None:
-    """Module names from a list or from one string with spaces or commas."""
-    if isinstance(value, str):
-        return [name for name in re.split(r"[\s,]+", value.strip("[]()")) if name][:100]
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return value[:100]
-    return None
 
 
 def _is_one_of(value: Any, same: tuple[Any, ...]) -> bool:

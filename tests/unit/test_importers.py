@@ -171,7 +171,9 @@ def test_a_side_step_preset_is_translated(tmp_path: Path) -> None:
     rows = _rows(report)
     assert set(rows) == set(SIDE_STEP)
     refused = {row.key for row in report.refused}
-    assert refused == {"shift", "num_inference_steps", "lokr_factor", "mystery"}
+    assert refused == {"shift", "num_inference_steps", "mystery"}
+    assert rows["lokr_factor"] == ("taken", "without effect there too: only for LoKr adapters")
+    assert rows["learning_rate"] == ("translated", 'optim.lr = 3e-4 (read from the text "3e-4")')
     assert rows["rank"] == ("taken", "adapter.rank = 16")
     assert rows["timestep_mode"] == ("translated", "train.timesteps = model")
 
@@ -427,7 +429,9 @@ def test_the_keys_of_lokr_become_its_settings(tmp_path: Path) -> None:
         "adapter.lokr_factor": -1,
         "adapter.lokr_decompose_both": False,
     }
-    assert {row.key for row in report.refused} == {"rank", "alpha", "loha_linear_dim", "oft_block_size"}
+    assert report.refused == []
+    idle = {row.key for row in report.rows if "without effect there too" in row.detail}
+    assert idle == {"rank", "alpha", "loha_linear_dim", "oft_block_size"}
     assert set(_rows(report)) == set(SIDE_STEP_LOKR)
 
 
@@ -447,14 +451,14 @@ def test_a_small_dimension_of_lokr_is_a_rank(tmp_path: Path) -> None:
 def test_the_keys_of_loha_become_rank_and_alpha(tmp_path: Path) -> None:
     report = _import(tmp_path, {"adapter_type": "loha", "loha_linear_dim": 8, "loha_linear_alpha": 4, "rank": 64})
     assert report.values == {"adapter.kind": "loha", "adapter.rank": 8, "adapter.alpha": 4.0}
-    assert {row.key for row in report.refused} == {"rank"}
+    assert _rows(report)["rank"][1] == "without effect there too: only for LoRA adapters; loha_linear_dim counts"
 
 
 def test_the_block_size_of_oft_is_taken(tmp_path: Path) -> None:
     given = {"adapter_type": "oft", "oft_block_size": 64, "oft_coft": False, "oft_eps": 6e-5, "eps": 1e-8, "rank": 64}
     report = _import(tmp_path, given)
     assert report.values == {"adapter.kind": "oft", "adapter.oft_block_size": 64, "optim.eps": 1e-8}
-    assert {row.key for row in report.refused} == {"oft_eps", "rank"}
+    assert {row.key for row in report.refused} == {"oft_eps"}
 
 
 @pytest.mark.parametrize("dimension", ["x", 0, -4, None, True, [8]])
@@ -484,7 +488,7 @@ def test_hostile_values_are_refused_by_key(tmp_path: Path) -> None:
 
 def test_keys_that_are_there_twice_are_said(tmp_path: Path) -> None:
     twice = _import(tmp_path, '{"rank": 4, "rank": 8}')
-    assert ("rank", "refused", "given twice; the last one counts") in twice.rows
+    assert ("rank", "refused", "given twice; the last one counts") in [row[:3] for row in twice.rows]
     synonyms = _import(tmp_path, {"rank": 4, "lora_r": 8, "r": 4})
     assert synonyms.values == {"adapter.rank": 4}
     assert _rows(synonyms)["lora_r"] == ("refused", "adapter.rank is already 4 from rank")
