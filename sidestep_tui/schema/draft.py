@@ -97,6 +97,10 @@ class Draft:
         typed = self._state.typed.get(path)
         return typed.text if typed is not None else format_value(known_field(path), self._below.value(path))
 
+    def below(self, path: str) -> Any:
+        """The value of the base layers: what a reset brings back."""
+        return self._below.value(path)
+
     def error(self, path: str) -> str:
         """What is wrong with the text of one setting, or an empty string."""
         return self._errors.get(path, "")

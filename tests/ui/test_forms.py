@@ -18,7 +18,8 @@ from sidestep_tui.ui.forms.bar import memory_bar
 from sidestep_tui.ui.forms.cells import Columns, RowState
 from sidestep_tui.ui.forms.complete import complete_path
 from sidestep_tui.ui.forms.line import Line
-from sidestep_tui.ui.forms.session import FormSession, bumped
+from sidestep_tui.ui.forms.numbers import bumped
+from sidestep_tui.ui.forms.session import FormSession
 from sidestep_tui.ui.theme import ASCII, UNICODE
 
 GIB = 1024**3

@@ -14,14 +14,12 @@ from textual.widgets import Input
 from sidestep_tui.core.errors import DiskFullError, RunError
 from sidestep_tui.launch import start
 from sidestep_tui.protocol.rundir import RunDir
-from sidestep_tui.schema import drafts, presets
+from sidestep_tui.schema import drafts
 from sidestep_tui.schema.draft import Draft
 from sidestep_tui.schema.fields import all_fields
-from sidestep_tui.ui.dialogs.confirm import Confirm, Tell
+from sidestep_tui.ui.dialogs.confirm import Tell
 from sidestep_tui.ui.dialogs.find import FindSetting
 from sidestep_tui.ui.dialogs.help import Help
-from sidestep_tui.ui.dialogs.presets import PickPreset, ShowImport
-from sidestep_tui.ui.dialogs.text import AskText
 from sidestep_tui.ui.forms.rows import ActionRow, FieldRow
 from sidestep_tui.ui.screens.wizard.review import ReviewPage
 from sidestep_tui.ui.screens.wizard.screen import WizardScreen
@@ -341,91 +339,6 @@ async def test_help_explains_the_field_in_focus(ready_draft: Callable[..., Draft
         assert focused(pilot) == "adapter.rank"
 
 
-# Presets
-
-
-async def test_loading_a_preset_keeps_the_paths(ready_draft: Callable[..., Draft]) -> None:
-    ready_draft(step="adapter", adapter__rank="8")
-    async with make_app().run_test(size=SIZE) as pilot:
-        await settle(pilot)
-        await pilot.press("ctrl+f")
-        await pilot.pause()
-        assert isinstance(pilot.app.screen, PickPreset)
-        await pilot.press(*"recomm", "enter")
-        await settle(pilot)
-        assert draft(pilot).base_name == "preset recommended"
-        assert draft(pilot).value("adapter.rank") == 64
-        assert draft(pilot).value("data.path") == "songs"
-        await pilot.press("ctrl+y")
-        assert draft(pilot).value("adapter.rank") == 8
-
-
-async def save_as(pilot: Pilot[None], name: str) -> None:
-    await pilot.press("ctrl+s")
-    await pilot.pause()
-    assert isinstance(pilot.app.screen, AskText)
-    pilot.app.screen.query_one(Input).value = name
-    await pilot.press("enter")
-    await pilot.pause()
-
-
-async def test_saving_keeps_recipe_and_leaves_paths_out(ready_draft: Callable[..., Draft]) -> None:
-    ready_draft(step="adapter", adapter__rank="8")
-    async with make_app().run_test(size=SIZE) as pilot:
-        await settle(pilot)
-        await save_as(pilot, "mine")
-        await settle(pilot)
-        saved = presets.find("mine")
-        assert saved.values["adapter.rank"] == 8
-        assert "data.path" not in saved.values
-        assert draft(pilot).base_name == "preset mine"
-
-
-async def test_a_preset_is_never_overwritten_unasked(ready_draft: Callable[..., Draft]) -> None:
-    presets.save_user("mine", {"adapter.rank": 4})
-    ready_draft(step="adapter", adapter__rank="8")
-    async with make_app().run_test(size=SIZE) as pilot:
-        await settle(pilot)
-        await save_as(pilot, "mine")
-        assert isinstance(pilot.app.screen, Confirm)
-        await pilot.press("enter")
-        await settle(pilot)
-        assert presets.find("mine").values["adapter.rank"] == 4
-        await save_as(pilot, "mine")
-        await pilot.press("y")
-        await settle(pilot)
-        assert presets.find("mine").values["adapter.rank"] == 8
-
-
-async def test_a_name_of_the_product_is_refused_before_enter(ready_draft: Callable[..., Draft]) -> None:
-    ready_draft(step="adapter")
-    async with make_app().run_test(size=SIZE) as pilot:
-        await settle(pilot)
-        await save_as(pilot, "recommended")
-        assert isinstance(pilot.app.screen, AskText)
-
-
-async def test_an_import_shows_every_key_before_it_is_applied(ready_draft: Callable[..., Draft], home: Path) -> None:
-    ready_draft(step="adapter")
-    (home / "old.json").write_text('{"rank": 24, "alpha": 48, "learning_rate": 5e-5, "no_such_key": 1}')
-    async with make_app().run_test(size=SIZE) as pilot:
-        await settle(pilot)
-        await pilot.press("ctrl+f")
-        await pilot.pause()
-        await pilot.press("ctrl+f")
-        await pilot.pause()
-        pilot.app.screen.query_one(Input).value = "old.json"
-        await pilot.press("enter")
-        await pilot.pause()
-        report = pilot.app.screen
-        assert isinstance(report, ShowImport)
-        assert {"rank", "no_such_key"} <= {row.key for row in report._report.rows}
-        assert draft(pilot).value("adapter.rank") == 32
-        await pilot.press("y")
-        await settle(pilot)
-        assert draft(pilot).value("adapter.rank") == 24
-
-
 # Review and start
 
 
@@ -440,9 +353,17 @@ async def test_review_lists_changes_advice_and_preflight(ready_draft: Callable[.
         fixes = list(page.query_one("#advice").query(ActionRow))
         assert fixes
         fixes[0].focus()
-        await pilot.press("enter")
+        await pilot.press("F")
         await settle(pilot)
         assert draft(pilot).value("train.best_after") < draft(pilot).value("train.epochs")
+        await pilot.press("u")
+        await settle(pilot)
+        assert draft(pilot).value("train.best_after") == 500
+        assert wizard(pilot).pages.current == "review"
+        next(iter(page.query_one("#advice").query(ActionRow))).focus()
+        await pilot.press("enter")
+        await settle(pilot)
+        assert focused(pilot) == "train.best_after"
 
 
 async def test_a_failing_check_leads_to_its_setting(ready_draft: Callable[..., Draft]) -> None:

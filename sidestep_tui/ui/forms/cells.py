@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from textual.content import Content
 
+from sidestep_tui.schema.advice import Advice
 from sidestep_tui.schema.fields import FieldSpec
 from sidestep_tui.schema.values import format_number, format_value
 from sidestep_tui.ui.forms.line import Line
@@ -22,12 +24,19 @@ TYPED_KINDS = ("int", "float", "text", "path")
 
 @dataclass(frozen=True, slots=True)
 class RowState:
-    """What a row shows of its setting. `origin` is the name of the layer that decided the value."""
+    """What a row shows of its setting. `origin` is the name of the layer that decided the value.
+
+    `inert` says why the setting has no effect, `advice` what the rules say about it, `offer` what enter takes while it
+    is empty.
+    """
 
     text: str
     origin: str
     changed: bool
     error: str
+    inert: str = ""
+    advice: Advice | None = None
+    offer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +79,19 @@ def row(
 ) -> Content:
     """The whole row. `line` is the text being edited while focused, `item` the option under the cursor of a list."""
     focused = line is not None
-    label_style = "bold" if focused else ("$error" if state.error else "")
+    dead = bool(state.inert) and not focused
+    label_style = "bold" if focused else ("$error" if state.error else "$faint" if dead else "")
     parts: list[Content] = [
         Content.styled(glyphs.focus + " " if focused else "  ", "$primary"),
         Content.styled(_fit(spec.meta.label, columns.label, glyphs), label_style),
     ]
-    wide = spec.kind in ("path", "text") and not state.error
+    said = state.error or state.inert or (state.advice is not None and state.advice.severity != "advice")
+    wide = dead or (spec.kind in ("path", "text") and not said)
     width = columns.value + (columns.hint + 1 if wide else 0)
-    parts.append(_value(spec, state, width, glyphs, line=line, item=item))
+    if dead:
+        parts.append(_without_effect(spec, state, width, glyphs))
+    else:
+        parts.append(_value(spec, state, width, glyphs, line=line, item=item))
     if not wide:
         parts.append(_hint(spec, state, columns.hint, glyphs))
     parts.append(Content(" "))
@@ -138,13 +152,19 @@ def _value(spec: FieldSpec, state: RowState, width: int, glyphs: Glyphs, *, line
     return Content.assemble((gap_left, "$primary"), body, (tail, "$primary"))
 
 
+def _without_effect(spec: FieldSpec, state: RowState, width: int, glyphs: Glyphs) -> Content:
+    """The value in grey, and why it counts for nothing: told in words, so that no colour is needed to see it."""
+    value = shown_text(spec, state.text) or spec.meta.empty_means
+    return Content.styled(f" {_fit(f'{value:<6} {glyphs.dash} {state.inert}', width, glyphs)} ", "$faint")
+
+
 def _typed_value(spec: FieldSpec, state: RowState, width: int, glyphs: Glyphs, line: Line | None) -> Content:
     if line is not None:
-        return Content.assemble(" ", _edited(spec, line, width, glyphs), " ")
+        return Content.assemble(" ", _edited(spec, state, line, width, glyphs), " ")
     style = _value_style(state)
     text = state.text
     if not text:
-        shown = _fit(spec.meta.empty_means, width, glyphs)
+        shown = _fit(_if_empty(spec, state), width, glyphs)
         return Content.assemble(" ", (shown, "$faint"), " ")
     if spec.kind == "path" and len(text) > width:
         text = glyphs.ellipsis + text[len(text) - width + 1 :]
@@ -154,7 +174,12 @@ def _typed_value(spec: FieldSpec, state: RowState, width: int, glyphs: Glyphs, l
     return Content.assemble(" ", (text, style), (unit, "$muted"), pad, " ")
 
 
-def _edited(spec: FieldSpec, line: Line, width: int, glyphs: Glyphs) -> Content:
+def _if_empty(spec: FieldSpec, state: RowState) -> str:
+    """What stands where nothing has been typed: what enter would take, or what an empty setting means."""
+    return f"enter: {PurePath(state.offer).name}" if state.offer else spec.meta.empty_means
+
+
+def _edited(spec: FieldSpec, state: RowState, line: Line, width: int, glyphs: Glyphs) -> Content:
     text, cursor = line.shown(width)
     padded = text.ljust(width)[:width]
     if line.selected:
@@ -166,7 +191,8 @@ def _edited(spec: FieldSpec, line: Line, width: int, glyphs: Glyphs) -> Content:
         )
     cursor = min(cursor, width - 1)
     if not line.text:
-        return Content.assemble((" ", "reverse"), (spec.meta.empty_means.ljust(width)[: width - 1], "$faint"))
+        shown = _fit(_if_empty(spec, state), width - 1, glyphs)
+        return Content.assemble((" ", "reverse"), (shown, "$accent" if state.offer else "$faint"))
     return Content.assemble(padded[:cursor], (padded[cursor], "reverse"), padded[cursor + 1 :])
 
 
@@ -191,6 +217,10 @@ def _options(spec: FieldSpec, state: RowState, width: int, glyphs: Glyphs, *, it
 def _hint(spec: FieldSpec, state: RowState, width: int, glyphs: Glyphs) -> Content:
     if state.error:
         return Content.styled(" " + _fit(f"{glyphs.bad} {short_error(spec)}", width, glyphs), "$error")
+    if state.inert:
+        return Content.styled(" " + _fit(f"{glyphs.dash} {state.inert}", width, glyphs), "$faint")
+    if state.advice is not None and state.advice.severity != "advice":
+        return _advised(spec, state.advice, width, glyphs)
     default = shown_text(spec, format_value(spec, spec.default))
     parts = [default or spec.meta.empty_means]
     if bounds := short_bounds(spec):
@@ -199,6 +229,20 @@ def _hint(spec: FieldSpec, state: RowState, width: int, glyphs: Glyphs) -> Conte
     if len(text) > width:
         text = parts[0]
     return Content.styled(" " + _fit(text, width, glyphs), "$faint")
+
+
+def fix_key(spec: FieldSpec) -> str:
+    """The key that follows the advice on a row: a field of text takes letters as text."""
+    return "f12" if spec.kind in ("text", "path") else "F"
+
+
+def _advised(spec: FieldSpec, advice: Advice, width: int, glyphs: Glyphs) -> Content:
+    """That a rule objects, with its remedy as far as there is room; the help pane has the sentence."""
+    is_error = advice.severity == "error"
+    mark = glyphs.bad if is_error else glyphs.warn
+    words = [f"{mark} {fix_key(spec)}: {act}" for act in (advice.fix_label, "fix")] if advice.fix else []
+    shown = next((text for text in words if len(text) <= width), f"{mark} see below")
+    return Content.styled(" " + _fit(shown, width, glyphs), "$error" if is_error else "$warning")
 
 
 def short_error(spec: FieldSpec) -> str:

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from textual.content import Content
 
-from sidestep_tui.core import text
+from sidestep_tui.core import paths, text
 from sidestep_tui.schema.fields import FieldSpec
-from sidestep_tui.schema.values import format_value
+from sidestep_tui.ui.forms.cells import fix_key
 from sidestep_tui.ui.forms.complete import complete_path
-from sidestep_tui.ui.forms.session import FormSession, bumped
+from sidestep_tui.ui.forms.effects import effect
+from sidestep_tui.ui.forms.session import FormSession
 from sidestep_tui.ui.theme import Glyphs
-
-_NOTICEABLE = 0.05 * 1024**3
 
 
 @dataclass(frozen=True, slots=True)
 class FieldFacts:
-    """The parts of the help pane."""
+    """The parts of the help pane. `note` is what is wrong, or why the setting has no effect, with its style."""
 
     help: str
-    error: str
+    note: tuple[str, str]
     extra: Content
     facts: Content
 
@@ -36,56 +36,35 @@ def field_facts(session: FormSession, spec: FieldSpec, glyphs: Glyphs) -> FieldF
     if spec.meta.zero_means:
         parts.append(f"0 = {spec.meta.zero_means}")
     words = f" {glyphs.separator} ".join(parts)
-    effect = _effect(session, spec, glyphs)
-    facts = Content.assemble((effect, "$accent"), "   " if effect and words else "", (words, "$muted"))
-    return FieldFacts(spec.help, session.draft.error(spec.path), _candidates(session, spec), facts)
+    cost = effect(session, spec, glyphs)
+    facts = Content.assemble((cost, "$accent"), "   " if cost and words else "", (words, "$muted"))
+    extra = _remedy(session, spec)
+    return FieldFacts(spec.help, _note(session, spec, glyphs), extra or _candidates(session, spec), facts)
 
 
-def cost_line(session: FormSession, glyphs: Glyphs) -> Content:
-    """Memory and trainable weights, always at the same place."""
-    cost = session.cost()
-    device = session.device
-    total = cost.estimate.total
-    style = "$muted"
-    mark = ""
-    if device is not None:
-        style = "$success" if total <= device.free else ("$warning" if total <= device.total else "$error")
-        mark = f" {glyphs.ok}" if total <= device.free else f" {glyphs.warn}"
-    room = f" of {device.total / 1024**3:.1f}" if device is not None else ""
-    return Content.assemble(
-        (f"{total / 1024**3:.1f}{room} GiB{mark}", style),
-        (f" {glyphs.separator} {text.count(cost.parameters)} trainable", "$muted"),
-    )
+def _note(session: FormSession, spec: FieldSpec, glyphs: Glyphs) -> tuple[str, str]:
+    if why := session.inert(spec.path):
+        return f"{glyphs.dash} No effect now: {why}.", "$muted"
+    advice = session.advice_on(spec.path)
+    if advice is None:
+        return "", ""
+    mark = {"error": glyphs.bad, "warning": glyphs.warn, "advice": glyphs.todo}[advice.severity]
+    return f"{mark} {advice.sentence}", {"error": "$error", "warning": "$warning", "advice": "$accent"}[advice.severity]
 
 
-def _effect(session: FormSession, spec: FieldSpec, glyphs: Glyphs) -> str:
-    """What the setting costs against its default, or what one step more would cost."""
-    if not {"memory", "parameters"} & set(spec.meta.costs) or session.draft.error(spec.path):
-        return ""
-    value = session.draft.value(spec.path)
-    here = session.cost().estimate.total
-    if value != spec.default:
-        delta = here - session.cost_with({spec.path: spec.default}).estimate.total
-        return f"{_signed(delta)} against the default" if abs(delta) >= _NOTICEABLE else ""
-    if spec.kind in ("int", "float"):
-        more = bumped(spec, value, 1)
-        delta = session.cost_with({spec.path: more}).estimate.total - here
-        if more != value and abs(delta) >= _NOTICEABLE:
-            return f"{format_value(spec, more)} {glyphs.arrow} {_signed(delta)}"
-    if spec.kind == "bool":
-        delta = session.cost_with({spec.path: not value}).estimate.total - here
-        if abs(delta) >= _NOTICEABLE:
-            return f"{'off' if value else 'on'} {glyphs.arrow} {_signed(delta)}"
-    return ""
-
-
-def _signed(n_bytes: float) -> str:
-    return f"{'+' if n_bytes >= 0 else '-'}{text.gibibytes(abs(n_bytes))}"
+def _remedy(session: FormSession, spec: FieldSpec) -> Content | None:
+    """The key that follows the advice, and what it does."""
+    advice = session.advice_on(spec.path)
+    if advice is None or not advice.fix:
+        return None
+    return Content.assemble((f"{fix_key(spec)}  ", "$primary"), advice.fix_label)
 
 
 def _candidates(session: FormSession, spec: FieldSpec) -> Content:
     """The folders that a half-typed path could become."""
     typed = session.draft.text(spec.path)
+    if offer := "" if typed else session.offers.get(spec.path, ""):
+        return Content.assemble(("enter  ", "$primary"), ("takes ", "$muted"), paths.shorten(Path(offer)))
     if spec.kind != "path" or not typed:
         return Content("")
     found = complete_path(typed, takes_zips=spec.path == "data.path").candidates

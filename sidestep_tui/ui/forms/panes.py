@@ -164,14 +164,23 @@ class HelpPane(Pane):
     def __init__(self) -> None:
         super().__init__()
         self.text = ""
+        self.note = ("", "")
         self.extra = Content("")
-        self.error = ""
         self.facts = Content("")
         self.cost = Content("")
 
-    def show(self, text: str, *, facts: Content, cost: Content, error: str = "", extra: Content | None = None) -> None:
-        """Set the help text, an error that takes its first line, an extra line that takes its last, and the facts."""
-        self.text, self.error, self.facts, self.cost = text, error, facts, cost
+    def show(
+        self,
+        text: str,
+        *,
+        facts: Content,
+        cost: Content,
+        note: tuple[str, str] = ("", ""),
+        extra: Content | None = None,
+    ) -> None:
+        """Set the help text, a note (and its style) that takes its first lines, an extra line that takes its last, and
+        the facts."""
+        self.text, self.note, self.facts, self.cost = text, note, facts, cost
         self.extra = extra or Content("")
         self.update()
 
@@ -181,8 +190,9 @@ class HelpPane(Pane):
             return Content("")
         lines: list[Content] = []
         room = height - 1 - bool(self.extra.plain)
-        if self.error:
-            lines += [Content.styled(line, "$error") for line in _wrapped(f"{self.glyphs.bad} {self.error}", width, 2)]
+        note, style = self.note
+        if note:
+            lines += [Content.styled(line, style) for line in _wrapped(note, width, min(2, room))]
         lines += _with_code(_wrapped(self.text, width, room - len(lines)))
         lines += [Content("")] * (room - len(lines))
         if self.extra.plain:

@@ -12,6 +12,7 @@ from textual.geometry import Offset
 from textual.message import Message
 from textual.widget import Widget
 
+from sidestep_tui.schema.advice import Advice
 from sidestep_tui.schema.fields import FieldSpec
 from sidestep_tui.schema.values import format_value
 from sidestep_tui.ui.forms import cells
@@ -50,8 +51,11 @@ class FormRow(Widget, can_focus=True):
         Binding("end,G", "move(1000)", "Last field", id="form.last", show=False),
     ]
 
-    passed_by: ClassVar[bool] = False
-    """Whether enter in the row above goes on to the row below this one: a door beside the way."""
+    @property
+    def passed_by(self) -> bool:
+        """Whether accepting the row above goes on to the row below this one. Lines that do something are reached by
+        the arrow keys only: enter after enter fills in a form and never applies a profile on its way."""
+        return True
 
     class Moved(Message):
         """Go on to the row `step` rows away; `committed` when enter was pressed."""
@@ -65,6 +69,11 @@ class FormRow(Widget, can_focus=True):
         @property
         def control(self) -> FormRow:
             return self.row
+
+    @property
+    def advice(self) -> Advice | None:
+        """What the rules say about this line."""
+        return None
 
     @property
     def help_page(self) -> str:
@@ -93,8 +102,8 @@ class FieldRow(FormRow):
     """A setting. What it shows and changes is in the session; it knows only where its cursor is."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "cycle(-1)", "Previous choice", id="form.cycle_back", show=False),
-        Binding("right", "cycle(1)", "Next choice", id="form.cycle", show=False),
+        Binding("left,h", "cycle(-1)", "Previous choice", id="form.cycle_back", show=False),
+        Binding("right,l", "cycle(1)", "Next choice", id="form.cycle", show=False),
         Binding("space", "flip", "Toggle", id="form.toggle", show=False, tooltip="Switch on or off"),
         Binding("plus,equals_sign", "bump(1)", "More", id="form.bump", show=False, tooltip="One step more"),
         Binding("minus", "bump(-1)", "Less", id="form.bump_down", show=False, tooltip="One step less"),
@@ -127,6 +136,16 @@ class FieldRow(FormRow):
     def help_page(self) -> str:
         """The whole help of the setting, for the help window."""
         return _help_text(self.spec)
+
+    @property
+    def passed_by(self) -> bool:
+        """A setting without effect is nothing to fill in."""
+        return bool(self._session.inert(self.spec.path))
+
+    @property
+    def advice(self) -> Advice | None:
+        """What the rules say about the setting."""
+        return self._session.advice_on(self.spec.path)
 
     @property
     def typed(self) -> bool:
@@ -246,6 +265,11 @@ class FieldRow(FormRow):
         else:
             self._session.cycle(self.spec.path, 1)
 
+    def action_commit(self) -> None:
+        """Accept what is there, or what is offered where nothing is, and go on."""
+        self._session.take_offer(self.spec.path)
+        super().action_commit()
+
     def action_bump(self, direction: int) -> None:
         """One sensible step."""
         self._session.bump(self.spec.path, direction)
@@ -273,14 +297,21 @@ class ActionRow(FormRow):
         press: Callable[[], object],
         *,
         help_text: str = "",
+        advice: Advice | None = None,
         id: str | None = None,
     ) -> None:
         """`label` renders the line for a focus and a width; `press` is called on enter and space."""
         super().__init__(id=id)
+        self._advice = advice
         self._label = label
         self._press = press
         self._shown: Content | None = None
         self.help_text = help_text
+
+    @property
+    def advice(self) -> Advice | None:
+        """The advice that this line is."""
+        return self._advice
 
     @property
     def help_page(self) -> str:

@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sidestep_tui.core.errors import SidestepError
 from sidestep_tui.launch import gpus, hardware
 from sidestep_tui.launch.gpus import Device
-from sidestep_tui.schema import drafts, memory_model
+from sidestep_tui.schema import disk_maths, drafts, fit_ladder, memory_model, pace, rules
+from sidestep_tui.schema.advice import Advice, Facts
 from sidestep_tui.schema.draft import Draft
 from sidestep_tui.schema.fields import FieldSpec, fields_by_path
-from sidestep_tui.schema.layers import Layer
+from sidestep_tui.schema.inert import inert
+from sidestep_tui.schema.layers import YOURS, Layer
 from sidestep_tui.schema.meta import Level
 from sidestep_tui.schema.model_shape import ModelShape, shape_for_variant
-from sidestep_tui.schema.plan_maths import steps_per_epoch
-from sidestep_tui.schema.rules import Facts
+from sidestep_tui.schema.plan_maths import run_steps, steps_per_epoch
 from sidestep_tui.schema.settings import Settings
 from sidestep_tui.schema.values import format_value
 from sidestep_tui.ui.forms.cells import RowState
+from sidestep_tui.ui.forms.numbers import bumped, nearest
 
 if TYPE_CHECKING:
     from sidestep_tui.core.nvml import Gpu
@@ -53,11 +56,18 @@ class FormSession:
         self.manifest: Manifest | None = None
         self.data_problem: SidestepError | None = None
         self.scan_progress: tuple[int, int] | None = None
+        self.offers: dict[str, str] = {}
+        """What enter takes where a setting is empty: the checkpoint and the songs used last."""
+        self.measured: pace.Measured | None = None
+        """How fast this machine trained before, where it did."""
+        self.stand_in: Device | None = None
+        """A GPU that is not here, to judge by; None to judge by this machine."""
         self._on_change = on_change
         self._clock = clock
         self._burst = ""
         self._burst_pushed = False
-        self._saved_version = -1
+        self._saved: dict[str, Any] | None = draft.to_json() if draft.stored_as else None
+        self._judged: tuple[int, list[Advice], dict[str, str]] | None = None
         self._devices: dict[str, Device | None] = {}
         self._hardware: Layer | None = None
         self._counted: tuple[Manifest, int, int] | None = None
@@ -76,7 +86,11 @@ class FormSession:
 
     def next_level(self) -> None:
         """Show more, or after the last level the least again."""
-        self.draft.level = LEVELS[(LEVELS.index(self.level) + 1) % len(LEVELS)]
+        self.draft.level = self.next_level_name()
+
+    def next_level_name(self) -> Level:
+        """What is shown next: basic, advanced, expert, basic …"""
+        return LEVELS[(LEVELS.index(self.level) + 1) % len(LEVELS)]
 
     def shows(self, spec: FieldSpec) -> bool:
         """Whether a setting is shown: at its level, or because it differs or is wrong."""
@@ -87,7 +101,58 @@ class FormSession:
     def row(self, path: str) -> RowState:
         """What a row shows."""
         draft = self.draft
-        return RowState(draft.text(path), draft.origin(path), draft.is_changed(path), draft.error(path))
+        text = draft.text(path)
+        return RowState(
+            text,
+            draft.origin(path),
+            draft.is_changed(path),
+            draft.error(path),
+            inert=self.inert(path),
+            advice=self.advice_on(path),
+            offer="" if text else self.offers.get(path, ""),
+        )
+
+    def inert(self, path: str) -> str:
+        """Why a setting has no effect; empty where it has one, or where its value is refused."""
+        return self._judge()[1].get(path, "")
+
+    def advice(self) -> list[Advice]:
+        """What the rules say, errors first; what is missing and what is typed wrong before everything else."""
+        missing = [self._missing(item) for item in rules.missing(self.settings) if not self.draft.error(item.path)]
+        return [*missing, *self._judge()[0]]
+
+    def advice_on(self, path: str) -> Advice | None:
+        """The gravest advice about one setting; that it is missing says the empty field itself."""
+        return next((item for item in self._judge()[0] if item.path == path), None)
+
+    def _judge(self) -> tuple[list[Advice], dict[str, str]]:
+        """Advice and what has no effect, worked out once for every state of the draft and the machine."""
+        version = self.draft.version
+        if self._judged is None or self._judged[0] != version:
+            settings = self.settings
+            found = [
+                *(self._typed_wrong(path, sentence) for path, sentence in self.draft.errors.items()),
+                *rules.check(settings, self.rule_facts()),
+            ]
+            refused = {item.path for item in found if item.severity == "error"}
+            dead = {path: why for path, why in inert(settings).items() if path not in refused}
+            self._judged = version, found, dead
+        return self._judged[1], self._judged[2]
+
+    def _typed_wrong(self, path: str, sentence: str) -> Advice:
+        """Text that is no value: the nearest bound, or what was there before, puts it right."""
+        spec, text = fields_by_path()[path], self.draft.text(path)
+        value = nearest(spec, text)
+        if value is None:
+            value = self.draft.below(path)
+        return Advice("error", path, sentence, {path: value}, f"Set it to {format_value(spec, value) or 'none'}")
+
+    def _missing(self, item: Advice) -> Advice:
+        """A path that is needed, with the one that is offered for it."""
+        offer = self.offers.get(item.path, "")
+        if not offer:
+            return item
+        return replace(item, fix={item.path: offer}, fix_label=f"Take {Path(offer).name}")
 
     def shape(self) -> ModelShape:
         """The shape of the chosen checkpoint, or of the variant asked for, or of the 2B model."""
@@ -105,19 +170,37 @@ class FormSession:
 
     def cost_with(self, changes: Mapping[str, Any]) -> Cost:
         """What it would cost with some settings changed."""
-        groups: dict[str, dict[str, Any]] = {}
-        for path, value in changes.items():
-            group, _, name = path.partition(".")
-            groups.setdefault(group, {})[name] = value
-        settings = self.settings
-        updated = {group: getattr(settings, group).model_copy(update=values) for group, values in groups.items()}
-        return self.cost(settings.model_copy(update=updated))
+        return self.cost(self.with_values(changes))
+
+    def with_values(self, changes: Mapping[str, Any]) -> Settings:
+        """The settings in force with some of them changed."""
+        return fit_ladder.with_values(self.settings, changes)
+
+    def steps(self, settings: Settings | None = None) -> int | None:
+        """Optimizer steps of the run, as far as they can be known."""
+        settings = settings or self.settings
+        songs = self.training_songs
+        each = steps_per_epoch(settings, songs, self.processes) if songs else None
+        return run_steps(settings, steps_per_epoch=each)
+
+    def pace(self, settings: Settings | None = None) -> pace.Pace:
+        """How long the run takes, with where that is known from."""
+        settings = settings or self.settings
+        device, shape = self.device, self.shape()
+        if device is not None:
+            settings = fit_ladder.settled(settings, hardware.needs(device, shape), device.free)
+        return pace.estimate(settings, shape, device, steps=self.steps(settings), measured=self.measured)
+
+    def disk(self, settings: Settings | None = None) -> int:
+        """Bytes that the run takes on disk."""
+        songs = len(self.manifest.songs) if self.manifest else None
+        return disk_maths.needs(settings or self.settings, self.shape(), songs=songs, trained=self.training_songs).total
 
     @property
     def device(self) -> Device | None:
         """The device that the run would take; None while the machine has not told, or when there is no such device."""
-        if self.gpus is None:
-            return None
+        if self.stand_in is not None or self.gpus is None:
+            return self.stand_in
         wanted = self.settings.memory.device
         if wanted not in self._devices:
             self._devices[wanted] = gpus.choose(self.settings, self.gpus)
@@ -126,7 +209,7 @@ class FormSession:
     @property
     def processes(self) -> int:
         """How many processes would train together; 1 while the machine has not told its GPUs."""
-        return gpus.processes(self.settings, self.gpus or ())
+        return 1 if self.stand_in is not None else gpus.processes(self.settings, self.gpus or ())
 
     @property
     def fits(self) -> bool:
@@ -158,15 +241,16 @@ class FormSession:
             longest_seconds=max(lengths, default=None),
             shortest_seconds=min(lengths, default=None),
             steps_per_epoch=steps_per_epoch(self.settings, songs, self.processes) if songs else None,
-            adapter_parameters=memory_model.adapter_parameters(self.shape(), self.settings),
+            shape=self.shape(),
             layers=self.shape().layers,
             vram_bytes=device.total if device is not None and device.kind == "cuda" else None,
             device=device.kind if device is not None else None,
         )
 
-    def group_errors(self, groups: tuple[str, ...]) -> int:
-        """How many settings of some groups hold invalid text."""
-        return sum(path.partition(".")[0] in groups for path in self.draft.errors)
+    def problems(self, groups: tuple[str, ...] = ()) -> int:
+        """How many settings (of some groups) hold what is no value, or what a rule refuses."""
+        wrong = {item.path for item in self._judge()[0] if item.severity == "error"}
+        return sum(not groups or path.partition(".")[0] in groups for path in wrong)
 
     # Changing
 
@@ -188,6 +272,16 @@ class FormSession:
         self.end_burst()
         self.draft.set(path, text)
         self.changed()
+
+    def take_offer(self, path: str) -> None:
+        """Fill in what is offered where nothing is."""
+        if not self.draft.text(path) and (offer := self.offers.get(path)):
+            self.set(path, offer)
+
+    def fix(self, advice: Advice) -> None:
+        """Follow advice, as one step of undo."""
+        if advice.fix:
+            self.apply(advice.fix, origin=YOURS)
 
     def apply(self, values: Mapping[str, Any], *, origin: str) -> None:
         """Set several values as one step of undo."""
@@ -247,7 +341,7 @@ class FormSession:
         """Work on another draft from now on."""
         self.end_burst()
         self.draft = draft
-        self._saved_version = -1
+        self._saved = draft.to_json() if draft.stored_as else None
         self._hardware = None
         self.changed()
 
@@ -258,7 +352,13 @@ class FormSession:
             if layer != self._hardware:
                 self._hardware = layer
                 self.draft.apply_hardware(layer)
+        self._judged = None
         self._on_change()
+
+    def judge_by(self, device: Device | None) -> None:
+        """Judge by a GPU that is not here, or by this machine again."""
+        self.stand_in, self.measured = device, None
+        self.changed()
 
     def machine_known(self, present: list[Gpu]) -> None:
         """The GPUs have been counted."""
@@ -266,27 +366,23 @@ class FormSession:
         self._devices.clear()
         self.changed()
 
-    def save(self, *, force: bool = False) -> None:
-        """Write the draft if it has changed since it was last written."""
-        if force or self.draft.version != self._saved_version:
-            drafts.save(self.draft, self._clock())
-            self._saved_version = self.draft.version
+    def save(self) -> bool:
+        """Write the draft if it reads differently than when it was last read or written.
+
+        True where another window has written the same draft meanwhile: this one goes on as a copy. Merely looking
+        around in it makes no copy.
+        """
+        draft, stored = self.draft, self.draft.to_json()
+        if stored == self._saved:
+            return False
+        if _edits(stored) == _edits(self._saved) and drafts.is_taken(draft):
+            return False
+        before = draft.id
+        drafts.save(draft, self._clock())
+        self._saved = draft.to_json()
+        return draft.id != before
 
 
-def bumped(spec: FieldSpec, value: float, direction: int) -> float:
-    """The next sensible value of a number: a step, double or half, or a quarter more; kept within the bounds."""
-    factor = {"double": 2.0, "scale": 1.25}.get(spec.meta.bump, 0.0)
-    if factor and value:
-        new = value * factor if direction > 0 else value / factor
-        if spec.meta.bump == "scale":
-            new = float(f"{new:.3g}")
-    else:
-        new = value + direction * spec.meta.step
-        new = round(new, 10)
-    if spec.kind == "int":
-        new = int(new)
-    if spec.high is not None and (new > spec.high or (spec.high_open and new >= spec.high)):
-        new = value if spec.high_open else spec.high
-    if spec.low is not None and (new < spec.low or (spec.low_open and new <= spec.low)):
-        new = value if spec.low_open else spec.low
-    return int(new) if spec.kind == "int" else float(new)
+def _edits(stored: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a stored draft holds besides where in the form it was left."""
+    return {key: value for key, value in (stored or {}).items() if key not in ("step", "field", "level")}

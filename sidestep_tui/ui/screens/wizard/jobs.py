@@ -40,7 +40,7 @@ _ASK_DELAY = 0.3
 
 @dataclass
 class MachineKnown(Message):
-    """GPUs, checkpoints and folders used before."""
+    """GPUs, checkpoints and folders of songs, those used before first."""
 
     gpus: list[Gpu]
     models: list[FoundModel]
@@ -165,14 +165,16 @@ class WizardJobs(SidestepScreen):
     def _look_at_machine(self) -> None:
         # Deferred: the NVML binding costs 30 ms, and the first frame needs none of it.
         from sidestep_tui.core import nvml
-        from sidestep_tui.launch import discover
+        from sidestep_tui.ui.screens.wizard.offers import found_models, found_songs
 
-        found = MachineKnown(nvml.gpus(), discover.find_models(), discover.recent_datasets())
-        self.post_message(found)
+        self.post_message(MachineKnown(nvml.gpus(), found_models(), found_songs()))
 
     @on(MachineKnown)
     def _machine_known(self, message: MachineKnown) -> None:
+        from sidestep_tui.ui.screens.wizard.offers import offers
+
         self._machine = message
+        self.session.offers = offers(message.models, message.datasets)
         self.session.machine_known(message.gpus)
         for page in self.visited:
             self.page_mounted(page)
@@ -379,7 +381,7 @@ class WizardJobs(SidestepScreen):
         started = self.session.draft.id
         self.session.draft.id = ids.short_id()
         self.session.draft.reset("output.name")
-        self.session.save(force=True)
+        self.session.save()
         drafts.delete(started)
         self.app.post_message(RunStarted(message.path))
 

@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.geometry import Size
 from textual.widget import Widget
 
+from sidestep_tui.core import text
 from sidestep_tui.schema.fields import all_fields
 from sidestep_tui.ui.forms import cells
 from sidestep_tui.ui.forms.cells import Columns
@@ -88,6 +89,7 @@ class Page(VerticalScroll, can_focus=False):
     def compose(self) -> ComposeResult:
         yield Heading()
         yield from self.field_rows()
+        yield self.more_note()
         yield from self.extras()
 
     def field_rows(self) -> Iterable[Widget]:
@@ -104,6 +106,24 @@ class Page(VerticalScroll, can_focus=False):
     def extras(self) -> Iterable[Widget]:
         """What follows the settings."""
         return ()
+
+    def more_note(self) -> Note:
+        """How many settings a higher level would show, so that nobody takes hidden for missing."""
+        return Note(self._more, classes="more")
+
+    def _more(self, width: int) -> Content:
+        hidden = [spec for spec in all_fields() if spec.group in self.step.groups and not self.session.shows(spec)]
+        if not hidden:
+            return Content("")
+        count = text.plural(len(hidden), "setting")
+        return Content.styled(f"and {count} more: f5 shows {self.session.next_level_name()} ones", "$faint")
+
+    def choose(self, path: str, value: Path) -> None:
+        """Fill in a path that was found, and go on as if it had been typed."""
+        self.session.set(path, str(value))
+        row = self.row_of(path)
+        if row is not None:
+            row.post_message(FormRow.Moved(row, 1, committed=True))
 
     def update(self) -> None:
         """Follow the session."""

@@ -27,10 +27,6 @@ _SONGS_HELP = (
 )
 
 
-class _DoorRow(ActionRow):
-    passed_by = True
-
-
 class ModelPage(Page):
     """The checkpoint, and those found on this machine."""
 
@@ -55,8 +51,8 @@ class ModelPage(Page):
         if self._found is None or self._found or self.session.draft.text("model.path"):
             return Content("")
         words = (
-            "No checkpoint in ./checkpoints or among those used before: type the path of one above, tab completes it."
-            "\nTo look around first, sidestep-tui demo makes a tiny model and songs of its own."
+            "No checkpoint in ./checkpoints or among those used before: type or paste the path of one above; tab"
+            " completes it.\nTo look around first, sidestep-tui demo makes a tiny model and songs of its own."
         )
         return Content.styled(words, "$muted")
 
@@ -83,8 +79,8 @@ class ModelPage(Page):
 
         return ActionRow(
             label,
-            lambda: self.session.set("model.path", str(model.path)),
-            help_text=f"{model.name}\n{model.path}. Enter chooses it.",
+            lambda: self.choose("model.path", model.path),
+            help_text=f"{model.name}\n{model.path}. Enter chooses it and goes on.",
         )
 
 
@@ -93,10 +89,10 @@ class DatasetPage(Page):
 
     def extras(self) -> Iterable[Widget]:
         yield Note(self._summary, id="data-summary", classes="gap")
-        row = _DoorRow(self._songs_label, self._open_songs, help_text=_SONGS_HELP, id="open-songs")
+        row = ActionRow(self._songs_label, self._open_songs, help_text=_SONGS_HELP, id="open-songs")
         row.display = self.session.manifest is not None
         yield row
-        yield RowList("used before", id="recent-datasets")
+        yield RowList("used before, or found here", id="recent-datasets")
 
     def update(self) -> None:
         """The door to the songs is there once there are songs."""
@@ -139,15 +135,16 @@ class DatasetPage(Page):
     def _recent_row(self, path: Path) -> ActionRow:
         def label(focused: bool, width: int) -> Content:
             glyphs = self.glyphs
-            chosen = str(path) == self.session.draft.text("data.path")
+            text = self.session.draft.text("data.path")
+            chosen = bool(text) and paths.expand(text).absolute() == path.absolute()
             return choice_line(
                 glyphs, focused=focused, chosen=chosen, name=path.name, note="", tail=paths.shorten(path.parent)
             )
 
         return ActionRow(
             label,
-            lambda: self.session.set("data.path", str(path)),
-            help_text=f"{path.name}\n{path}. Enter chooses it.",
+            lambda: self.choose("data.path", path),
+            help_text=f"{path.name}\n{path}. Enter chooses it and goes on.",
         )
 
 

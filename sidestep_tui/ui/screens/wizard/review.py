@@ -12,9 +12,8 @@ from textual.message import Message
 from textual.widget import Widget
 
 from sidestep_tui.core import text
-from sidestep_tui.schema import rules
+from sidestep_tui.schema.advice import Advice
 from sidestep_tui.schema.fields import fields_by_path
-from sidestep_tui.schema.rules import Advice
 from sidestep_tui.schema.values import format_value
 from sidestep_tui.ui.forms.cells import shown_text
 from sidestep_tui.ui.forms.rows import ActionRow
@@ -26,6 +25,10 @@ if TYPE_CHECKING:
 
 _SEVERITY_STYLE = {"error": "$error", "warning": "$warning", "advice": "$muted"}
 _STATUS_STYLE = {"ok": "$success", "warn": "$warning", "fail": "$error"}
+
+
+def _label(path: str) -> str:
+    return fields_by_path()[path].meta.label
 
 
 class ReviewPage(Page):
@@ -46,11 +49,13 @@ class ReviewPage(Page):
             id="start",
         )
         yield Note(self._summary, id="summary")
+        yield RowList("to put right, and advice", id="advice")
+        yield RowList("preflight", id="preflight")
         yield Heading(classes="gap-above")
         yield from self.field_rows()
-        yield RowList("preflight", id="preflight")
-        yield RowList("advice", id="advice")
+        yield self.more_note()
         yield RowList("differs from the preset", id="changes")
+        yield Note(self._no_changes, id="no-changes", classes="gap")
 
     def on_mount(self) -> None:
         self._shown_advice: list[Advice] | None = None
@@ -69,25 +74,43 @@ class ReviewPage(Page):
         )
 
     def _summary(self, width: int) -> Content:
-        session = self.session
-        settings = session.settings
-        songs = session.training_songs
+        """What is trained on what, what it takes, and where it goes."""
+        return Content("\n").join([self._recipe(), self._estimates(), self._place()])
+
+    def _recipe(self) -> Content:
         from sidestep_tui.schema.adapter_maths import KIND_NAMES, size_words
 
+        session = self.session
+        settings, songs = session.settings, session.training_songs
         parts = [KIND_NAMES[settings.adapter.kind], size_words(settings.adapter)]
         if songs:
-            from sidestep_tui.schema.plan_maths import run_steps
-
-            steps = run_steps(settings, songs=songs)
             parts.append(text.plural(songs, "song"))
             if session.manifest and (held_out := len(session.manifest.songs) - songs):
                 parts.append(f"{held_out} held out")
-            if steps:
+            if steps := session.steps():
                 parts.append(text.plural(steps, "step"))
         parts.append(text.plural(settings.train.epochs, "epoch"))
-        line = f" {self.glyphs.separator} ".join(parts)
-        where = f"{settings.output.path.rstrip('/')}/{self._run_name()}"
-        return Content.assemble(line, "\n", ("into ", "$muted"), where)
+        return Content(f" {self.glyphs.separator} ".join(parts))
+
+    def _estimates(self) -> Content:
+        """Time, memory and disk, each as far as it is known."""
+        session = self.session
+        device, pace = session.device, session.pace()
+        memory = text.gibibytes(session.cost().estimate.total)
+        room = f" of {text.gibibytes(device.total)}" if device is not None else ""
+        parts = [pace.range or pace.short or "time not known", f"{memory}{room} of memory"]
+        if session.manifest is not None:
+            parts.append(f"{text.file_size(session.disk())} on disk")
+        return Content.assemble((f" {self.glyphs.separator} ".join(parts), "bold"), ("   " + pace.basis, "$faint"))
+
+    def _place(self) -> Content:
+        where = f"{self.session.settings.output.path.rstrip('/')}/{self._run_name()}"
+        return Content.assemble(("into ", "$muted"), where)
+
+    def _no_changes(self, width: int) -> Content:
+        if self.session.draft.changed:
+            return Content("")
+        return Content.styled(f"{self.session.draft.base_name}: as it is, nothing was changed.", "$muted")
 
     def _run_name(self) -> str:
         from sidestep_tui.launch.plan import default_name
@@ -112,24 +135,18 @@ class ReviewPage(Page):
             self.query_one("#changes", RowList).fill(rows)
 
     def _advice(self) -> list[Advice]:
-        session = self.session
-        errors = [Advice("error", path, sentence) for path, sentence in session.draft.errors.items()]
-        return [*errors, *rules.missing(session.settings), *rules.check(session.settings, session.rule_facts())]
+        return self.session.advice()
 
     def _advice_row(self, advice: Advice) -> ActionRow:
         mark = {"error": self.glyphs.bad, "warning": self.glyphs.warn}.get(advice.severity, self.glyphs.todo)
-        act = f"enter: {advice.fix_label}" if advice.fix else "enter: show the setting"
+        act = f" F: {advice.fix_label}." if advice.fix else ""
+        fix = f"F: {advice.fix_label}" if advice.fix else ""
         return ActionRow(
-            partial(self._marked_line, mark, _SEVERITY_STYLE[advice.severity], "", advice.sentence, advice.fix_label),
-            partial(self._follow, advice),
-            help_text=f"{advice.severity}\n{advice.sentence} {act[0].upper()}{act[1:]}.",
+            partial(self._marked_line, mark, _SEVERITY_STYLE[advice.severity], "", advice.sentence, fix),
+            partial(self.post_message, SettingPicked(advice.path)),
+            help_text=f"{advice.severity}: {_label(advice.path)}\n{advice.sentence} Enter shows the setting.{act}",
+            advice=advice,
         )
-
-    def _follow(self, advice: Advice) -> None:
-        if advice.fix:
-            self.session.apply(advice.fix, origin="yours")
-        else:
-            self.post_message(SettingPicked(advice.path))
 
     def _marked_line(
         self, mark: str, style: str, name: str, sentence: str, fix: str, focused: bool, width: int
