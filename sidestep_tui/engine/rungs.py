@@ -18,6 +18,7 @@ from sidestep_tui.core import text
 from sidestep_tui.core.errors import OutOfMemoryError
 from sidestep_tui.engine import devices
 from sidestep_tui.engine.reporter import Reporter
+from sidestep_tui.engine.speed import recompute
 from sidestep_tui.engine.speed.compiled import CompiledBlock
 from sidestep_tui.schema import fit_ladder, memory_model
 from sidestep_tui.schema.activation_model import Attention
@@ -120,7 +121,7 @@ def recomputes(transformer: torch.nn.Module) -> bool:
 def apply(relief: Relief, transformer: torch.nn.Module) -> None:
     """Have the model recompute its activations, if that is what was given up."""
     if relief.checkpointing and not recomputes(transformer):
-        transformer.enable_gradient_checkpointing()
+        recompute.enable(transformer)
 
 
 def split(groups: Iterable[Sequence[_Item]], most: int) -> Iterator[list[_Item]]:

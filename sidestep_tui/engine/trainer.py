@@ -24,7 +24,7 @@ from sidestep_tui.engine import (
 from sidestep_tui.engine.batches import Collator, Example, MicroBatch, Sampler, SongStore, derive_seed
 from sidestep_tui.engine.checkpoint import Loaded, Position, TrainingState, Watch
 from sidestep_tui.engine.schedules import Schedule
-from sidestep_tui.engine.speed import prefetch, switches
+from sidestep_tui.engine.speed import prefetch, recompute, switches
 from sidestep_tui.engine.tracking import Breakdown, Tracker
 from sidestep_tui.protocol.rundir import checkpoint_step
 from sidestep_tui.schema.settings import Settings
@@ -347,7 +347,7 @@ def build(transformer: torch.nn.Module, material: Material, settings: Settings, 
     adapters.inject(transformer, settings.adapter, autocast=material.dtype != torch.float32)
     transformer.to(material.device)
     if settings.memory.gradient_checkpointing == "on":
-        transformer.enable_gradient_checkpointing()
+        recompute.enable(transformer)
     trainer = Trainer(transformer, material, settings, seed=seed)
     passes = trainer.total_steps * settings.train.accumulation
     trainer.computed_by = switches.apply(transformer, settings, material.device, material.dtype, passes=passes)

@@ -31,7 +31,7 @@ class StepFlops:
     forward: float
     backward: float
     recomputed: float
-    """The layers' forward pass once more, under gradient checkpointing."""
+    """The forward pass of all layers but the last once more, under gradient checkpointing."""
 
     @property
     def total(self) -> float:
@@ -59,8 +59,9 @@ def flops(
     """
     batch, tokens = settings.train.batch_size, latent_tokens(settings)
     layers = walk(shape, settings.adapter, tokens=tokens, condition=condition_tokens)
-    forward = backward = 0.0
+    forward = backward = recomputed = 0.0
     for layer in layers:
+        recomputed = forward
         for once, again in _of_layer(layer, shape, settings.adapter, batch, tokens, condition_tokens, windowed):
             forward += once
             backward += again * once
@@ -72,7 +73,7 @@ def flops(
     return StepFlops(
         forward=times * (forward + patched + embedded + timed + unpatched),
         backward=times * (backward + (unpatched if layers[-1].learns else 0.0)),
-        recomputed=times * forward if checkpointing else 0.0,
+        recomputed=times * recomputed if checkpointing else 0.0,
     )
 
 

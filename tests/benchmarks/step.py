@@ -19,7 +19,7 @@ from diffusers import AceStepTransformer1DModel
 from peft import LoraConfig
 
 from sidestep_tui.engine import adapters, objective, optimizers
-from sidestep_tui.engine.speed import switches
+from sidestep_tui.engine.speed import recompute, switches
 from sidestep_tui.schema.settings import Settings
 
 WIDTH, CONDITION, RANK, LR = 256, 300, 16, 1e-4
@@ -145,7 +145,7 @@ def our_loop(case: Case, batch: Batch) -> tuple[torch.nn.Module, Step]:
     adapters.inject(transformer, settings.adapter, autocast=case.dtype != torch.float32)
     fill(transformer)
     if case.checkpointed:
-        transformer.enable_gradient_checkpointing()
+        recompute.enable(transformer)
     switches.apply(transformer, settings, torch.device("cpu"), case.dtype)
     parameters = adapters.trainable(transformer)
     optimizer = optimizers.build(settings.optim, parameters, torch.device("cpu"))
@@ -204,7 +204,7 @@ def measure(case: Case, rounds: int) -> bool:
 def main() -> int:
     """The table of the device at hand."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each loop")
+    parser.add_argument("--rounds", type=int, default=12, help="turns of each loop")
     parser.add_argument("--without-compiler", action="store_true", help="leave out what has to be compiled")
     parser.add_argument("--only", default="", help="part of the names of the lines to measure")
     given = parser.parse_args()

@@ -20,7 +20,7 @@ from diffusers.models.transformers.ace_step_transformer import (
 from peft.tuners.lora import Linear as LoraLinear
 
 from sidestep_tui.core import text
-from sidestep_tui.engine.speed import attention, compiled, contiguous, graphs, lora, norms
+from sidestep_tui.engine.speed import attention, compiled, contiguous, graphs, lora, norms, recompute
 from sidestep_tui.schema.settings import Settings
 
 _STOCK: dict[type[torch.nn.Module], type[torch.nn.Module]] = {
@@ -96,12 +96,15 @@ def use_compiled(transformer: torch.nn.Module, budget: float, *, lower: compiled
         transformer.disable_gradient_checkpointing()
     compiler = compiled.BlockCompiler(
         0.0 if checkpoints else budget,
-        on_failure=transformer.enable_gradient_checkpointing if checkpoints else lambda: None,
+        on_failure=partial(recompute.enable, transformer) if checkpoints else lambda: None,
         lower=lower,
     )
-    for module in [module for module in transformer.modules() if compiled.is_plain(module)]:
+    blocks = [module for module in transformer.modules() if compiled.is_plain(module)]
+    for module in blocks:
         module.__class__ = compiled.CompiledBlock
         module.compiler = compiler
+    if checkpoints:
+        blocks[-1].compiler = compiled.BlockCompiler(budget, on_failure=lambda: None, lower=lower)
     return compiler.budget
 
 

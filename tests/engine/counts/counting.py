@@ -25,7 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from sidestep_tui.engine import adapters, objective, optimizers
-from sidestep_tui.engine.speed import attention, lora, switches
+from sidestep_tui.engine.speed import attention, lora, recompute, switches
 from sidestep_tui.schema.memory_model import TOKENS_PER_SECOND
 from sidestep_tui.schema.model_shape import ModelShape, model_shape
 from sidestep_tui.schema.settings import Settings
@@ -219,7 +219,7 @@ def _build(cell: Cell) -> torch.nn.Module:
     transformer = transformer.to(torch.bfloat16)
     adapters.inject(transformer, cell.settings.adapter, autocast=True)
     if cell.checkpointing:
-        transformer.enable_gradient_checkpointing()
+        recompute.enable(transformer)
     if cell.fast:
         switches.use_windows(transformer, attention.by_flash)
         switches.use_fused_norms(transformer, one_kernel=True)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch._dynamo.backends.debugging import aot_eager_decomp_partition
 
-from sidestep_tui.engine.speed import compiled, switches
+from sidestep_tui.engine.speed import compiled, recompute, switches
 from sidestep_tui.schema.settings import Settings
 
 EXACT = 1e-5
@@ -86,7 +86,22 @@ def test_compiling_takes_the_place_of_gradient_checkpointing(new_model: Any) -> 
     words = switches.apply(model, settings, CPU, torch.float32)
     assert "compiled blocks (activation budget 0)" in words
     assert not model.is_gradient_checkpointing
-    assert model.layers[0].compiler.budget == 0.0
+    assert [block.compiler.budget for block in model.layers] == [0.0] * (len(model.layers) - 1) + [0.5]
+
+
+def test_every_layer_but_the_last_is_computed_twice(new_model: Any, run_pass: Any, apart: Any) -> None:
+    expected = run_pass(new_model())
+    model = new_model()
+    recompute.enable(model)
+    passes = [0] * len(model.layers)
+
+    def note(index: int) -> None:
+        passes[index] += 1
+
+    for index, block in enumerate(model.layers):
+        block.register_forward_pre_hook(lambda *_, index=index: note(index))
+    assert apart(run_pass(model), expected) == 0
+    assert passes == [2] * (len(passes) - 1) + [1]
 
 
 def test_the_budget_of_the_settings_is_the_compilers(new_model: Any) -> None:
@@ -102,9 +117,9 @@ def test_a_failing_compiler_leaves_the_run_to_the_model_itself(
     def fail(graph: Any, inputs: Any) -> Any:
         raise OSError("no compiler here")
 
-    expected = run_pass(new_model(layers=1))
-    model = new_model(layers=1)
-    model.enable_gradient_checkpointing()
+    expected = run_pass(new_model(layers=2))
+    model = new_model(layers=2)
+    recompute.enable(model)
     switches.use_compiled(model, 1.0, lower=fail)
     with caplog.at_level(logging.WARNING):
         assert apart(run_pass(model), expected) <= EXACT
