@@ -299,6 +299,7 @@ def test_all_linear_layers_are_attention_and_mlp(home: Path) -> None:
         ("x.safetensors", b"\x10", "holds weights, not settings"),
         ("x.yaml", b"a: !!python/object/apply:os.system ['true']", "not valid YAML"),
     ],
+    ids=[str(number) for number in range(12)],
 )
 def test_what_cannot_be_a_preset_is_refused_in_words(home: Path, name: str, content: bytes, sentence: str) -> None:
     path = home / name
