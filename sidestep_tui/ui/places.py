@@ -14,12 +14,13 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from sidestep_tui.core import paths
+from sidestep_tui.core import env, paths
 from sidestep_tui.core.errors import ExitCode
 from sidestep_tui.ui.messages import RunStarted, SettingPicked
 
 if TYPE_CHECKING:
     from sidestep_tui.schema.draft import Draft
+    from sidestep_tui.ui.forms.session import FormSession
     from sidestep_tui.ui.screens.songs.screen import SongsScreen
     from sidestep_tui.ui.screens.wizard.screen import WizardScreen
     from sidestep_tui.ui.songs_place import SongsPlace
@@ -40,6 +41,9 @@ class PlacesApp(App[Any]):
 
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {}
 
+    facts: env.TerminalFacts
+    """What the terminal can do."""
+
     def __init__(self, *, start: Start, run: Path | None, songs: SongsPlace | None, readonly: bool) -> None:
         # The first place is the app's first screen: switching to it from a blank one costs 50 ms and a second styling.
         place, self.current_run = ("songs", None) if songs is not None else _first_place(start, run)
@@ -49,11 +53,13 @@ class PlacesApp(App[Any]):
         self._pending_draft: Draft | None = None
         self._songs: SongsScreen | None = None
         self._songs_from = ""
+        self._presets_from = "wizard"
         self._add_places(songs)
 
     def _add_places(self, songs: SongsPlace | None) -> None:
         self.add_mode("runs", self._runs_screen)
         self.add_mode("wizard", self._wizard_screen)
+        self.add_mode("presets", self._presets_screen)
         if songs is not None:
             self.add_mode("songs", lambda: self._songs_screen(songs))
         if (shown := self.current_run) is not None:
@@ -62,7 +68,7 @@ class PlacesApp(App[Any]):
     def _runs_screen(self) -> Screen[Any]:
         from sidestep_tui.ui.screens.runs.screen import RunsScreen
 
-        return RunsScreen()
+        return RunsScreen(facts=self.facts)
 
     def _wizard_screen(self) -> Screen[Any]:
         from sidestep_tui.ui.screens.wizard.screen import WizardScreen
@@ -81,7 +87,7 @@ class PlacesApp(App[Any]):
     def _dashboard_screen(self, run_path: Path) -> Screen[Any]:
         from sidestep_tui.ui.screens.dashboard.screen import DashboardScreen
 
-        return DashboardScreen(run_path, readonly=self._readonly)
+        return DashboardScreen(run_path, readonly=self._readonly, facts=self.facts)
 
     def _forget_dashboard(self) -> None:
         if self.current_run is None:
@@ -121,6 +127,27 @@ class PlacesApp(App[Any]):
 
         self._songs = SongsScreen(place)
         return self._songs
+
+    def _presets_screen(self) -> Screen[Any]:
+        from sidestep_tui.ui.screens.presets.screen import PresetsScreen
+
+        return PresetsScreen()
+
+    def leave_presets(self) -> None:
+        """Go back to where the presets were opened from."""
+        self.switch_mode(self._presets_from if self._presets_from in self._modes else "wizard")
+
+    def form_session(self) -> FormSession | None:
+        """What the wizard's forms read and change; None while there is no wizard."""
+        wizard = self._mounted_wizard()
+        return None if wizard is None else wizard.session
+
+    def show_draft(self, session: FormSession) -> None:
+        """Show the wizard on the draft of a session: its own, or one that was made before there was a wizard."""
+        if self.form_session() is session:
+            self.switch_mode("wizard")
+        else:
+            self.new_run(session.draft)
 
     def new_run(self, draft: Draft | None = None) -> None:
         """Show the wizard: on `draft`, or where it was left."""
@@ -170,6 +197,12 @@ class PlacesApp(App[Any]):
         """Go to the run last looked at."""
         if self.current_run is not None:
             self.switch_mode("dashboard")
+
+    def action_presets(self) -> None:
+        """Browse the presets; leaving them comes back to here."""
+        if self.current_mode != "presets":
+            self._presets_from = self.current_mode
+            self.switch_mode("presets")
 
     def action_songs(self) -> None:
         """Go to the songs: those being edited, or those of the wizard's draft."""

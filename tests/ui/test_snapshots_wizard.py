@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from textual.app import App
 from textual.pilot import Pilot
-from textual.widgets import Input
 
 from sidestep_tui.schema.draft import Draft
 from sidestep_tui.ui.dialogs.confirm import Choose, Confirm, Tell
@@ -142,28 +141,10 @@ def test_ascii_only(snap_compare: SnapCompare, ready_draft: Callable[..., Draft]
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize(
-    "key", ["f1", "ctrl+f", "ctrl+s", "slash", "ctrl+o"], ids=["help", "load", "save", "find", "jump"]
-)
+@pytest.mark.parametrize("key", ["f1", "ctrl+s", "slash", "ctrl+o"], ids=["help", "save", "find", "jump"])
 def test_dialog(snap_compare: SnapCompare, ready_draft: Callable[..., Draft], key: str, size: tuple[int, int]) -> None:
     ready_draft(step="adapter", field="adapter.rank")
     assert snap_compare(make_app(), terminal_size=size, run_before=after(key))
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_import_report(
-    snap_compare: SnapCompare, ready_draft: Callable[..., Draft], home: Path, size: tuple[int, int]
-) -> None:
-    (home / "old.json").write_text('{"rank": 24, "alpha": 48, "learning_rate": 5e-5, "no_such_key": 1}')
-    ready_draft(step="adapter")
-
-    async def steps(pilot: Pilot[Any]) -> None:
-        await after("ctrl+f", "ctrl+f")(pilot)
-        pilot.app.screen.query_one(Input).value = "old.json"
-        await pilot.press("enter")
-        await pilot.pause()
-
-    assert snap_compare(make_app(), terminal_size=size, run_before=steps)
 
 
 @pytest.mark.parametrize("size", SIZES)

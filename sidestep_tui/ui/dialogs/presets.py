@@ -1,93 +1,163 @@
-"""Choosing a preset, and the report of an import before anything is applied."""
+"""Questions about presets: under what name, on top of what, from which file, and what became of its keys."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.widget import Widget
-from textual.widgets import OptionList, Static
-from textual.widgets.option_list import Option
+from textual.widgets import Input, Static
 
-from sidestep_tui.schema.presets import Preset
+from sidestep_tui.core import paths, text
+from sidestep_tui.schema.import_report import Verdict
 from sidestep_tui.ui.base import Dialog
-from sidestep_tui.ui.dialogs.pick import Pick, words_in
+from sidestep_tui.ui.dialogs.text import AskText
+from sidestep_tui.ui.forms.complete import complete_file
 
 if TYPE_CHECKING:
     from sidestep_tui.schema.importers import ImportReport
+    from sidestep_tui.schema.preset_file import Preset
 
 _VERDICT_STYLE = {"taken": "$success", "translated": "$accent", "refused": "$error"}
+_VERDICTS: tuple[Verdict, ...] = ("refused", "translated", "taken")
+PRESET_SUFFIXES = (".toml", ".json", ".yaml", ".yml")
+
+ImportAnswer = Literal["apply", "save"]
 
 
-class PickPreset(Pick[Preset | str | None]):
-    """A preset, the word `import`, or None."""
+class Saved(NamedTuple):
+    """What a draft is to be saved as."""
+
+    name: str
+    description: str
+
+
+class SavePreset(Dialog[Saved | None]):
+    """A name and what it is for, above the settings that will be in the file."""
 
     DEFAULT_CSS = """
-    PickPreset > .dialog {
-        & OptionList { height: auto; max-height: 12; }
-        & #description { height: 3; margin-top: 1; color: $muted; }
+    SavePreset > .dialog {
+        width: 76; padding: 0 1;
+        & Input { margin-top: 0; }
+        & .label { color: $muted; }
+        & #problem { margin-top: 0; height: 1; }
+        & VerticalScroll { height: auto; max-height: 9; scrollbar-size-vertical: 1; margin-top: 1; }
     }
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+f", "import", "Import a file", id="preset.import", priority=True),
+        Binding("down", "app.focus_next", "Next field", id="save.next", show=False, priority=True),
+        Binding("up", "app.focus_previous", "Previous field", id="save.previous", show=False, priority=True),
     ]
 
-    TITLE_TEXT: ClassVar[str] = "Load a preset"
-    HINT: ClassVar[str] = "enter loads, ctrl+f imports a file, esc cancels"
-    PLACEHOLDER: ClassVar[str] = "name or purpose"
-
-    def __init__(self, presets: Sequence[Preset], current: str) -> None:
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        name: str,
+        *,
+        is_taken: Callable[[str], Preset | None],
+        problem: Callable[[str], str],
+    ) -> None:
+        """`is_taken` finds the preset that would be overwritten, `problem` says why a name cannot be."""
         super().__init__()
-        self._presets = {f"{preset.source}:{preset.name}": preset for preset in presets}
-        self._current = current
-        names = [preset.name for preset in presets]
-        self.at_first = names.index(current) if current in names else 0
+        self._values = values
+        self._name_given = name
+        self._taken = is_taken
+        self._problem = problem
+        self._description_typed = False
 
-    def extras(self) -> Sequence[Widget]:
-        """What the highlighted preset is for."""
-        return [Static("", id="description", markup=False)]
+    def compose(self) -> ComposeResult:
+        box = Vertical(classes="dialog")
+        box.border_title = "Save as preset"
+        box.border_subtitle = "enter saves, esc cancels"
+        with box:
+            yield Static("name", classes="label")
+            yield self._field(self._name_given, "preset-name", "drums_12gb")
+            yield Static("", markup=False, classes="hint", id="problem")
+            yield Static("what it is for", classes="label")
+            yield self._field("", "preset-purpose", "one line, shown in the list (may stay empty)")
+            with VerticalScroll(can_focus=False):
+                yield Static(self._kept())
 
-    def options(self, query: str) -> Sequence[Option]:
-        """The presets that match by name, then those whose description does."""
-        found = {key: preset for key, preset in self._presets.items() if words_in(query, preset.name)}
-        found |= {
-            key: preset for key, preset in self._presets.items() if words_in(query, preset.name, preset.description)
-        }
-        return [Option(self._line(preset), id=key) for key, preset in found.items()]
+    def _field(self, value: str, name: str, placeholder: str) -> Input:
+        field = Input(value, placeholder=placeholder, compact=True, id=name)
+        field.cursor_blink = False
+        return field
 
-    def chosen(self, option_id: str) -> None:
-        """Load it."""
-        self.dismiss(self._presets[option_id])
+    def _kept(self) -> Content:
+        from sidestep_tui.schema.fields import fields_by_path
 
-    @on(OptionList.OptionHighlighted)
-    def _highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        preset = self._presets[str(event.option.id)]
-        changes = f"{len(preset.values)} settings. What you chose yourself for model, songs and output stays."
-        self.query_one("#description", Static).update(f"{preset.description}\n{changes}")
-
-    def action_import(self) -> None:
-        """Leave to choose a file."""
-        self.dismiss("import")
-
-    def _line(self, preset: Preset) -> Content:
-        mark = "•" if preset.name == self._current else " "
-        return Content.assemble(
-            (f"{mark} ", "$primary"),
-            (f"{preset.name:<20}", "bold"),
-            (f"{preset.source:<9}", "$faint"),
-            (preset.description, "$muted"),
+        specs = fields_by_path()
+        head = (
+            f"{text.plural(len(self._values), 'setting')} that differ from the defaults."
+            " Paths, the trigger tag and the run's name are left out."
         )
+        lines = [Content.styled(head, "$muted")]
+        for path, value in self._values.items():
+            lines.append(Content.assemble(f"  {path} = ", (specs[path].write(value), "bold")))
+        return Content("\n").join(lines)
+
+    def on_mount(self) -> None:
+        self.query_one("#preset-name", Input).focus()
+
+    @on(Input.Changed, "#preset-name")
+    def _named(self, event: Input.Changed) -> None:
+        problem = self._problem(event.value) if event.value else ""
+        taken = self._taken(event.value) if not problem else None
+        words = problem or (f"'{event.value}' is yours already: enter asks before it is overwritten." if taken else "")
+        line = self.query_one("#problem", Static)
+        line.set_class(bool(problem), "problem")
+        line.update(words)
+        purpose = self.query_one("#preset-purpose", Input)
+        if taken is not None and not purpose.value:
+            purpose.value = taken.description
+
+    @on(Input.Submitted)
+    def _submitted(self) -> None:
+        name = self.query_one("#preset-name", Input).value.strip()
+        if not name or self._problem(name):
+            self.query_one("#preset-name", Input).focus()
+            return
+        self.dismiss(Saved(name, self.query_one("#preset-purpose", Input).value.strip()))
 
 
-class ShowImport(Dialog[bool]):
-    """The report of an import, key by key; True to apply it."""
+class AskPath(AskText):
+    """The path of a file or folder, completed by tab."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "complete", "Complete", id="path.complete", show=False, priority=True, tooltip="Complete"),
+    ]
+
+    def __init__(
+        self,
+        title: str,
+        body: str,
+        *,
+        value: str = "",
+        check: Callable[[str], str] | None = None,
+        suffixes: Sequence[str] = PRESET_SUFFIXES,
+    ) -> None:
+        super().__init__(title, body, value=value, check=check, hint="tab completes, enter accepts, esc cancels")
+        self._suffixes = tuple(suffixes)
+
+    def action_complete(self) -> None:
+        """Complete what is typed as far as it is plain, and list what it could become."""
+        field = self.query_one(Input)
+        found = complete_file(field.value, self._suffixes)
+        field.value = found.text
+        field.cursor_position = len(found.text)
+        if len(found.candidates) > 1:
+            self.query_one("#problem", Static).update(text.listing(found.candidates, most=12))
+
+
+class ShowImport(Dialog[ImportAnswer | None]):
+    """The report of an import, key by key: to apply it, to save it as a preset, or neither."""
 
     DEFAULT_CSS = """
     ShowImport > .dialog {
@@ -97,10 +167,13 @@ class ShowImport(Dialog[bool]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y,enter", "answer(True)", "Apply", id="import.apply"),
-        Binding("n,q", "answer(False)", "Cancel", id="import.cancel"),
+        Binding("y,enter", "answer('apply')", "Apply", id="import.apply", tooltip="Start the draft from it"),
+        Binding("s,ctrl+s", "answer('save')", "Save", id="import.save", tooltip="Keep it as a preset of yours"),
+        Binding("n,q", "dismiss_dialog", "Cancel", id="import.cancel"),
         Binding("j,down", "scroll_rows(1)", "Down", id="import.down", show=False),
         Binding("k,up", "scroll_rows(-1)", "Up", id="import.up", show=False),
+        Binding("ctrl+d,pagedown,space", "scroll_rows(12)", "Page down", id="import.page_down", show=False),
+        Binding("ctrl+u,pageup", "scroll_rows(-12)", "Page up", id="import.page_up", show=False),
     ]
 
     def __init__(self, path: Path, report: ImportReport) -> None:
@@ -111,28 +184,37 @@ class ShowImport(Dialog[bool]):
     def compose(self) -> ComposeResult:
         box = Vertical(classes="dialog")
         box.border_title = Content(f"Import {self._path.name} ({self._report.source_format})")
-        box.border_subtitle = "enter applies, esc cancels"
-        with box, VerticalScroll():
-            yield Static(Content("\n").join(self._lines()))
+        box.border_subtitle = "enter applies, s saves it as yours, esc cancels"
+        with box:
+            yield Static(self._summary())
+            with VerticalScroll(can_focus=False):
+                yield Static(Content("\n").join(self._lines()))
+
+    def _summary(self) -> Content:
+        counts = Counter(row.verdict for row in self._report.rows)
+        parts: list[tuple[str, str]] = []
+        for verdict in _VERDICTS:
+            if counts[verdict]:
+                parts.append((f"{counts[verdict]} {verdict}   ", _VERDICT_STYLE[verdict]))
+        place = (paths.shorten(self._path.parent), "$faint")
+        return Content.assemble(*parts, place, "\n")
 
     def _lines(self) -> list[Content]:
-        width = max((len(row.key) for row in self._report.rows), default=0)
+        """What was refused first: that is what one has to know before the rest is of use."""
+        rows = sorted(self._report.rows, key=lambda row: _VERDICTS.index(row.verdict))
+        width = min(max((len(row.key) for row in rows), default=0), 32)
         return [
             Content.assemble(
                 f"{row.key:<{width}}  ",
                 (f"{row.verdict:<11}", _VERDICT_STYLE[row.verdict]),
                 (row.detail, "$muted"),
             )
-            for row in self._report.rows
+            for row in rows
         ]
 
-    def action_answer(self, answer: bool) -> None:
-        """Apply it, or not."""
+    def action_answer(self, answer: ImportAnswer) -> None:
+        """Apply it, or save it."""
         self.dismiss(answer)
-
-    def action_dismiss_dialog(self) -> None:
-        """Escape applies nothing."""
-        self.dismiss(False)
 
     def action_scroll_rows(self, lines: int) -> None:
         """Scroll by lines."""

@@ -1,0 +1,121 @@
+"""What a preset would do to a draft: the settings that change, and what the run would cost then. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sidestep_tui.launch import hardware
+from sidestep_tui.launch.gpus import Device
+from sidestep_tui.schema import memory_model
+from sidestep_tui.schema.draft import PERSONAL, Draft
+from sidestep_tui.schema.fields import fields_by_path
+from sidestep_tui.schema.layers import DEFAULT, HARDWARE, Layer
+from sidestep_tui.schema.model_shape import ModelShape
+from sidestep_tui.schema.settings import Settings
+from sidestep_tui.schema.values import format_value
+from sidestep_tui.ui.forms.cells import shown_text
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What presets are tried on: a draft as it stands (its JSON, so that a thread may have it) and the machine."""
+
+    draft: Mapping[str, Any]
+    shape: ModelShape
+    device: Device | None = None
+    songs: int | None = None
+    """Songs to train on; None where the folder was not read."""
+    processes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A setting that would read differently; texts as the form shows them, origins as the draft names them."""
+
+    path: str
+    label: str
+    now: str
+    then: str
+    origin_now: str
+    origin_then: str
+    yours: bool
+    """Whether it is an edit that the preset would replace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a run would take: bytes of the device's memory, weights that are trained."""
+
+    memory: int
+    parameters: int
+    device: Device | None
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether it is within what is free; None where no device is known."""
+        return None if self.device is None else self.memory <= self.device.free
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """The draft with a preset under it."""
+
+    changes: tuple[Change, ...]
+    settings: Settings
+    cost: Cost
+
+    @property
+    def lost(self) -> tuple[Change, ...]:
+        """The edits that the preset would replace."""
+        return tuple(change for change in self.changes if change.yours)
+
+
+def effect_of(bench: Bench, layers: Iterable[Layer], *, keep: Collection[str] = ()) -> Effect:
+    """What starting from `layers` would make of the draft; the edits of the settings in `keep` stay on top."""
+    now = Draft.from_json(bench.draft)
+    then = Draft.from_json(bench.draft)
+    then.apply_layer(*layers, keep=keep)
+    if bench.device is not None:
+        then.apply_hardware(hardware.layer(then.settings, device=bench.device, shape=bench.shape))
+    return Effect(tuple(_changes(now, then)), then.settings, cost_of(bench, then.settings))
+
+
+def cost_of(bench: Bench, settings: Settings) -> Cost:
+    """What `settings` take on the bench's device."""
+    if bench.device is None:
+        estimate = memory_model.estimate(bench.shape, settings)
+    else:
+        estimate = hardware.estimate_for(settings, bench.device, bench.shape)
+    return Cost(estimate.total, memory_model.adapter_parameters(bench.shape, settings), bench.device)
+
+
+def edits_of(draft: Draft) -> list[str]:
+    """The settings of the recipe that were edited: what another preset would replace."""
+    return [path for path in draft.changed if path not in PERSONAL]
+
+
+def _changes(now: Draft, then: Draft) -> Iterable[Change]:
+    edited = set(edits_of(now))
+    for path, spec in fields_by_path().items():
+        before, after = now.value(path), then.value(path)
+        if before == after:
+            continue
+        yield Change(
+            path=path,
+            label=spec.meta.label,
+            now=shown_text(spec, format_value(spec, before)) or "none",
+            then=shown_text(spec, format_value(spec, after)) or "none",
+            origin_now=now.origin(path),
+            origin_then=then.origin(path),
+            yours=path in edited,
+        )
+
+
+def short_origin(origin: str) -> str:
+    """An origin in a word or two: `default`, `yours`, `hardware`, or the name of the preset or run."""
+    if origin in (DEFAULT, HARDWARE):
+        return origin
+    kind, _, name = origin.partition(" ")
+    return name if kind in ("preset", "run", "import") and name else origin

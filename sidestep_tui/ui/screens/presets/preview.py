@@ -1,0 +1,154 @@
+"""The preset under the bar as rows: what it is for, where it is from, what it would cost and change. Pure."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from sidestep_tui.core import paths, text
+from sidestep_tui.schema.layers import DEFAULT, HARDWARE
+from sidestep_tui.schema.preset_file import Preset
+from sidestep_tui.schema.presets import PLACES
+from sidestep_tui.ui.screens.presets.effect import Change, Effect, short_origin
+from sidestep_tui.ui.screens.presets.listing import Item
+from sidestep_tui.ui.theme import Glyphs
+from sidestep_tui.ui.widgets.rows import Row, fit, row, spread
+
+_WORD = 8
+_LABEL = 18
+_VALUE = 11
+_WITH_ORIGINS = 66
+_GIB = 1024**3
+_NEEDS = {"vram_gib": "GPU memory", "ram_gib": "memory", "disk_gib": "disk"}
+
+
+def preview_rows(item: Item, effect: Effect | None, time: str, width: int, glyphs: Glyphs) -> list[Row]:
+    """The whole preview, as many rows as it takes. `time` is how long a run would take, empty while nobody knows."""
+    if item.preset is None or effect is None:
+        return _broken(item, width, glyphs)
+    preset = item.preset
+    head = spread(row(" ", (preset.name, "strong")), row((f"{item.group} ", "muted")), width)
+    described = [row(f" {line}") for line in _wrapped(preset.description or "No description.", width - 2, 2)]
+    rows = [head, *described, *([row("")] * (2 - len(described))), *_facts(item, preset, effect, time, width, glyphs)]
+    rows += [row(""), *_changes(effect, width, glyphs)]
+    for title, entries in _papers(item, preset):
+        rows += [row(""), row((f" {title}", "muted"))]
+        for word, said in entries:
+            rows += [row(f" {line}") for line in _wrapped(f"{word}: {said}" if word else said, width - 2, 99)]
+    return rows
+
+
+def window_of(rows: Sequence[Row], top: int, height: int) -> tuple[list[Row], int]:
+    """The rows that fit, from `top` on or as far as there are more; says at its end when there are, and the top."""
+    top = max(0, min(top, len(rows) - height))
+    shown = list(rows[top : top + height])
+    below = len(rows) - top - height
+    if below > 0 and shown:
+        shown[-1] = row((f" {text.plural(below + 1, 'line')} more: l and j read on", "muted"))
+    return shown, top
+
+
+def _facts(item: Item, preset: Preset, effect: Effect, time: str, width: int, glyphs: Glyphs) -> list[Row]:
+    cost = effect.cost
+    device = cost.device
+    room = f" of {device.total / _GIB:.1f}" if device is not None else ""
+    takes = row(_word("takes"), f"{cost.memory / _GIB:.1f}{room} GiB ")
+    if device is not None and cost.fits:
+        takes = (*takes, *row((f"{glyphs.ok} fits", "good")))
+    elif device is not None:
+        over = "more than there is" if cost.memory > device.total else "more than is free now"
+        takes = (*takes, *row((f"{glyphs.warn} {over}", "warn")))
+    trains = f"{text.count(cost.parameters)} weights" + (f" {glyphs.separator} {time}" if time else "")
+    extends = f"extends {preset.extends}" if preset.extends else ""
+    origin = preset.provenance.source or item.note("From") or ("a run" if preset.is_run else extends)
+    return [
+        fit(row(_word("from"), (origin or paths.shorten(preset.path), "muted")), width - 1),
+        fit(row(_word("needs"), *_needs(preset, effect, glyphs)), width - 1),
+        fit(takes, width - 1),
+        fit(row(_word("trains"), trains), width - 1),
+    ]
+
+
+def _word(word: str) -> tuple[str, str]:
+    return f" {word:<{_WORD}}", "muted"
+
+
+def _needs(preset: Preset, effect: Effect, glyphs: Glyphs) -> list[tuple[str, str]]:
+    if not preset.requires:
+        return [("nothing in particular", "muted")]
+    words = ", ".join(f"{value:g} GiB of {_NEEDS[key]}" for key, value in preset.requires.items())
+    device, wanted = effect.cost.device, preset.requires.get("vram_gib")
+    if device is None or device.kind != "cuda" or wanted is None:
+        return [(words, "")]
+    # A card of 12 GB has a little less than 12 GiB to give.
+    enough = device.total / _GIB * 1.03 >= wanted
+    return [(words, ""), (f" {glyphs.ok if enough else glyphs.warn}", "good" if enough else "warn")]
+
+
+def _changes(effect: Effect, width: int, glyphs: Glyphs) -> list[Row]:
+    changes = effect.changes
+    if not changes:
+        return [row((" changes nothing in the draft", "muted"))]
+    lost = len(effect.lost)
+    mine = "" if not lost else f", {lost} of them yours {glyphs.changed}"
+    title = row((f" changes {text.plural(len(changes), 'setting')}{mine}", "muted"))
+    return [title, *(_change_row(change, width, glyphs) for change in changes)]
+
+
+def _change_row(change: Change, width: int, glyphs: Glyphs) -> Row:
+    mark = glyphs.changed if change.yours else " "
+    label = min(_LABEL, max(10, width - 2 * _VALUE - 8))
+    values = f"{_cut(change.now, _VALUE, glyphs):>{_VALUE}} {glyphs.arrow} "
+    left = row(f" {mark} {_cut(change.label, label, glyphs):<{label}} ", (values, "muted"))
+    if width < _WITH_ORIGINS:
+        return fit((*left, *row(change.then)), width - 1)
+    then = f"{_cut(change.then, _VALUE, glyphs):<{_VALUE}}  "
+    origin = f"was {short_origin(change.origin_now)}"
+    if change.origin_then in (DEFAULT, HARDWARE):
+        origin += f", then {change.origin_then}"
+    return fit((*left, *row(then, (origin, "muted"))), width - 1)
+
+
+def _papers(item: Item, preset: Preset) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The small print: what the comment says, what was changed against the source, what hides what."""
+    about = [(word, said) for word, said in item.notes if word not in ("Run", "From")]
+    if preset.provenance.source:
+        about.append(("From", preset.provenance.source))
+    elif item.note("From"):
+        about.append(("From", item.note("From")))
+    if preset.extends:
+        about.append(("Extends", f"{preset.extends}, which gives what the file does not set itself."))
+    if preset.hides:
+        others = text.listing([PLACES[source] for source in preset.hides])
+        about.append(("Hides", f"the one of that name that is {others}."))
+    if preset.hidden:
+        about.append(("Hidden", "another of that name comes first; give the path to use this one."))
+    about.append(("File", paths.shorten(preset.path)))
+    papers = [("about", about)]
+    for title, reasons in (
+        ("not as in the source", preset.provenance.changed),
+        ("left out of the source", preset.provenance.left_out),
+    ):
+        if reasons:
+            papers.append((title, list(reasons.items())))
+    return papers
+
+
+def _broken(item: Item, width: int, glyphs: Glyphs) -> list[Row]:
+    head = spread(row(" ", (item.name, "strong")), row((f"{item.group} ", "muted")), width)
+    rows = [head, row((f" {glyphs.bad} cannot be used", "bad")), row("")]
+    problem = item.problem
+    if problem is None:
+        return rows
+    for part, style in ((problem.title, ""), (problem.message, ""), (problem.hint, "muted")):
+        for line in part.splitlines():
+            rows += [row((f" {piece}", style)) for piece in _wrapped(line, width - 2, 20)]
+    return [*rows, row(""), row((f" {paths.shorten(item.path)}", "muted"))]
+
+
+def _wrapped(words: str, width: int, most: int) -> list[str]:
+    return textwrap.wrap(words, max(width, 10), max_lines=most, placeholder=" …")
+
+
+def _cut(words: str, width: int, glyphs: Glyphs) -> str:
+    return words if len(words) <= width else words[: width - len(glyphs.ellipsis)] + glyphs.ellipsis

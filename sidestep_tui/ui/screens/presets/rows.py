@@ -1,0 +1,67 @@
+"""The list of presets as rows. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sidestep_tui.schema.adapter_maths import size_words
+from sidestep_tui.ui.screens.presets.effect import Cost
+from sidestep_tui.ui.screens.presets.listing import Heading, Item, Line
+from sidestep_tui.ui.theme import Glyphs
+from sidestep_tui.ui.widgets.rows import Row, fit, row, spread, width_of
+
+_NAME = 22
+_KIND = 12
+
+
+def list_rows(
+    lines: list[Line], current: Item | None, base: str, costs: Mapping[str, Cost], width: int, glyphs: Glyphs
+) -> list[Row]:
+    """The lines of the list; `base` is the origin that the draft starts from, which has a mark."""
+    return [
+        heading_row(line, width)
+        if isinstance(line, Heading)
+        else item_row(line, base, costs.get(line.key), width, glyphs, selected=line is current)
+        for line in lines
+    ]
+
+
+def heading_row(heading: Heading, width: int) -> Row:
+    """The name of a group."""
+    note = f"  {heading.note}" if heading.note else ""
+    return fit(row((f" {heading.group}", "muted"), (note, "cloud")), width)
+
+
+def item_row(item: Item, base: str, cost: Cost | None, width: int, glyphs: Glyphs, *, selected: bool) -> Row:
+    """One preset: a mark for the one that the draft starts from, its name, its size, its memory and whether it fits."""
+    is_base = item.preset is not None and item.preset.layer_name == base
+    pointer = glyphs.focus if selected else " "
+    mark = glyphs.bad if item.problem else glyphs.changed if is_base else " "
+    right = row(*_right(item, cost, glyphs))
+    left = row(f"{pointer}{mark} ", (item.name, "bad" if item.problem else "strong" if is_base else ""))
+    if item.preset is not None and width >= _NAME + _KIND + 12:
+        left = (*fit(left, _NAME + 3), (" " * max(0, _NAME + 4 - width_of(left)), ""), (_kind(item), "muted"))
+    line = spread(left, right, width)
+    if not selected:
+        return line
+    text = "".join(part for part, _ in line)
+    return ((text + " " * (width - width_of(line)), "selected"),)
+
+
+def _kind(item: Item) -> str:
+    from sidestep_tui.schema import layers
+
+    assert item.preset is not None
+    adapter = layers.resolve(item.preset.layers()).settings.adapter
+    return f"{adapter.kind} {size_words(adapter)}"
+
+
+def _right(item: Item, cost: Cost | None, glyphs: Glyphs) -> list[tuple[str, str]]:
+    if item.problem is not None:
+        return [("cannot be used ", "bad")]
+    if cost is None:
+        return []
+    words = f"{cost.memory / 1024**3:.1f} "
+    if cost.fits is None:
+        return [(words + "GiB ", "muted")]
+    return [(words, "muted"), (f"{glyphs.ok if cost.fits else glyphs.warn} ", "good" if cost.fits else "warn")]
