@@ -128,6 +128,11 @@ class Draft:
         }
 
     @property
+    def edits(self) -> list[str]:
+        """What was changed of the recipe: all that differs from the preset but checkpoint, songs and names."""
+        return [path for path in self.changed if path not in PERSONAL]
+
+    @property
     def base_name(self) -> str:
         """The origin that the draft starts from: `preset vram_12gb`, `run drums_v3`, or `default`."""
         named = [layer.name for layer in self._state.base if layer.name not in (HARDWARE, COMMAND_LINE)]

@@ -79,7 +79,7 @@ class WizardFrame(WizardJobs):
         )
 
     def _what(self) -> Content:
-        edits = len(self.session.draft.changed)
+        edits = len(self.session.draft.edits)
         return Content.assemble(
             (self._base_name(), "$accent"),
             (f" + {text.plural(edits, 'edit')}" if edits else "", "bold"),

@@ -23,6 +23,7 @@ from sidestep_tui.ui.screens.wizard.page import Heading, Note, Page, RowList
 if TYPE_CHECKING:
     from sidestep_tui.launch.preflight import Check
 
+_SAID_ELSEWHERE = frozenset({"model.path", "data.path", "output.path", "output.name"})
 _SEVERITY_STYLE = {"error": "$error", "warning": "$warning", "advice": "$muted"}
 _STATUS_STYLE = {"ok": "$success", "warn": "$warning", "fail": "$error"}
 
@@ -75,7 +76,8 @@ class ReviewPage(Page):
 
     def _summary(self, width: int) -> Content:
         """What is trained on what, what it takes, and where it goes."""
-        return Content("\n").join([self._recipe(), self._estimates(), self._place()])
+        lines = [self._recipe(), self._estimates(), self._place()]
+        return Content("\n").join(line.truncate(width, ellipsis=True) for line in lines)
 
     def _recipe(self) -> Content:
         from sidestep_tui.schema.adapter_maths import KIND_NAMES, size_words
@@ -97,8 +99,8 @@ class ReviewPage(Page):
         session = self.session
         device, pace = session.device, session.pace()
         memory = text.gibibytes(session.cost().estimate.total)
-        room = f" of {text.gibibytes(device.total)}" if device is not None else ""
-        parts = [pace.range or pace.short or "time not known", f"{memory}{room} of memory"]
+        room = f"of {text.gibibytes(device.total)} " if device is not None else ""
+        parts = [pace.range or pace.short or "time not known", f"{memory} {room}of memory"]
         if session.manifest is not None:
             parts.append(f"{text.file_size(session.disk())} on disk")
         return Content.assemble((f" {self.glyphs.separator} ".join(parts), "bold"), ("   " + pace.basis, "$faint"))
@@ -108,7 +110,7 @@ class ReviewPage(Page):
         return Content.assemble(("into ", "$muted"), where)
 
     def _no_changes(self, width: int) -> Content:
-        if self.session.draft.changed:
+        if set(self.session.draft.changed) - _SAID_ELSEWHERE:
             return Content("")
         return Content.styled(f"{self.session.draft.base_name}: as it is, nothing was changed.", "$muted")
 
@@ -128,7 +130,8 @@ class ReviewPage(Page):
         if advice != self._shown_advice:
             self._shown_advice = advice
             self.query_one("#advice", RowList).fill([self._advice_row(item) for item in advice])
-        changes = self.session.draft.changed
+        # What is said elsewhere on this page is not said again.
+        changes = {path: pair for path, pair in self.session.draft.changed.items() if path not in _SAID_ELSEWHERE}
         if changes != self._shown_changes:
             self._shown_changes = changes
             rows: list[Widget] = [self._change_row(path, old, new) for path, (old, new) in changes.items()]
