@@ -31,7 +31,7 @@ from sidestep_tui.schema import (
 )
 from sidestep_tui.schema.activation_model import Attention
 from sidestep_tui.schema.fields import fields_by_path
-from sidestep_tui.schema.fit_ladder import Rung
+from sidestep_tui.schema.fit_ladder import Needs, Rung
 from sidestep_tui.schema.model_shape import SHAPE_2B, SHAPE_XL, ModelShape
 from sidestep_tui.schema.settings import Settings
 
@@ -106,7 +106,7 @@ def fit(
         return
     _show(shape, seen, device if is_known else None, is_here=is_here)
     _show_time_and_disk(seen, room)
-    _show_ladder(ladder, free, settings, seen, shape, device)
+    _show_ladder(ladder, free, settings, seen, shape, device, needs)
     if settings.speed.attention == "stock":
         render.data(f"attention kernel of the sliding layers: {kernel}")
 
@@ -208,39 +208,18 @@ def _show(shape: ModelShape, seen: Forecast, device: Device | None, *, is_here: 
 def _show_time_and_disk(seen: Forecast, room: DiskRoom) -> None:
     """How long the steps take and by what that is known, what is written, and how much room there is for it."""
     render.data("")
-    for line in render.table([*time_rows(seen), *disk_rows(seen, room)]):
+    for line in render.table([*forecast.time_rows(seen.pace), *forecast.disk_rows(seen.disk, room)]):
         render.data(line)
 
 
-def time_rows(seen: Forecast) -> list[list[str]]:
-    """How long, as far as it is known."""
-    found = seen.pace
-    if found.seconds_per_step is None:
-        return [["time", found.basis]]
-    each = f"{pace.seconds(found.seconds_per_step)} a step"
-    if found.steps is None:
-        return [["time", f"{each}, {found.basis}; --songs N tells how many steps there are"]]
-    spread = f" ({found.range})" if found.range != found.short else ""
-    return [
-        ["time", f"{found.short}{spread}: {text.plural(found.steps, 'step')} of {each.removesuffix(' a step')}"],
-        ["", f"{found.basis}; {forecast.NOT_COUNTED}"],
-    ]
-
-
-def disk_rows(seen: Forecast, room: DiskRoom) -> list[list[str]]:
-    """What is written, and how much room there is."""
-    disk = seen.disk
-    each = text.file_size(disk.checkpoint.total)
-    rows = [["disk", f"{text.plural(disk.checkpoints, 'checkpoint')} of {each}: {text.file_size(disk.run)} in all"]]
-    if disk.cache:
-        rows.append(["", f"encoded songs about {text.file_size(disk.cache)}, {text.file_size(disk.total)} together"])
-    free = f"{text.file_size(room.free)} free in {paths.shorten(room.output)}"
-    apart_from_it = f", {text.file_size(room.cache_free)} in {paths.shorten(room.cache)}"
-    return [*rows, ["", free + ("" if room.is_shared else apart_from_it)]]
-
-
 def _show_ladder(
-    ladder: Sequence[Rung], free: int | None, settings: Settings, seen: Forecast, shape: ModelShape, device: Device
+    ladder: Sequence[Rung],
+    free: int | None,
+    settings: Settings,
+    seen: Forecast,
+    shape: ModelShape,
+    device: Device,
+    needs: Needs,
 ) -> None:
     """Every rung with its need, its time and what fits, and what to set for the first that does."""
     render.data("")
@@ -259,8 +238,8 @@ def _show_ladder(
         return
     if chosen is None:
         render.data(f"Nothing fits into {text.gibibytes(free)}: choose a smaller model or a lower rank.")
-    elif values := _to_set(chosen.values, settings):
-        assignments = " ".join(f"-s {path}={value}" for path, value in values.items())
+    elif values := fit_ladder.to_apply(chosen, settings, needs, free):
+        assignments = " ".join(f"-s {path}={fields_by_path()[path].write(value)}" for path, value in values.items())
         render.data(f"to fit into {text.gibibytes(free)}: {assignments}")
     else:
         render.data(f"fits into {text.gibibytes(free)} as it is")
@@ -268,12 +247,6 @@ def _show_ladder(
 
 def _first(ladder: Sequence[Rung], free: int | None) -> Rung | None:
     return None if free is None else next((rung for rung in ladder if rung.fits(free)), None)
-
-
-def _to_set(values: Mapping[str, Any], settings: Settings) -> dict[str, str]:
-    """What has to be typed for a rung: `auto` finds out about checkpointing by itself."""
-    by_itself = ("memory.gradient_checkpointing",) if settings.memory.gradient_checkpointing == "auto" else ()
-    return {path: fields_by_path()[path].write(value) for path, value in values.items() if path not in by_itself}
 
 
 def _verdict(needed: int, gpu: Gpu) -> str:

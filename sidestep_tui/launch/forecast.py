@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sidestep_tui.core import paths, text
 from sidestep_tui.launch import hardware
+from sidestep_tui.launch.disks import DiskRoom
 from sidestep_tui.launch.gpus import Device
 from sidestep_tui.schema import automatic, disk_maths, fit_ladder, gpu_table, memory_model, pace, plan_maths
 from sidestep_tui.schema.activation_model import Attention
@@ -88,6 +90,31 @@ def stand_in(name: str = "", gib: float | None = None) -> Device | None:
         return None
     total = int((gib if gib is not None else card.gib if card else 0) * _GIB)
     return Device("cuda", card.name if card else gpu_table.ANY, total, total, NOWHERE)
+
+
+def time_rows(found: Pace) -> list[tuple[str, str]]:
+    """How long a run takes and by what that is known, for people: a title and a sentence each."""
+    if found.seconds_per_step is None:
+        return [("time", found.basis)]
+    each = pace.seconds(found.seconds_per_step)
+    if found.steps is None:
+        return [("time", f"{each} a step, {found.basis}; how many steps depends on the songs")]
+    spread = f" ({found.range})" if found.range != found.short else ""
+    steps = f"{text.thousands(found.steps)} {'step' if found.steps == 1 else 'steps'}"
+    return [("time", f"{found.short}{spread}: {steps} of {each}"), ("", f"{found.basis}; {NOT_COUNTED}")]
+
+
+def disk_rows(disk: DiskNeeds, room: DiskRoom | None) -> list[tuple[str, str]]:
+    """What is written, and how much room there is where that is known."""
+    kept = f"{text.plural(disk.checkpoints, 'checkpoint')} of {text.file_size(disk.checkpoint.total)}"
+    rows = [("disk", f"{kept}: {text.file_size(disk.run)} in all")]
+    if disk.cache:
+        rows.append(("", f"encoded songs about {text.file_size(disk.cache)}, {text.file_size(disk.total)} together"))
+    if room is not None:
+        free = f"{text.file_size(room.free)} free in {paths.shorten(room.output)}"
+        cache = f", {text.file_size(room.cache_free)} in {paths.shorten(room.cache)}"
+        rows.append(("", free + ("" if room.is_shared else cache)))
+    return rows
 
 
 STAND_INS = ("RTX 4060", "RTX 3060", "RTX 4080", "RTX 4090", "RTX 5090", "L40S", "A100 80GB", "H200")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from sidestep_tui.core.errors import SettingsError
 from sidestep_tui.launch import hardware
@@ -15,9 +16,10 @@ from sidestep_tui.protocol.events import Event
 from sidestep_tui.protocol.journal import last_events
 from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.protocol.state import RunState
-from sidestep_tui.schema import fit_ladder, memory_model, run
+from sidestep_tui.schema import automatic, fit_ladder, memory_model, run
 from sidestep_tui.schema.model_shape import ModelShape
 from sidestep_tui.schema.pace import Measured
+from sidestep_tui.schema.settings import Settings
 
 _NEWEST = 24
 """So many runs are looked at."""
@@ -55,8 +57,21 @@ def _of(run_dir: RunDir, device: Device, shape: ModelShape) -> Measured | None:
     times = [event["seconds"] for event in last_events(run_dir.events) if _is_timed(event)]
     if len(times) < _FEWEST_STEPS:
         return None
+    return Measured(run_dir.name, statistics.median(times), _as_run(settings, device, shape, state.total_steps))
+
+
+def by_probe(found: Mapping[str, Any], settings: Settings) -> Measured:
+    """What a probe of `settings` found; its few steps are never compiled unless that was asked for."""
+    compiled = "on" if settings.speed.compile == "on" else "off"
+    values = {fit_ladder.FLAG: "on" if found["recomputes"] else "off", "speed.compile": compiled}
+    return Measured("the probe", float(found["seconds_per_step"]), fit_ladder.with_values(settings, values))
+
+
+def _as_run(settings: Settings, device: Device, shape: ModelShape, steps: int) -> Settings:
+    """The settings of a run with what `auto` came to."""
     decided = fit_ladder.settled(settings, hardware.needs(device, shape), device.free)
-    return Measured(run_dir.name, statistics.median(times), decided)
+    compiled = automatic.compiles(settings, device, steps or None)
+    return fit_ladder.with_values(decided, {"speed.compile": "on" if compiled else "off"})
 
 
 def _is_on(state: RunState, device: Device) -> bool:

@@ -6,7 +6,7 @@ gradient up to rounding. Pure: what the settings need of memory comes in as a fu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +17,8 @@ from sidestep_tui.schema.settings import Settings
 HEADROOM = 0.92
 """The share of the free memory to plan with; the rest is for what the estimate cannot see."""
 
+FLAG = "memory.gradient_checkpointing"
+
 Name = Literal["everything", "activation budget", "recompute", "fewer crops", "int8 base", "nf4 base", "shorter crop"]
 Needs = Callable[[Settings], int]
 """Bytes that settings need at the peak of a step."""
@@ -25,7 +27,6 @@ _MOST_ACCUMULATION = 256
 _SHORTEST_CROP = 10
 _CROP_STEP = 5
 _BUDGETS = (0.75, 0.5, 0.25)
-_FLAG = "memory.gradient_checkpointing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +51,14 @@ def rungs(settings: Settings, needs: Needs) -> tuple[Rung, ...]:
     Settings below the first rung (checkpointing on, a quantised base) are where they are asked to be from there on, but
     the first rung is shown all the same: it may well fit.
     """
-    values: dict[str, Any] = {_FLAG: "off"}
+    values: dict[str, Any] = {FLAG: "off"}
     made = [_rung("everything", "Every activation is kept: the fastest.", settings, values, needs)]
     for budget in _BUDGETS if settings.speed.compile == "on" else ():
         if budget < settings.speed.activation_budget:
-            values = {_FLAG: "off", "speed.activation_budget": budget}
+            values = {FLAG: "off", "speed.activation_budget": budget}
             sentence = f"The compiler keeps {budget:.0%} of the activations: some percent more time."
             made.append(_rung("activation budget", sentence, settings, values, needs))
-    values = {_FLAG: "on"}
+    values = {FLAG: "on"}
     sentence = "Activations are recomputed: a third to a half more time."
     made.append(_rung("recompute", sentence, settings, values, needs))
     for size, accumulation in _smaller_batches(settings):
@@ -95,12 +96,27 @@ def recomputes(settings: Settings, needs: Needs, free: int) -> bool:
     chosen = settings.memory.gradient_checkpointing
     if chosen != "auto":
         return chosen == "on"
-    return needs(with_values(settings, {_FLAG: "off"})) > HEADROOM * free
+    return needs(with_values(settings, {FLAG: "off"})) > HEADROOM * free
 
 
 def settled(settings: Settings, needs: Needs, free: int) -> Settings:
     """The settings with `auto` decided."""
-    return with_values(settings, {_FLAG: "on" if recomputes(settings, needs, free) else "off"})
+    return with_values(settings, {FLAG: "on" if recomputes(settings, needs, free) else "off"})
+
+
+def to_apply(rung: Rung, settings: Settings, needs: Needs, free: int) -> dict[str, Any]:
+    """What has to be set for a rung: `auto` is left alone where it comes to the same by itself."""
+    others = {path: value for path, value in rung.values.items() if path != FLAG}
+    if settings.memory.gradient_checkpointing != "auto" or FLAG not in rung.values:
+        return dict(rung.values)
+    by_itself = "on" if recomputes(with_values(settings, others), needs, free) else "off"
+    return others if by_itself == rung.values[FLAG] else dict(rung.values)
+
+
+def in_force(ladder: Sequence[Rung], decided: Settings) -> Rung | None:
+    """The rung on which settings stand whose `auto` is decided."""
+    standing = (rung for rung in reversed(ladder) if with_values(decided, rung.values) == decided)
+    return next(standing, None)
 
 
 def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:

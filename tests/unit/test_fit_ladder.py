@@ -99,3 +99,17 @@ def test_a_compiled_run_goes_down_by_its_budget_before_it_recomputes_all() -> No
 @pytest.mark.parametrize(("old", "now"), [(True, "on"), (False, "off"), ("auto", "auto")])
 def test_what_was_a_switch_is_still_read(old: object, now: str) -> None:
     assert asked(memory={"gradient_checkpointing": old}).memory.gradient_checkpointing == now
+
+
+def test_a_rung_is_applied_by_the_fewest_values() -> None:
+    settings = Settings.model_validate({"train": {"batch_size": 4}})
+    needs = lambda asked: 20 if asked.memory.gradient_checkpointing == "off" else 3 * asked.train.batch_size  # noqa: E731
+    ladder = {rung.name: rung for rung in fit_ladder.rungs(settings, needs)}
+    fewer = next(rung for rung in fit_ladder.rungs(settings, needs) if rung.name == "fewer crops")
+    assert fit_ladder.to_apply(ladder["recompute"], settings, needs, free=16) == {}, "auto comes to it by itself"
+    assert fit_ladder.to_apply(ladder["recompute"], settings, needs, free=100) == {fit_ladder.FLAG: "on"}
+    assert fit_ladder.to_apply(fewer, settings, needs, free=8) == {"train.batch_size": 2, "train.accumulation": 8}
+    decided = fit_ladder.settled(settings, needs, free=16)
+    standing = fit_ladder.in_force(fit_ladder.rungs(settings, needs), decided)
+    assert standing is not None
+    assert standing.name == "recompute"

@@ -81,3 +81,15 @@ def test_another_size_of_model_says_nothing(tmp_path: Path, shape: ModelShape) -
 def test_a_processor_is_one_of_its_kind(tmp_path: Path) -> None:
     cpu = Device("cpu", "this computer's CPU", 16 * GIB, 32 * GIB)
     assert measured.earlier(cpu, SHAPE_2B, [past_run(tmp_path, device="cpu (float32)")]) is not None
+
+
+def test_what_a_probe_found_is_of_steps_that_were_not_compiled() -> None:
+    found = measured.by_probe({"recomputes": True, "seconds_per_step": 0.25}, Settings())
+    assert (found.source, found.seconds_per_step) == ("the probe", 0.25)
+    assert (found.settings.memory.gradient_checkpointing, found.settings.speed.compile) == ("on", "off")
+
+
+def test_an_earlier_run_stands_for_settings_without_auto(tmp_path: Path) -> None:
+    found = measured.earlier(GPU, SHAPE_2B, [past_run(tmp_path)])
+    assert found is not None
+    assert found.settings.speed.compile == "on", "a run of unknown length on CUDA"
