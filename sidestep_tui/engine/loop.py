@@ -278,7 +278,7 @@ class TrainingRun:
             grad_norm=result.grad_norm,
             samples_per_s=result.examples / max(result.seconds, 1e-9),
             seconds=result.seconds,
-            data_seconds=result.data_seconds,
+            **{f"{part}_s": seconds for part, seconds in result.parts.items()},
         )
         self.trainer.tracker.add_step(result.step, result.loss, result.grad_norm, skipped=result.skipped)
         self._warn()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from sidestep_tui.engine import (
     scaling,
     timesteps,
 )
+from sidestep_tui.engine.anatomy import Part, StepClock
 from sidestep_tui.engine.batches import Collator, Example, MicroBatch, Sampler, SongStore, derive_seed
 from sidestep_tui.engine.checkpoint import Loaded, Position, TrainingState, Watch
 from sidestep_tui.engine.schedules import Schedule
@@ -58,7 +60,8 @@ class StepResult:
     grad_norm: float
     examples: int
     seconds: float
-    data_seconds: float
+    parts: Mapping[Part, float]
+    """Seconds of its parts; on CUDA the update is told one step late."""
     suspects: tuple[str, ...] = ()
     overflowed: bool = False
     """Whether the weights were left alone because float16 had no room for the scaled gradients: no alarm."""
@@ -114,6 +117,7 @@ class Trainer:
         self._collator = Collator(material.store, settings.train, seed=seed, mu=mu, sigma=sigma)
         ahead = prefetch.is_wanted(settings.speed.prefetch, material.device)
         self._feed = prefetch.Feed(self._collator, material.device, ahead=ahead)
+        self._clock = StepClock(material.device)
         self._plan()
 
     def _plan(self) -> None:
@@ -154,18 +158,20 @@ class Trainer:
         examples = self._sampler.examples(self.position.epoch, self.position.offset)
         lr = self.next_lr
         optimizers.set_lr(self.optimizer, lr)
-        (losses, levels, data_seconds), shortages = self._learn(examples)
+        (losses, levels), shortages = self._learn(examples)
         distributed.sum_gradients(self.parameters.values())
-        scaling.down(self.parameters.values(), self.scale)
-        grad_norm = self._clip()
+        with self._clock.part("optimizer"):
+            scaling.down(self.parameters.values(), self.scale)
+            grad_norm = self._clip()
         by_rank = self._sampler.computed(examples)
         counts, found = [len(share) for share in by_rank], optimizers.found_rate(self.optimizer)
         values, drawn, norm, rate = distributed.collect(losses, levels, grad_norm, counts, found)
         computed = [example for share in by_rank for example in share]
         finite = math.isfinite(norm) and all(math.isfinite(value) for value in values)
         if finite:
-            self.optimizer.step()
-            averages.update(self.optimizer, self.settings.train.ema_decay)
+            with self._clock.part("optimizer"):
+                self.optimizer.step()
+                averages.update(self.optimizer, self.settings.train.ema_decay)
             for example, level, value in zip(computed, drawn, values, strict=True):
                 self.tracker.table.add(self._titles[example.song], level, value)
         self.optimizer.zero_grad(set_to_none=True)
@@ -182,15 +188,13 @@ class Trainer:
             grad_norm=norm,
             examples=len(examples),
             seconds=seconds,
-            data_seconds=data_seconds,
+            parts=self._clock.take(),
             suspects=suspects,
             overflowed=overflowed,
             shortages=shortages,
         )
 
-    def _learn(
-        self, examples: list[Example]
-    ) -> tuple[tuple[torch.Tensor, torch.Tensor, float], tuple[rungs.Shortage, ...]]:
+    def _learn(self, examples: list[Example]) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[rungs.Shortage, ...]]:
         """`_accumulate`, repeated one rung lower as long as memory runs out; OutOfMemoryError if no rung is left."""
         shortages: list[rungs.Shortage] = []
         while True:
@@ -220,21 +224,23 @@ class Trainer:
         share = self._sampler.share(examples, distributed.rank())
         return list(rungs.split(self._sampler.micro_batches(share), self.relief.micro_batch))
 
-    def _accumulate(self, examples: list[Example]) -> tuple[torch.Tensor, torch.Tensor, float]:
+    def _accumulate(self, examples: list[Example]) -> tuple[torch.Tensor, torch.Tensor]:
         """Add up this process's share of the gradient of the mean loss over `examples`.
 
-        Returns losses [N] and noise levels [N] of that share on the device, and seconds spent on data.
+        Returns losses [N] and noise levels [N] of that share on the device.
         """
         losses = [torch.zeros(0, device=self.material.device)]
         levels = [torch.zeros(0, device=self.material.device)]
-        data_seconds = 0.0
         for batch, waited in self._feed.batches(self._groups(examples), lambda: self._following(examples)):
-            data_seconds += waited
-            batch_losses = self.losses(batch)
-            scaling.up(batch_losses.sum() / len(examples), self.scale).backward()
+            self._clock.add("data", waited)
+            with self._clock.part("forward"):
+                batch_losses = self.losses(batch)
+                loss = scaling.up(batch_losses.sum() / len(examples), self.scale)
+            with self._clock.part("backward"):
+                loss.backward()
             losses.append(batch_losses.detach())
             levels.append(batch.t)
-        return torch.cat(losses), torch.cat(levels), data_seconds
+        return torch.cat(losses), torch.cat(levels)
 
     def _following(self, examples: list[Example]) -> list[Example]:
         """The first group of the step after the one of `examples`."""

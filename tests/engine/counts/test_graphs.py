@@ -10,7 +10,7 @@ import torch
 from sidestep_tui.engine import adapters
 from sidestep_tui.engine.speed import compiled, switches
 from sidestep_tui.schema.settings import Settings
-from tests.engine.training.conftest import WIDTH, make_transformer
+from tests.engine.models import WIDTH, make_transformer
 
 KINDS: dict[str, dict[str, Any]] = {
     "lora": {"rank": 4},

@@ -10,8 +10,8 @@ from diffusers import AceStepTransformer1DModel
 
 from sidestep_tui.engine import adapters
 from sidestep_tui.schema.settings import Settings
+from tests.engine.models import WIDTH, make_transformer
 
-WIDTH = 32
 Result = tuple[torch.Tensor, dict[str, torch.Tensor]]
 Pass = Callable[..., Result]
 
@@ -32,19 +32,7 @@ def new_model() -> Callable[..., AceStepTransformer1DModel]:
     def build(
         kind: str = "lora", dtype: torch.dtype = torch.float32, layers: int = 2, **adapter: object
     ) -> AceStepTransformer1DModel:
-        torch.manual_seed(0)
-        transformer = AceStepTransformer1DModel(
-            hidden_size=WIDTH,
-            intermediate_size=64,
-            num_hidden_layers=layers,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            head_dim=8,
-            in_channels=192,
-            audio_acoustic_hidden_dim=64,
-            sliding_window=16,
-            encoder_hidden_size=WIDTH,
-        )
+        transformer = make_transformer(layers)
         # Norm weights of real checkpoints are not ones.
         with torch.no_grad():
             for name, parameter in transformer.named_parameters():

@@ -18,8 +18,7 @@ from sidestep_tui.engine.trainer import Material, Trainer
 from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.schema.run import RunFile, write_run
 from sidestep_tui.schema.settings import Settings
-
-WIDTH = 32
+from tests.engine.models import WIDTH, make_transformer
 
 
 @dataclass
@@ -41,24 +40,6 @@ class FakeSong:
     def condition(self) -> torch.Tensor:
         source = torch.Generator().manual_seed(self.tokens)
         return torch.randn((self.tokens, WIDTH), generator=source)
-
-
-def make_transformer(layers: int = 2, seed: int = 0) -> AceStepTransformer1DModel:
-    """The model class of ACE-Step 1.5 in miniature, with the same weights every time."""
-    torch.manual_seed(seed)
-    transformer = AceStepTransformer1DModel(
-        hidden_size=WIDTH,
-        intermediate_size=64,
-        num_hidden_layers=layers,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        in_channels=192,
-        audio_acoustic_hidden_dim=64,
-        sliding_window=16,
-        encoder_hidden_size=WIDTH,
-    )
-    return transformer.eval()
 
 
 def make_settings(**groups: dict[str, Any]) -> Settings:

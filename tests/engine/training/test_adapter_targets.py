@@ -14,8 +14,8 @@ from sidestep_tui.engine import adapters, checkpoint, export
 from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.schema import rules
 from sidestep_tui.schema.adapter import AdapterSettings
+from tests.engine.models import make_transformer
 from tests.engine.training.adapting import OriginalNames, provenance, randomise, trained
-from tests.engine.training.conftest import make_transformer
 
 PATTERNS = {
     "rank": 4,

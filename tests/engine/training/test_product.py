@@ -17,8 +17,8 @@ from sidestep_tui.engine.batches import MicroBatch
 from sidestep_tui.engine.trainer import Trainer
 from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.schema import rules
+from tests.engine.models import WIDTH
 from tests.engine.training.adapting import provenance
-from tests.engine.training.conftest import WIDTH
 
 KINDS: dict[str, dict[str, Any]] = {
     "lora": {"dropout": 0.1},

@@ -18,6 +18,7 @@ from sidestep_tui.engine.reporter import Reporter
 from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.protocol.tail import Tail
 from sidestep_tui.schema.adapter import AdapterSettings
+from tests.engine.models import make_transformer
 from tests.engine.training.adapting import provenance
 
 KINDS = {
@@ -135,19 +136,7 @@ def _answer_and_gradient(transformer, dtype) -> tuple[torch.Tensor, torch.Tensor
 
 def test_int8_is_as_exact_as_bfloat16_and_nf4_is_not_far():
     """ENGINE.md §3, six layers against float32: bfloat16 .0234/.9977, int8 .0234/.9975, nf4 .0290/.9800."""
-    from diffusers import AceStepTransformer1DModel
-
-    torch.manual_seed(0)
-    reference = AceStepTransformer1DModel(
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=6,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=16,
-        encoder_hidden_size=64,
-        sliding_window=16,
-    ).eval()
+    reference = make_transformer(6, width=64)
     exact, exact_gradient = _answer_and_gradient(copy.deepcopy(reference), torch.float32)
     errors, cosines = {}, {}
     for base in ("full", "int8", "nf4"):

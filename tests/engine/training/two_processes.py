@@ -20,7 +20,8 @@ from sidestep_tui.engine.trainer import Trainer
 from sidestep_tui.protocol.lock import RunLock
 from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.schema.settings import Settings
-from tests.engine.training.conftest import SONGS, make_material, make_settings, make_transformer
+from tests.engine.models import make_transformer
+from tests.engine.training.conftest import SONGS, make_material, make_settings
 
 STEPS = 6
 """Three epochs of a full step and one that leaves the second process without an example."""
