@@ -16,7 +16,7 @@ from sidestep_tui.core import text
 from sidestep_tui.core.errors import SettingsError
 from sidestep_tui.schema.fields import fields_by_path
 from sidestep_tui.schema.import_files import parse_yaml
-from sidestep_tui.schema.import_keys import PATTERN_KEYS, TARGET_KEYS, meaning_of
+from sidestep_tui.schema.import_keys import ALTERATION_KEYS, CROP_KEYS, PATTERN_KEYS, TARGET_KEYS, meaning_of
 
 _LABELS: Final = {
     "grad_accumulation": "gradient_accumulation",
@@ -36,6 +36,7 @@ _CUE = re.compile(r"\b(?:set to|must be|default(?: value)?(?: of| is)?:?)\s+([`\
 _SCHEDULE = re.compile(r"\b(cosine|linear|constant|polynomial)(?: \w+)? sched", re.IGNORECASE)
 _WARMUP = re.compile(r"\b(\d[\d_]*) warm-?up steps", re.IGNORECASE)
 _LEAVE_ON = re.compile(r"\b(?:leave|keep) (?:this|it) on\b", re.IGNORECASE)
+_TOGETHER: Final = (*TARGET_KEYS, *PATTERN_KEYS, *CROP_KEYS, *ALTERATION_KEYS, "use_dora", "layers_to_transform")
 _TABLE_HEADS: Final = ("parameter", "setting", "option", "key", "name")
 _MOST_WORDS: Final = 3
 
@@ -71,7 +72,8 @@ def read_block(content: str) -> Block:
 
 def is_known(key: str) -> bool:
     """Whether a key means anything here."""
-    return key in (*TARGET_KEYS, *PATTERN_KEYS) or key in fields_by_path() or meaning_of(key, key) is not None
+    leaf = key.rpartition(".")[2]
+    return leaf in _TOGETHER or key in fields_by_path() or meaning_of(key, leaf) is not None
 
 
 def _says_something(values: Mapping[str, Any]) -> bool:
@@ -153,16 +155,20 @@ def _python(content: str) -> Block | None:
     return block
 
 
-def _collect(block: Block, name: str, node: ast.expr) -> None:
-    """The values in one expression: those of a dict or of a call's keywords by their own names."""
-    if isinstance(node, ast.Dict) and name not in PATTERN_KEYS:
+def _collect(block: Block, name: str, node: ast.expr, *, section: str = "") -> None:
+    """The values in one expression: those of a dict or of a call's keywords by their own names, below its section."""
+    if isinstance(node, ast.Dict) and name.rpartition(".")[2] not in PATTERN_KEYS:
         for key, value in zip(node.keys, node.values, strict=True):
             if isinstance(key, ast.Constant):
-                _collect(block, str(key.value), value)
+                inside = f"{section}{key.value}"
+                _collect(block, inside, value, section=f"{inside}.")
         return
     if isinstance(node, ast.Call):
+        if not node.keywords and name:
+            block.unread.append((name, "an expression, not a plain value"))
         for keyword in node.keywords:
-            _collect(block, keyword.arg or "", keyword.value)
+            inside = f"{section}{keyword.arg or ''}"
+            _collect(block, inside, keyword.value, section=f"{inside}.")
         return
     if not name:
         return
@@ -175,6 +181,10 @@ def _collect(block: Block, name: str, node: ast.expr) -> None:
 def _value_of(node: ast.expr) -> Any:
     """A plain value; names stand for themselves (`torch.bfloat16`, `bf16-true`, `[to_q, to_k]`)."""
     match node:
+        case ast.Dict(keys=keys, values=values) if all(isinstance(key, ast.Constant) for key in keys):
+            return {
+                str(ast.literal_eval(key)): _value_of(value) for key, value in zip(keys, values, strict=True) if key
+            }
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return name
         case ast.List(elts=items) | ast.Tuple(elts=items) | ast.Set(elts=items):

@@ -7,6 +7,7 @@ says which others of its name it hides.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -42,7 +43,13 @@ PLACES: Final = {
     "file": "a file",
 }
 """What each source is called in a sentence."""
-GROUPS: Final = ("Recommended",)
+GROUPS: Final = (
+    "Recommended",
+    "ace-lora-trainer, by GPU",
+    "Turbo Trainer guide",
+    "Custom models page",
+    "ACE-Step tutorial",
+)
 """The order in which groups of shipped presets are shown; others follow by name."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -108,9 +115,13 @@ def hiding_note(preset: Preset) -> str:
 
 
 def markdown_table() -> str:
-    """The README's table of the shipped presets."""
-    rows = [f"| `{preset.name}` | {preset.description} |" for preset in list_presets() if preset.source == "shipped"]
-    return "\n".join(["| preset | for |", "|---|---|", *rows]) + "\n"
+    """The README's table of the shipped presets, a line for each group above its own."""
+    lines = ["| preset | for |", "|---|---|"]
+    shipped = (preset for preset in list_presets() if preset.source == "shipped")
+    for group, presets in itertools.groupby(shipped, key=lambda preset: preset.group):
+        lines.append(f"| **{group}** | |")
+        lines.extend(f"| `{preset.name}` | {preset.description} |" for preset in presets)
+    return "\n".join(lines) + "\n"
 
 
 def places() -> tuple[tuple[Path, Source], ...]:
@@ -378,8 +389,6 @@ def _named(name: str, *, only: Iterable[Source] | None = None) -> list[tuple[Pat
 
 
 def _unknown(name: str) -> SettingsError:
-    names = [
-        path.stem for directory, _ in reversed(places()) for path in sorted(directory.glob("*.toml"), key=_list_order)
-    ]
-    hint = text.did_you_mean(name, names) or f"There are {text.listing(names, most=20)}."
+    names = [path.stem for directory, _ in places() for path in directory.glob("*.toml")]
+    hint = text.did_you_mean(name, names) or "`sidestep-tui presets list` shows those that there are."
     return SettingsError(f"There is no preset '{name}'.", "", hint)

@@ -11,6 +11,7 @@ import pytest
 from sidestep_tui.core import paths
 from sidestep_tui.core.errors import SettingsError
 from sidestep_tui.schema import fit_ladder, memory_model, presets, rules
+from sidestep_tui.schema.fields import fields_by_path
 from sidestep_tui.schema.layers import Layer, resolve
 from sidestep_tui.schema.model_shape import model_shape
 from sidestep_tui.schema.problems import SettingsProblems
@@ -27,6 +28,13 @@ SHIPPED = (
     "vram_16gb",
     "vram_24gb_plus",
 )
+FROM_SOURCES = (
+    *(f"tier_{size}gb{kind}" for size in (8, 12, 16, 24) for kind in ("", "_lokr")),
+    *("aggressive_24gb", "balanced_24gb", "conservative_24gb"),
+    "many_tracks",
+    *("album_20_songs", "album_100_songs"),
+)
+EVERY = (*SHIPPED, *FROM_SOURCES)
 GIB = 1024**3
 
 
@@ -45,11 +53,12 @@ def _user_file(name: str, content: str) -> Path:
 
 
 def test_the_shipped_presets_are_all_there() -> None:
-    assert tuple(preset.name for preset in presets.list_presets()) == SHIPPED
+    assert tuple(preset.name for preset in presets.list_presets()) == EVERY
+    assert {preset.name for preset in presets.list_presets() if preset.group == "Recommended"} == set(SHIPPED)
     assert presets.broken_presets() == []
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_shipped_preset_resolves_and_can_do_what_it_says(name: str) -> None:
     preset = presets.find(name)
     resolved = resolve(preset.layers())
@@ -59,23 +68,44 @@ def test_a_shipped_preset_resolves_and_can_do_what_it_says(name: str) -> None:
     assert preset.source == "shipped"
     assert preset.requires["vram_gib"] > 0
     assert preset.description.endswith(".")
+    assert len(preset.description) <= 56, "a list of presets fits 80 columns"
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_shipped_preset_says_when_whence_and_how(name: str) -> None:
-    content = presets.find(name).path.read_text()
+    preset = presets.find(name)
+    content = preset.path.read_text()
     header = content[: content.index("schema_version")]
     assert header.startswith("# When: ")
-    assert "\n# From: " in header
     assert f"\n# Run: sidestep-tui train {name} " in header
     assert "schema_version = 1" in content
+    assert preset.group
+    assert preset.provenance.source
+    assert set(preset.provenance.changed) <= set(fields_by_path())
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+def test_every_file_of_the_folder_is_one_of_these() -> None:
+    """So that what is tested here is what is shipped."""
+    assert {path.stem for path in paths.shipped_presets_dir().glob("*.toml")} == set(EVERY)
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_a_shipped_preset_fits_the_gpu_it_asks_for(name: str) -> None:
     preset = presets.find(name)
     estimate = memory_model.estimate(model_shape("2b"), resolve(preset.layers()).settings)
     assert estimate.total < preset.requires["vram_gib"] * GIB
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in EVERY if re.search(r"\d+gb|\d+ GB", name + presets.find(name).description)]
+)
+def test_a_preset_that_names_a_gpu_fits_it(name: str) -> None:
+    """With the driver's share and what the ladder keeps free, as a card of that size leaves them."""
+    preset = presets.find(name)
+    card = float(re.findall(r"(\d+) ?gb", f"{name} {preset.description}".lower())[0])
+    estimate = memory_model.estimate(model_shape("2b"), resolve(preset.layers()).settings)
+    assert estimate.total <= fit_ladder.HEADROOM * (card - 0.6) * GIB
+    assert preset.requires["vram_gib"] <= card
 
 
 # The values of the guide's own JSON files, by our names: (rank, alpha, dropout, optimizer, lr, batch, accumulation,
@@ -132,7 +162,7 @@ def test_an_extending_preset_shows_where_each_value_comes_from() -> None:
 def test_an_unknown_preset_is_answered_with_the_nearest() -> None:
     with pytest.raises(SettingsError, match="Did you mean 'vram_12gb'"):
         presets.find("vram12gb")
-    with pytest.raises(SettingsError, match="recommended, high_quality"):
+    with pytest.raises(SettingsError, match="`sidestep-tui presets list` shows"):
         presets.find("zzz")
 
 
@@ -180,7 +210,7 @@ def test_values_out_of_bounds_are_not_saved() -> None:
 def test_a_broken_preset_does_not_hide_the_others() -> None:
     broken = _user_file("broken", "[adapter]\nrank = 0\n")
     presets.save_user("mine", {})
-    assert [preset.name for preset in presets.list_presets()] == [*SHIPPED, "mine"]
+    assert [preset.name for preset in presets.list_presets()] == [*EVERY, "mine"]
     [(path, error)] = presets.broken_presets()
     assert path == broken
     assert "line 2: adapter.rank must be a whole number, 1–512" in str(error)
@@ -235,7 +265,9 @@ def test_a_run_is_a_preset_by_file_and_by_directory(tmp_path: Path) -> None:
 def test_the_table_of_presets_lists_the_shipped_ones() -> None:
     presets.save_user("mine", {})
     rows = presets.markdown_table().splitlines()[2:]
-    assert [row.split("`")[1] for row in rows] == list(SHIPPED)
+    assert [row.split("`")[1] for row in rows if "`" in row] == list(EVERY)
+    groups = [row.strip("| *") for row in rows if "`" not in row]
+    assert (groups[0], len(groups), len(set(groups))) == ("Recommended", 5, 5)
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
