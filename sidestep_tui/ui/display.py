@@ -42,6 +42,14 @@ class Look:
     background: str = ""
     link: str = ""
 
+    def is_blank_in(self, pen: Look) -> bool:
+        """Whether a space of this look can be written with `pen`: nothing but the background shows on either."""
+        return (
+            self.background == pen.background
+            and not (self.attributes or self.foreground or self.link or pen.link)
+            and not _VISIBLE_ON_SPACE.intersection(pen.attributes)
+        )
+
     def change_from(self, old: Look) -> str:
         """The shortest SGR sequence that turns `old` into this, empty when they are equal."""
         if old is self or (old.attributes, old.foreground, old.background) == (
@@ -186,7 +194,7 @@ class CellMemory:
 def _joins(cell: Cell, look: Look) -> bool:
     """Whether an unchanged cell is cheaper to write again than to step over."""
     text, own = cell
-    return len(text) == 1 and text.isascii() and own == look
+    return len(text) == 1 and text.isascii() and (own == look or (text == " " and own.is_blank_in(look)))
 
 
 def _changed(wanted: list[Cell], shown: list[Cell | None]) -> list[bool]:
@@ -229,6 +237,8 @@ class _Pen:
 
     def write(self, cell: Cell) -> None:
         text, look = cell
+        if text == " " and look.is_blank_in(self.look):
+            look = self.look
         if look.link != self.look.link:
             self._out.append(f"\x1b]8;{look.link or ';'}\x1b\\")
         self._out.append(look.change_from(self.look))
