@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from itertools import accumulate
 from operator import itemgetter, mul
 from typing import Any
@@ -26,6 +26,10 @@ ADDED_UP = ("elapsed", "samples", "t", "epoch")
 MEMORY = "memory"
 """GiB in use on the fullest GPU, else by the engine itself; measured beside the steps."""
 
+BAND = "band "
+"""How the names of the losses by noise level begin; there are as many as the engine tells apart."""
+
+_MOST_SERIES = 48
 _GIB = 2.0**30
 _FIELDS = ("step", "t", "epoch", "seconds", *STEP_METRICS)
 _fields_of = itemgetter(*_FIELDS)
@@ -91,6 +95,17 @@ def _note_epochs(series: Series, steps: Sequence[float], epochs: Iterable[Any]) 
         if epoch != now and type(epoch) is int:
             now = epoch
             series.append(step, epoch)
+
+
+def add_bands(series: MutableMapping[str, Series], step: int, event: Event) -> None:
+    """The loss of an epoch at each noise level, as curves of their own."""
+    bands = event.get("by_band")
+    if type(bands) is not dict:
+        return
+    for band in bands:
+        name = f"{BAND}{band}"
+        if name in series or len(series) < _MOST_SERIES:
+            series.setdefault(name, Series(name)).append(step, float_of(bands, band))
 
 
 def stretches(events: Sequence[Event]) -> Iterator[Sequence[Event]]:

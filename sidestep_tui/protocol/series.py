@@ -96,12 +96,14 @@ class Series:
     A point at or before the last x supersedes what is there from that x on: a curve never forks.
     """
 
-    __slots__ = ("_drawn", "_levels", "_smoothed", "name", "touched", "xs", "ys")
+    __slots__ = ("_drawn", "_levels", "_smoothed", "gaps", "name", "touched", "xs", "ys")
 
     def __init__(self, name: str = "") -> None:
         self.name = name
         self.xs = array("d")
         self.ys = array("d")
+        self.gaps = array("d")
+        """Where the value is not finite."""
         self.touched = 0
         """How many points and blocks windows have looked at: what a paint costs."""
         self._levels: list[_Level] = []
@@ -135,6 +137,8 @@ class Series:
             self._truncate(bisect_left(self.xs, x))
         self.xs.append(x)
         self.ys.append(y)
+        if y - y != 0.0:
+            self.gaps.append(x)
 
     def extend(self, xs: Sequence[float], ys: Sequence[float], *, rising: bool | None = None) -> None:
         """Add many points at once; much faster than one by one when x rises (pass `rising` if you know)."""
@@ -149,8 +153,13 @@ class Series:
                 self.append(x, y)
             return
         self._truncate(bisect_left(self.xs, xs[0]))
-        self.xs.extend(xs if isinstance(xs, array) and xs.typecode == "d" else array("d", xs))
-        self.ys.extend(ys if isinstance(ys, array) and ys.typecode == "d" else array("d", ys))
+        xs = xs if isinstance(xs, array) and xs.typecode == "d" else array("d", xs)
+        ys = ys if isinstance(ys, array) and ys.typecode == "d" else array("d", ys)
+        self.xs.extend(xs)
+        self.ys.extend(ys)
+        total = sum(ys)
+        if total - total != 0.0:
+            self.gaps.extend(x for x, y in zip(xs, ys, strict=True) if y - y != 0.0)
 
     def truncate_after(self, x: float) -> None:
         """Drop the points beyond `x`: a resumed run went back to it."""
@@ -163,6 +172,7 @@ class Series:
     def _truncate(self, n: int) -> None:
         if n >= len(self.xs):
             return
+        del self.gaps[bisect_left(self.gaps, self.xs[n]) :]
         del self.xs[n:]
         del self.ys[n:]
         blocks = n
@@ -249,10 +259,19 @@ class Series:
             start = max(stop, start)
         return list(drawn.buckets)
 
+    def places(self, edges: Sequence[float]) -> list[int]:
+        """How many points lie before each of the rising `edges`."""
+        out: list[int] = []
+        place = 0
+        for edge in edges:
+            place = bisect_left(self.xs, edge, place)
+            out.append(place)
+        return out
+
     def between(self, edges: Sequence[float]) -> list[Bucket | None]:
         """The points between neighbouring `edges`, which rise; each bucket holds its left edge."""
         self._grow()
-        stops = [bisect_left(self.xs, edge) for edge in edges]
+        stops = self.places(edges)
         return [
             (*self._extremes(start, stop), self.ys[stop - 1]) if stop > start else None
             for start, stop in itertools.pairwise(stops)

@@ -33,6 +33,7 @@ from sidestep_tui.protocol.fields import LARGEST, float_of, int_of, seconds_of, 
 from sidestep_tui.protocol.pace import PARTS, Anatomy, Pace
 from sidestep_tui.protocol.series import Series
 from sidestep_tui.protocol.songs import SongLosses
+from sidestep_tui.protocol.stages import Stages
 
 LOG_LINES = 1000
 HOST_GAUGES = ("cpu", "ram_used", "ram_total", "rss", "disk_free", "disk_total")
@@ -92,6 +93,7 @@ class RunState:
         self.pace = Pace()
         self.anatomy = Anatomy()
         self.songs = SongLosses()
+        self.stages = Stages()
 
     @property
     def is_over(self) -> bool:
@@ -220,6 +222,7 @@ class RunState:
         self.marks = [mark for mark in self.marks if mark.step <= step and mark.kind != "best"]
         self.evals = [item for item in self.evals if int_of(item, "step") <= step]
         self.songs.go_back_to(step)
+        self.stages.go_back_to(step)
         self._bests = [best for best in self._bests if best.step <= step]
         self.best = self._bests[-1] if self._bests else None
         if self.best is not None:
@@ -231,6 +234,7 @@ class RunState:
 
     def _on_phase(self, event: Event) -> None:
         name = text_of(event, "name")
+        self.stages.add(event, self.step)
         if {name, self.phase.name} - {"training", "saving"}:
             self._new_stretch()  # A checkpoint belongs to the pace of training; anything else begins a new stretch.
         self.phase = Phase(name, int_of(event, "done"), int_of(event, "total"), text_of(event, "detail"))
@@ -253,6 +257,8 @@ class RunState:
         if type(event.get("smoothed_loss")) in (float, int):
             self._point("smoothed", step, float_of(event, "smoothed_loss"))
         self.songs.add(event, held_out=False)
+        if self._history:
+            columns.add_bands(self.series, step, event)
         self._say(event, "info", f"Epoch {self.epoch} done, loss {text.fixed(loss)}.")
 
     def _on_eval(self, event: Event) -> None:

@@ -14,7 +14,6 @@ from collections.abc import Callable
 
 from sidestep_tui.protocol.series import Series
 from sidestep_tui.ui.widgets import plot
-from sidestep_tui.ui.widgets.chart import RawCurve, SmoothCurve
 
 COLUMNS, ROWS = 116, 16
 REPEATS = 15
@@ -33,10 +32,10 @@ def series_of(points: int) -> Series:
 def paint(series: Series, points: int, *, offset: int = 0) -> None:
     """One whole chart: raw points, moving average, axes."""
     figure = plot.Figure(
-        raw=RawCurve(series),
+        raw=plot.RawCurve(series),
         first=1 + offset,
         last=points,
-        smooth=SmoothCurve(series, 0.98),
+        smooth=plot.SmoothCurve(series, 0.98),
         growing=False,
     )
     plot.draw(figure, COLUMNS + plot.LABEL_WIDTH + 2, ROWS + 2)

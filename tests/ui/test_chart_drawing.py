@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from sidestep_tui.ui.widgets import braille, plot
+from sidestep_tui.ui.widgets import axis, braille, plot
 
 NAN, INF = math.nan, math.inf
 
@@ -139,24 +139,24 @@ def test_a_new_point_changes_few_rows_of_a_growing_chart() -> None:
 
 def test_the_axis_of_a_growing_run_always_holds_the_last_step() -> None:
     for last in [*range(1, 2000, 7), 99_999, 100_000, 1_000_000]:
-        axis = plot.axis_for(1, last, 60, growing=True)
-        assert axis.column(1) == 0 or axis.start <= 1
-        assert axis.column(last) is not None
-        assert last < 130 or axis.column(last) >= 20  # type: ignore[operator]
+        shown = plot.axis_for(1, last, 60, growing=True)
+        assert shown.column(1) == 0 or shown.start <= 1
+        assert shown.column(last) is not None
+        assert last < 130 or shown.column(last) >= 20  # type: ignore[operator]
 
 
 def test_a_finished_run_fills_its_axis() -> None:
-    axis = plot.axis_for(1, 777, 60, growing=False)
-    assert axis.column(1) == 0
-    assert axis.column(777) == 59
+    shown = plot.axis_for(1, 777, 60, growing=False)
+    assert shown.column(1) == 0
+    assert shown.column(777) == 59
 
 
 @pytest.mark.parametrize(
     ("window", "expected"),
     [("all", (1, 4213)), ("last 1k", (3250, 4249)), ("last epoch", (3713, 4212)), ("since resume", (4000, 4213))],
 )
-def test_windows_choose_their_steps_and_slide_in_eighths(window: plot.Window, expected: tuple[int, int]) -> None:
-    start, end = plot.bounds(window, 1, 4213, steps_per_epoch=500, resumed_at=4000, growing=True)
+def test_windows_choose_their_steps_and_slide_in_eighths(window: axis.Window, expected: tuple[int, int]) -> None:
+    start, end = axis.bounds(window, 1, 4213, steps_per_epoch=500, resumed_at=4000, growing=True)
     if window == "last epoch":
         assert start <= 4213 <= end
         assert end - start == 499
@@ -166,7 +166,7 @@ def test_windows_choose_their_steps_and_slide_in_eighths(window: plot.Window, ex
 
 def test_sliding_windows_hold_still_for_an_eighth_of_their_length() -> None:
     seen = {
-        plot.bounds("last 1k", 1, last, steps_per_epoch=None, resumed_at=None, growing=True)
+        axis.bounds("last 1k", 1, last, steps_per_epoch=None, resumed_at=None, growing=True)
         for last in range(4000, 4250)
     }
     assert len(seen) <= 3

@@ -269,7 +269,7 @@ async def test_silence_after_an_order_is_explained(
     async with app_on(make_run("live").path).run_test(size=SIZE) as pilot:
         screen = await settled(pilot)
         order = Order("never-taken", "stop", NOW)
-        screen._order = order
+        screen._orders[order.id] = order
         screen.liveness, screen.heartbeat = liveness, NOW - 3
         screen.explain_silence(order)
         assert words in facts_of(screen)
@@ -374,7 +374,7 @@ async def test_chart_keys_change_metric_window_smoothing_and_scale(make_run: Cal
             "loss · since resume · raw",
             "loss · since resume · raw · log",
             "epoch loss · since resume · log",
-            "learning rate · since resume · log",
+            "loss by noise level · since resume · log",
             "epoch loss · since resume · log",
         ]
 

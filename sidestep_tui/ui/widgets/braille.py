@@ -246,11 +246,16 @@ def compose(
 
 
 def lay(
-    layers: Sequence[tuple[Canvas, str]], *, cursor: int | None = None, ascii_only: bool = False
+    layers: Sequence[tuple[Canvas, str]],
+    *,
+    cursor: int | None = None,
+    ascii_only: bool = False,
+    signs: Sequence[str] = (),
 ) -> list[list[Span]]:
     """Lay canvases of one size over each other, the first on top, each in its style, and give rows of spans.
 
-    A cell shows the topmost canvas that has a dot there; runs of blanks never change style.
+    A cell shows the topmost canvas that has a dot there; runs of blanks never change style. With `signs`, one a
+    layer, cells show the sign of their layer instead of its dots.
     """
     if not layers:
         return []
@@ -261,6 +266,8 @@ def lay(
     for stack in zip(*(canvas.rows for canvas, _ in layers), strict=True):
         cells, owners = _topmost(stack)
         text = cells.decode("latin-1").translate(table)
+        if signs:
+            text = "".join(signs[owner] or old if old != " " else old for owner, old in zip(owners, text, strict=True))
         if cursor is not None and 0 <= cursor < len(cells):
             text = text[:cursor] + (text[cursor] if cells[cursor] else rule) + text[cursor + 1 :]
         rows.append(_spans(text, cells, owners, styles, cursor))

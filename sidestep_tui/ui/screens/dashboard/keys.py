@@ -73,6 +73,59 @@ class ViewKeys(RunCommands):
         Binding("s", "smooth", "Smoothing", id="view.smooth", show=False, tooltip="Moving average 0.98, off, 0.9"),
         Binding("v", "log_scale", "Log scale", id="view.log_scale", show=False, tooltip="Linear or logarithmic"),
         Binding(
+            "x",
+            "x_axis",
+            "Horizontal axis",
+            id="view.axis",
+            show=False,
+            tooltip="Chart over steps, samples, or minutes of training",
+        ),
+        Binding(
+            "b",
+            "outliers",
+            "Outliers",
+            id="view.outliers",
+            show=False,
+            tooltip="Leave values far beyond all the rest out of the chart, or show them",
+        ),
+        Binding(
+            "greater_than_sign",
+            "zoom_chart(1)",
+            "Zoom in",
+            id="view.zoom.in",
+            show=False,
+            tooltip="Half as much of the axis, around the cursor",
+        ),
+        Binding(
+            "less_than_sign",
+            "zoom_chart(-1)",
+            "Zoom out",
+            id="view.zoom.out",
+            show=False,
+            tooltip="Twice as much of the axis",
+        ),
+        Binding("comma", "pan(-1)", "Pan left", id="view.pan.left", show=False, tooltip="Earlier part of a zoom"),
+        Binding("full_stop", "pan(1)", "Pan right", id="view.pan.right", show=False, tooltip="Later part of a zoom"),
+        Binding(
+            "m",
+            "next_mark",
+            "Next mark",
+            id="view.mark",
+            show=False,
+            tooltip="Cursor to the next checkpoint, best step, resume or pause",
+        ),
+        Binding(
+            "home",
+            "cursor_end(-1)",
+            "Cursor to start",
+            id="view.move.first",
+            show=False,
+            tooltip="Read the first value",
+        ),
+        Binding(
+            "end", "cursor_end(1)", "Cursor to end", id="view.move.last", show=False, tooltip="Read the last value"
+        ),
+        Binding(
             "h,left",
             "cursor(-1)",
             "Cursor left",
@@ -100,6 +153,8 @@ class ViewKeys(RunCommands):
             show=False,
             tooltip="Ten lines down",
         ),
+        Binding("g", "scroll_panel(-1000000)", "To the top", id="view.page.top", show=False, tooltip="The oldest line"),
+        Binding("G", "scroll_panel(1000000)", "To the end", id="view.page.end", show=False, tooltip="The newest line"),
         Binding("ctrl+u,pageup", "scroll_panel(-10)", "Page up", id="view.page.up", show=False, tooltip="Ten lines up"),
         Binding(
             "plus,equals_sign",
@@ -142,7 +197,14 @@ class ViewKeys(RunCommands):
             show=False,
             tooltip="The previous line of the filtered log",
         ),
-        Binding("escape", "back", "One level out", id="view.back", show=False, tooltip="Filter, cursor, zoom"),
+        Binding(
+            "escape",
+            "back",
+            "One level out",
+            id="view.back",
+            show=False,
+            tooltip="Filter, cursor, zoom of the chart, of the panel",
+        ),
         Binding("q", "leave", "Leave", id="view.leave", tooltip="Back to the runs; training continues"),
     ]
 
@@ -197,10 +259,10 @@ class ViewKeys(RunCommands):
         self.call_after_refresh(self.repaint_now)
 
     def action_back(self) -> None:
-        """One level out: the filter, the cursor, the zoom."""
+        """One level out: the filter, the cursor, the chart's zoom, the panel's."""
         if self.has_class("-filtering"):
             self._close_filter(keep=False)
-        elif self.query_one(ChartPanel).hide_cursor():
+        elif self.query_one(ChartPanel).hide_cursor() or self.query_one(ChartPanel).show_all():
             return
         elif self.has_class("-zoom"):
             self._unzoom()
@@ -222,6 +284,30 @@ class ViewKeys(RunCommands):
     def action_log_scale(self) -> None:
         """Linear or logarithmic."""
         self.query_one(ChartPanel).toggle_log_scale()
+
+    def action_x_axis(self) -> None:
+        """Count something else below the chart."""
+        self.query_one(ChartPanel).next_axis()
+
+    def action_outliers(self) -> None:
+        """Leave outliers out, or show them."""
+        self.query_one(ChartPanel).toggle_clip()
+
+    def action_zoom_chart(self, direction: int) -> None:
+        """Zoom into the chart, or out."""
+        self.query_one(ChartPanel).zoom(direction)
+
+    def action_pan(self, direction: int) -> None:
+        """Move the part of the chart that is zoomed into."""
+        self.query_one(ChartPanel).pan(direction)
+
+    def action_next_mark(self) -> None:
+        """Read the chart at what happened next."""
+        self.query_one(ChartPanel).next_mark()
+
+    def action_cursor_end(self, direction: int) -> None:
+        """Read the chart at its beginning or end."""
+        self.query_one(ChartPanel).cursor_to_end(direction)
 
     def action_cursor(self, direction: int) -> None:
         """Move the chart's cursor."""
