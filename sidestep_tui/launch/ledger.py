@@ -112,7 +112,7 @@ class Ledger:
             self.reads += 1
             facts = known[1].facts if known and known[0][0] == signature[0] else read_facts(run_dir.run_toml)
             summary = self._summarise(run_dir, now=now)
-            row = LedgerRow(path, summary, facts, _seconds(run_dir, summary, now))
+            row = LedgerRow(path, summary, facts, seconds_of(run_dir, summary, now))
             self._read[path] = (signature, row)
         measured = self._sizes.get(path)
         return replace(self._read[path][1], size=measured[1] if measured else None)
@@ -258,7 +258,7 @@ def _words(table: Mapping[str, Any], key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _seconds(run_dir: RunDir, summary: RunSummary, now: float) -> float | None:
+def seconds_of(run_dir: RunDir, summary: RunSummary, now: float) -> float | None:
     """From the first word of each session to its last."""
     if summary.started is None:
         return None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import sidestep_tui
 from sidestep_tui.core.errors import ExitCode, RunError, SidestepError
-from sidestep_tui.launch import discover, doctor, failures, fingerprints, gpus, spawn
+from sidestep_tui.launch import discover, doctor, extend, failures, fingerprints, gpus, spawn
 from sidestep_tui.launch.plan import Plan
 from sidestep_tui.protocol import registry
 from sidestep_tui.protocol.events import Event
@@ -132,15 +132,23 @@ def refuse_if_not_resumable(run_dir: RunDir) -> Settings:
             f"{run_dir.run_toml} is missing, so its settings are unknown.",
             "Start a run with `sidestep-tui train`.",
         )
+    # What the engine would refuse after ten seconds of imports, and with an entry in the journal.
+    frozen = run_file.read_run(run_dir.run_toml)
     ended = [event for event in last_events(run_dir.events) if event.get("type") == "session_ended"]
-    if ended and ended[-1].get("reason") in ("finished", "early_stop"):
+    if ended and ended[-1].get("reason") in ("finished", "early_stop") and not _has_more_to_do(run_dir, frozen):
         raise RunError(
             f"There is nothing to resume in {run_dir.name}.",
             f"It finished at step {ended[-1].get('step', 0)}.",
-            f"Train again with `sidestep-tui train {run_dir.run_toml}`, with more -s train.epochs if you like.",
+            f"Go on with more epochs: `sidestep-tui resume {run_dir.name} -s train.epochs=N`; or train again with "
+            f"`sidestep-tui train {run_dir.run_toml}`.",
         )
-    # What the engine would refuse after ten seconds of imports, and with an entry in the journal.
-    return run_file.read_run(run_dir.run_toml).settings
+    return frozen.settings
+
+
+def _has_more_to_do(run_dir: RunDir, frozen: RunFile) -> bool:
+    """Whether it has been given more epochs since it finished."""
+    was_given = frozen.origins.get("train.epochs") == extend.ORIGIN
+    return was_given and registry.glance(run_dir).epochs < frozen.settings.train.epochs
 
 
 def wait_until_started(launched: Launched, *, should_stop: Callable[[], bool] = lambda: False) -> Event | None:

@@ -17,7 +17,7 @@ from sidestep_tui.schema import drafts
 from sidestep_tui.ui.dialogs.confirm import Tell
 from sidestep_tui.ui.dialogs.text import AskText
 from sidestep_tui.ui.screens.dashboard.screen import DashboardScreen
-from sidestep_tui.ui.screens.runs.rows import age
+from sidestep_tui.ui.screens.runs.columns import age
 from sidestep_tui.ui.screens.runs.screen import RunsScreen
 from sidestep_tui.ui.screens.wizard.screen import fresh_draft
 from sidestep_tui.ui.widgets.rows import Rows
@@ -54,9 +54,9 @@ async def test_each_run_is_told_in_a_word_and_numbers(some_runs: dict[str, FakeR
     async with app_on(None).run_test(size=SIZE) as pilot:
         screen = await listed(pilot)
         shown = "\n".join(lines(screen))
-        for words in ("● training", "✕ died", "✕ diverged", "✓ finished", "248/400", "400/400", "NaN", "~/runs"):
+        for words in ("● training", "✕ died", "✕ diverged", "✓ finished", "248/400", "400/400", "NaN", "lora 64"):
             assert words in shown
-        assert lines(screen)[0].startswith(" ● training")
+        assert lines(screen)[0].startswith("  ● training")
         assert "4 runs, 1 alive" in screen.query_one("#heading", Rows).plain
 
 
@@ -76,7 +76,7 @@ async def test_enter_opens_the_run_under_the_bar(some_runs: dict[str, FakeRun]) 
         await pilot.press("G")
         assert screen.selected is not None
         wanted = screen.selected.key
-        assert wanted == screen.shown[-1].key
+        assert wanted == screen.listing.shown[-1].key
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(pilot.app.screen, DashboardScreen), "the dashboard")
         assert isinstance(pilot.app.screen, DashboardScreen)
@@ -91,7 +91,7 @@ async def test_the_bar_stays_on_its_run_when_the_list_changes(some_runs: dict[st
         key = screen.selected.key
         registry.register(make_run("paused", "another").run_dir)
         await pilot.press("r")
-        await until(pilot, lambda: len(screen.entries) == 5, "the new run")
+        await until(pilot, lambda: len(screen.listing.entries) == 5, "the new run")
         assert screen.selected is not None
         assert screen.selected.key == key
 
@@ -101,10 +101,10 @@ async def test_a_list_longer_than_the_screen_scrolls(make_run: MakeRun) -> None:
         registry.register(make_run("finished", f"run_{number:02d}", steps=3).run_dir)
     async with app_on(None).run_test(size=(80, 24)) as pilot:
         screen = await listed(pilot)
-        first = screen.shown[0].title
+        first = screen.listing.shown[0].title
         await pilot.press("G")
         shown = "\n".join(lines(screen))
-        assert screen.shown[-1].title in shown
+        assert screen.listing.shown[-1].title in shown
         assert first not in shown
         await pilot.press("g")
         assert first in "\n".join(lines(screen))
@@ -115,7 +115,7 @@ async def test_the_filter_narrows_and_escape_clears_it(some_runs: dict[str, Fake
         screen = await listed(pilot)
         await pilot.press("slash", *"diver", "enter")
         await pilot.pause()
-        assert [entry.title for entry in screen.shown] == ["run_diverged"]
+        assert [entry.title for entry in screen.listing.shown] == ["run_diverged"]
         assert len(lines(screen)) == 1
         await pilot.press("escape")
         await pilot.pause()
@@ -140,7 +140,7 @@ async def test_a_run_is_opened_by_its_path(make_run: MakeRun) -> None:
         await until(pilot, lambda: [item.name for item in registry.known_runs()] == ["drums_v3"], "the run in the list")
 
 
-async def test_resume_is_only_for_runs_that_are_over_but_not_done(
+async def test_resume_is_for_runs_that_are_over(
     some_runs: dict[str, FakeRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resumed: list[RunDir] = []
@@ -148,11 +148,11 @@ async def test_resume_is_only_for_runs_that_are_over_but_not_done(
     async with app_on(None).run_test(size=SIZE) as pilot:
         screen = await listed(pilot)
         possible = {}
-        for entry in screen.shown:
-            screen._selected = entry.key
+        for entry in screen.listing.shown:
+            screen.listing.current_key = entry.key
             possible[entry.title] = screen.check_action("resume", ())
-        assert possible == {"run_live": None, "run_crashed": True, "run_diverged": True, "run_finished": None}
-        screen._selected = str(some_runs["crashed"].path.resolve())
+        assert possible == {"run_live": None, "run_crashed": True, "run_diverged": True, "run_finished": True}
+        screen.listing.current_key = str(some_runs["crashed"].path.resolve())
         await pilot.press("R")
         await until(pilot, lambda: isinstance(pilot.app.screen, DashboardScreen), "the dashboard")
         assert [run.path.name for run in resumed] == ["run_crashed"]
@@ -165,7 +165,7 @@ async def test_a_resume_that_fails_says_why(some_runs: dict[str, FakeRun], monke
     monkeypatch.setattr("sidestep_tui.launch.start.resume", refuse)
     async with app_on(None).run_test(size=SIZE) as pilot:
         screen = await listed(pilot)
-        screen._selected = str(some_runs["crashed"].path.resolve())
+        screen.listing.current_key = str(some_runs["crashed"].path.resolve())
         await pilot.press("R")
         await until(pilot, lambda: isinstance(pilot.app.screen, Tell), "the explanation")
 
