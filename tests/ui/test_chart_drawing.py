@@ -6,7 +6,10 @@ import math
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from sidestep_tui.protocol.series import FANOUT, Series
 from sidestep_tui.ui.widgets import axis, braille, plot
 
 NAN, INF = math.nan, math.inf
@@ -229,3 +232,136 @@ def test_single_measurements_lie_on_the_curve_at_their_height_and_widen_the_axis
 
 def _columns(rows: Sequence[str], glyph: str) -> list[int]:
     return sorted(row.index(glyph) for row in rows[:-2] if glyph in row)
+
+
+def _series(ys: Sequence[float]) -> Series:
+    series = Series()
+    series.extend(range(1, len(ys) + 1), list(ys))
+    return series
+
+
+values = st.one_of(st.floats(0.1, 2.0), st.floats(), st.sampled_from([NAN, INF, -INF, 0.0, 1e308, -1e308, 5e-324]))
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(values, max_size=80),
+    st.integers(18, 300),
+    st.integers(1, 40),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)
+def test_whatever_is_measured_can_be_drawn(
+    ys: list[float], width: int, height: int, log: bool, clip: bool, growing: bool, ascii_only: bool
+) -> None:
+    """NaN, infinities, one point, all equal, huge and tiny values, no point at all."""
+    series = _series(ys)
+    figure = plot.Figure(
+        raw=plot.RawCurve(series),
+        smooth=plot.SmoothCurve(series, 0.9) if ys else None,
+        traces=[plot.Trace(plot.RawCurve(series), "accent", sign="A")],
+        first=1,
+        last=len(ys) or 1,
+        log=log,
+        clip=clip,
+        growing=growing,
+        gaps=plot.RawCurve(series).gaps,
+        marks=[("checkpoint", 3), ("best", 1), ("pause", 900)],
+        points=list(series),
+        notes=[(1, "encoding 3 s"), (900, "x")],
+        cursor=2,
+        ascii_only=ascii_only,
+        empty="nothing",
+    )
+    drawing = plot.draw(figure, width, height)
+    rows = _text(drawing.rows)
+    assert len(rows) == height
+    assert all(len(row) == width for row in rows[: height - 2 if height > 2 else height])
+    assert all(len(row) <= width for row in rows)
+    if ascii_only:
+        assert "".join(rows).isascii()
+
+
+def test_an_outlier_is_left_out_and_said_so() -> None:
+    ys = [0.5 + 0.1 * math.sin(n / 3) for n in range(200)]
+    ys[120] = 40.0
+    whole = plot.draw(_figure(ys, growing=False), 110, 14)
+    fitted = plot.draw(_figure(ys, growing=False, clip=True), 110, 14)
+    assert whole.clipped is None
+    assert fitted.clipped == pytest.approx((0.4, 40.0), rel=0.01)
+    column = fitted.axis.column(121)
+    assert column is not None
+    assert _text(fitted.rows)[0][plot.LABEL_WIDTH + 2 + column] == plot.CLIPPED[0][0]
+    assert "▲" not in "".join(_text(whole.rows))
+
+
+def test_what_is_no_outlier_and_what_was_measured_once_is_never_left_out() -> None:
+    falling = [4 * math.exp(-n / 60) + 0.5 for n in range(400)]
+    assert plot.draw(_figure(falling, clip=True), 110, 14).clipped is None
+    noisy = [0.5 + 0.1 * math.sin(n) for n in range(400)]
+    drawing = plot.draw(_figure(noisy, clip=True, points=[(200, 9.0)]), 110, 14)
+    assert drawing.clipped is None
+    assert plot.POINTS[0] in "".join(_text(drawing.rows))
+
+
+@pytest.mark.parametrize("ascii_only", [False, True])
+def test_curves_of_one_chart_are_told_apart_without_colour(ascii_only: bool) -> None:
+    traces = [
+        plot.Trace(plot.RawCurve(_series([level] * 90)), f"curve-{n}", sign=sign)
+        for n, (level, sign) in enumerate([(1.0, "A"), (2.0, "B"), (3.0, "C")])
+    ]
+    figure = plot.Figure(traces=traces, first=1, last=90, growing=False, ascii_only=ascii_only)
+    drawing = plot.draw(figure, 110, 14)
+    rows = _text(drawing.rows)
+    heights = [next(y for y, row in enumerate(rows) if sign in row) for sign in "ABC"]
+    assert heights == sorted(heights, reverse=True)
+    assert len(set(heights)) == 3
+    styles = {style for row in drawing.rows[:-2] for words, style in row if set(words) & set("ABC")}
+    assert styles == {"curve-0", "curve-1", "curve-2"}
+    if ascii_only:
+        assert "A" * 90 in rows[heights[0]]
+
+
+def test_steps_without_a_number_are_marked_below() -> None:
+    ys = [1.0] * 100
+    ys[49] = NAN
+    series = _series(ys)
+    figure = plot.Figure(
+        raw=plot.RawCurve(series), first=1, last=100, growing=False, gaps=plot.RawCurve(series).gaps,
+        marks=[("checkpoint", 50), ("checkpoint", 80)],
+    )  # fmt: skip
+    row = _text(plot.draw(figure, 110, 10).rows)[-2]
+    assert (row.count("×"), row.count("◆")) == (1, 1)
+
+
+def test_notes_stand_only_where_the_curve_is_not() -> None:
+    low = plot.draw(_figure([1.0, 2.0] + [1.0] * 98, growing=False, notes=[(40, "encoding 3 m")]), 110, 10)
+    assert "encoding 3 m" in _text(low.rows)[0]
+    high = plot.draw(_figure([1.0] + [2.0] * 99, growing=False, notes=[(40, "encoding 3 m")]), 110, 10)
+    assert "encoding" not in "".join(_text(high.rows))
+
+
+def test_a_curve_over_minutes_is_the_one_over_steps_where_steps_are_alike() -> None:
+    sums, series = Series(), _series([math.sin(n / 9) for n in range(200)])
+    sums.extend(range(1, 201), [60.0 * n for n in range(1, 201)])
+    minutes = axis.Ruler("minutes", sums)
+    by_step = plot.RawCurve(series).window(1, 201, 40)
+    by_minute = plot.RawCurve(series, minutes).window(1, 201, 40)
+    assert list(by_minute) == list(by_step)
+    assert plot.SmoothCurve(series, 0.9, minutes).window(1, 201, 40) == plot.SmoothCurve(series, 0.9).window(1, 201, 40)
+
+
+def test_a_paint_looks_at_columns_not_at_points() -> None:
+    counts = []
+    for points in (20_000, 200_000):
+        series = _series([0.5 + n % 97 / 100 for n in range(points)])
+        curves = plot.RawCurve(series), plot.SmoothCurve(series, 0.98)
+        plot.draw(plot.Figure(raw=curves[0], smooth=curves[1], first=1, last=points), 126, 18)
+        first = series.touched
+        plot.draw(plot.Figure(raw=curves[0], smooth=curves[1], first=1, last=points), 126, 18)
+        assert series.touched - first <= first / 100
+        counts.append(first)
+    assert counts[1] <= 2 * counts[0]
+    assert counts[1] <= 232 * 2 * FANOUT * math.ceil(math.log(200_000, FANOUT))

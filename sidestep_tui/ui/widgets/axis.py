@@ -124,7 +124,7 @@ def axis_for(first: float, last: float, columns: int, *, growing: bool, whole: b
 def _axis_of_amounts(first: float, last: float, columns: int, buckets: int, *, growing: bool) -> Axis:
     span = max(last - first, 1e-9)
     if not growing:
-        return Axis(first, span * (1 + 1e-9) / buckets, columns)
+        return Axis(first, span * (1 + 1e-6) / buckets, columns)
     power = 10.0 ** math.floor(math.log10(span / buckets))
     for factor in (*_WIDTHS, 20.0):
         width = factor * power

@@ -229,17 +229,20 @@ class ChartPanel(Viewport):
         return notes
 
     def _label(self, state: RunState, held: HeldOut | None) -> None:
-        """Say in the border what is shown, and what the cursor reads."""
-        title = _SEPARATOR.join(self._title_parts())
+        """Say in the border what is shown, and what the cursor reads: below, and the rest of it above."""
+        room = self.size.width - 2
+        reading = self._reading(state, held)
+        said, rest = _as_many_as_fit(reading, room)
+        titles, _ = _as_many_as_fit([*self._title_parts(), *rest], room)
+        title, words = _SEPARATOR.join(titles), _SEPARATOR.join(said)
+        if not reading and self.metric.key == BAND:
+            words = "  ".join(self._band_values(None))
+        elif not reading and held is not None:
+            words = f"{plot.POINTS[self.ascii_only]} held out {held.sentence}"
         if self.border_title != title:
             self.border_title = title
-        reading = self._reading(state, held)
-        if not reading and self.metric.key == BAND:
-            reading = "  ".join(self._band_values(None))
-        elif not reading and held is not None:
-            reading = f"{plot.POINTS[self.ascii_only]} held out {held.sentence}"
-        if self.border_subtitle != reading:
-            self.border_subtitle = reading
+        if self.border_subtitle != words:
+            self.border_subtitle = words
 
     def _title_parts(self) -> list[str]:
         parts = [self.metric.title, self.window_name if self.part is None else "zoomed"]
@@ -256,11 +259,11 @@ class ChartPanel(Viewport):
 
     # Reading
 
-    def _reading(self, state: RunState, held: HeldOut | None) -> str:
-        """Everything that is known at the cursor, the most telling first, as much as has room."""
+    def _reading(self, state: RunState, held: HeldOut | None) -> list[str]:
+        """Everything that is known at the cursor, the most telling first."""
         series = self._series
         if self.cursor is None or not len(series):
-            return ""
+            return []
         ruler = self._ruler(state)
         index = max(min(bisect_left(series.xs, ruler.step_at(self.cursor)), len(series) - 1), 0)
         step = series.xs[index]
@@ -282,7 +285,7 @@ class ChartPanel(Viewport):
             value = _at(state.series[name], step)
             parts += [f"{label} {text.number(value)}"] if value is not None and name != self.metric.key else []
         parts += [clock(when)] if when is not None else []
-        return _as_much_as_fits(parts, self.size.width - 2)
+        return parts
 
     def _band_values(self, step: float | None) -> list[str]:
         """Letter, noise level and loss of each line; the newest without a step."""
@@ -307,9 +310,9 @@ def _marks_at(marks: Sequence[Mark], step: float, before: float) -> list[str]:
     return list(dict.fromkeys(mark.kind for mark in marks if before < mark.step <= step))
 
 
-def _as_much_as_fits(parts: Sequence[str], width: int) -> str:
-    """The parts joined, without those at the end that find no room."""
+def _as_many_as_fit(parts: Sequence[str], width: int) -> tuple[list[str], list[str]]:
+    """The parts that have room when they are joined, at least one, and the rest."""
     count = len(parts)
-    while count > 2 and len(_SEPARATOR.join(parts[:count])) > width:
+    while count > 1 and len(_SEPARATOR.join(parts[:count])) > width:
         count -= 1
-    return _SEPARATOR.join(parts[:count])
+    return list(parts[:count]), list(parts[count:])

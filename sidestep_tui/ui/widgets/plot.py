@@ -164,7 +164,7 @@ _Stickers = dict[tuple[int, int], tuple[str, str]]
 def draw(figure: Figure, width: int, height: int) -> Drawing:
     """Draw a chart of `width` × `height` cells; the last two rows are marks and the numbers of the axis."""
     columns = max(width - LABEL_WIDTH - 2, 1)
-    plot_height = max(height - 2, 1)
+    plot_height = height - 2 if height >= 3 else max(height, 1)
     axis = axis_for(figure.first, figure.last, columns, growing=figure.growing, whole=figure.across == "step")
     stack = figure.stack()
     drawn = [trace.curve.window(axis.start, axis.end, columns * 2) for trace in stack]
@@ -345,8 +345,9 @@ def axis_number(value: float) -> str:
     if value == 0:
         return "0"
     if 1e-3 <= abs(value) < 1e5:
-        return f"{value:.6g}"
-    return f"{value:.3g}".replace("e-0", "e-").replace("e+0", "e+")
+        return f"{value:.6g}"[:LABEL_WIDTH]
+    shown = f"{value:.3g}".replace("e-0", "e-").replace("e+0", "e+")
+    return shown if len(shown) <= LABEL_WIDTH else f"{value:.0e}"
 
 
 def _mark_row(figure: Figure, axis: Axis) -> Row:
