@@ -178,6 +178,21 @@ def test_torchrun_obeys_and_finishes_a_run_as_one_process_would(
         assert (weights[name] - value).norm() <= 1e-6 * value.norm(), name
 
 
+@pytest.mark.slow
+def test_accelerate_launches_the_engine_as_it_is(new_run: Callable[..., tuple[RunDir, Settings]]):
+    run_dir, _ = new_run(train={"epochs": 1, "accumulation": 1})
+    options = "--multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no"
+    command = ["-m", "accelerate.commands.accelerate_cli", "launch", *options.split(), "-m", "sidestep_tui.engine"]
+    done = subprocess.run(
+        [sys.executable, *command, str(run_dir.path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    events = Tail(run_dir.events).read_all()
+    assert events[-1]["reason"] == "finished"
+    assert [event["step"] for event in events if event["type"] == "step"] == [1, 2, 3], "five songs, two at a time"
+    assert "Computing on cpu" in (run_dir.path / "engine.rank1.log").read_text()
+
+
 def test_with_another_number_of_processes_a_run_goes_on_at_the_same_song_and_says_so(
     new_trainer: Callable[..., Trainer],
 ):
