@@ -53,7 +53,7 @@ async def test_the_cursor_reads_all_curves_at_a_mark(make_run: Callable[..., Fak
         assert f"held out {held:.4g}" in reading
         for name in ("lr", "grad"):
             assert f" · {name} " in f"{reading}{chart.border_title}"
-        await pilot.press("m", "m")
+        await pilot.press("m")
         assert "resume" in str(chart.border_subtitle)
         await pilot.press("home")
         assert "step 1 " in str(chart.border_subtitle)
