@@ -11,8 +11,8 @@ import click
 from sidestep_tui.cli import follow, options, quiet, render
 from sidestep_tui.core import env, paths, text
 from sidestep_tui.core.errors import ExitCode, RunError, UsageError
+from sidestep_tui.launch import extend, hardware, preflight, slurm, spawn, start
 from sidestep_tui.launch import gpus as machine
-from sidestep_tui.launch import hardware, preflight, slurm, spawn, start
 from sidestep_tui.launch import plan as plans
 from sidestep_tui.launch.plan import Plan
 from sidestep_tui.launch.preflight import Check
@@ -21,6 +21,7 @@ from sidestep_tui.protocol import inbox
 from sidestep_tui.protocol.liveness import liveness
 from sidestep_tui.protocol.registry import glance
 from sidestep_tui.protocol.rundir import RunDir
+from sidestep_tui.schema import layers
 from sidestep_tui.schema.fields import fields_by_path
 from sidestep_tui.schema.layers import DEFAULT, format_value
 
@@ -136,11 +137,17 @@ def refuse_failed(found: list[Check]) -> None:
 @options.run_argument()
 @_headless
 @_detach
+@options.set_option
 @options.json_option
-def resume(run: str, headless: bool, detach: bool, as_json: bool) -> int:
-    """Continue RUN (a path, a name, or its beginning) from its newest checkpoint. A paused run goes on."""
+def resume(run: str, headless: bool, detach: bool, assignments: tuple[str, ...], as_json: bool) -> int:
+    """Continue RUN (a path, a name, or its beginning) from its newest checkpoint. A paused run goes on.
+
+    A finished run goes on too if -s train.epochs gives it more. Settings given with -s are written into its run.toml.
+    """
     _refuse_both(headless=headless, detach=detach)
     run_dir = options.find_run(run)
+    if assignments:
+        extend.change(run_dir, dict(layers.command_line(assignments).values))
     if liveness(run_dir, clock.time()).is_alive and glance(run_dir).status in ("paused", "pausing"):
         inbox.send(run_dir, "resume", by="command line")
         render.say(f"{run_dir.name} goes on.")

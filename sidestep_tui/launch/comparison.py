@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sidestep_tui.core import paths
+from sidestep_tui.core import paths, text
 from sidestep_tui.core.errors import AdapterError, SettingsError
 from sidestep_tui.launch.ledger import seconds_of
 from sidestep_tui.protocol.heldout import HeldOut
@@ -147,3 +147,23 @@ def same_count(sides: Sequence[Side]) -> int:
     """How many settings are the same in all runs."""
     known = [side.settings for side in sides if side.settings]
     return len(all_fields()) - len(differences(sides)) - len(_OF_THE_RUN) if known else 0
+
+
+def result_texts(result: Result) -> dict[str, str]:
+    """The numbers of a run by name, as people read them."""
+    of = "held-out" if result.best_by == "held_out" else "training"
+    return {
+        "status": result.status.replace("_", " "),
+        "step": f"{text.thousands(result.step)}/{text.thousands(result.total_steps)}" if result.total_steps else "–",
+        "loss": _number(result.loss),
+        "best": f"{_number(result.best)} ({of}, step {result.best_step})" if result.best is not None else "–",
+        "held-out loss": _number(result.held_out),
+        "took": text.duration(result.seconds) if result.seconds is not None else "–",
+        "seconds per step": _number(result.seconds_per_step),
+        "adapter": text.file_size(result.adapter_bytes) if result.adapter_bytes is not None else "–",
+        "parameters": text.count(result.parameters) if result.parameters is not None else "–",
+    }
+
+
+def _number(value: float | None) -> str:
+    return text.number(value) if value is not None else "–"

@@ -161,11 +161,6 @@ def result_rows(sides: Sequence[Side], width: int, *, ascii_only: bool) -> list[
     return rows
 
 
-def result_fields(result: Result) -> dict[str, str]:
-    """The numbers of a run by name, for the plain table."""
-    return {title: tell(result) for title, _, tell in _COLUMNS}
-
-
 def cursor_row(sides: Sequence[Side], view: View, width: int) -> Row:
     """The exact values of all runs at the cursor."""
     if view.cursor is None:
