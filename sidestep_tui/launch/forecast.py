@@ -93,23 +93,22 @@ def stand_in(name: str = "", gib: float | None = None) -> Device | None:
 
 
 def time_rows(found: Pace) -> list[tuple[str, str]]:
-    """How long a run takes and by what that is known, for people: a title and a sentence each."""
+    """How long a run takes, by what that is known, and what is not in it, for people: a title and a sentence each."""
     if found.seconds_per_step is None:
         return [("time", found.basis)]
     each = pace.seconds(found.seconds_per_step)
     if found.steps is None:
-        return [("time", f"{each} a step, {found.basis}; how many steps depends on the songs")]
+        return [("time", f"{each} a step, {found.basis}"), ("", "how many steps there are depends on the songs")]
     spread = f" ({found.range})" if found.range != found.short else ""
     steps = f"{text.thousands(found.steps)} {'step' if found.steps == 1 else 'steps'}"
-    return [("time", f"{found.short}{spread}: {steps} of {each}"), ("", f"{found.basis}; {NOT_COUNTED}")]
+    return [("time", f"{found.short}{spread}: {steps} of {each}"), ("", found.basis), ("", NOT_COUNTED)]
 
 
 def disk_rows(disk: DiskNeeds, room: DiskRoom | None) -> list[tuple[str, str]]:
     """What is written, and how much room there is where that is known."""
     kept = f"{text.plural(disk.checkpoints, 'checkpoint')} of {text.file_size(disk.checkpoint.total)}"
-    rows = [("disk", f"{kept}: {text.file_size(disk.run)} in all")]
-    if disk.cache:
-        rows.append(("", f"encoded songs about {text.file_size(disk.cache)}, {text.file_size(disk.total)} together"))
+    songs = f", songs {text.file_size(disk.cache)}" if disk.cache else ""
+    rows = [("disk", f"{text.file_size(disk.total)}: {kept}{songs}")]
     if room is not None:
         free = f"{text.file_size(room.free)} free in {paths.shorten(room.output)}"
         cache = f", {text.file_size(room.cache_free)} in {paths.shorten(room.cache)}"

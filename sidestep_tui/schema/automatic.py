@@ -71,7 +71,7 @@ def precision(settings: Settings, device: Machine) -> str:
 def answers(settings: Settings, device: Machine, *, recomputes: bool, where: str, steps: int | None) -> list[Answer]:
     """Device, precision, checkpointing and compiling, as they will be. `where` names the device for people."""
     return [
-        Answer("memory.device", "device", where, _device_why(settings)),
+        Answer("memory.device", "device", where, _device_why(settings, device)),
         _precision_answer(settings, device),
         _checkpointing_answer(settings, recomputes),
         _compile_answer(settings, device, steps),
@@ -83,8 +83,10 @@ def lines(found: Sequence[Answer]) -> list[tuple[str, str, str]]:
     return [(answer.name, answer.value, answer.why or "as set") for answer in found]
 
 
-def _device_why(settings: Settings) -> str:
-    return "auto: the GPU with the most free memory, else this computer" if settings.memory.device == "auto" else ""
+def _device_why(settings: Settings, device: Machine) -> str:
+    if settings.memory.device == "auto" and device.kind != "cuda":
+        return "auto: there is no GPU"
+    return "auto: the GPU with the most free memory" if settings.memory.device == "auto" else ""
 
 
 def _precision_answer(settings: Settings, device: Machine) -> Answer:
@@ -96,7 +98,7 @@ def _precision_answer(settings: Settings, device: Machine) -> Answer:
         return Answer(path, name, found, "auto: what processors are fast in")
     if not found:
         after = "macOS 14" if device.kind == "mps" else "Ampere (RTX 30)"
-        return Answer(path, name, "bfloat16 or float16", f"auto: bfloat16 from {after} on, found out at the start")
+        return Answer(path, name, "bfloat16 or float16", f"auto: bfloat16 from {after} on")
     return Answer(path, name, found, "auto: this GPU has it" if found == "bfloat16" else "auto: it has no bfloat16")
 
 
@@ -113,7 +115,7 @@ def _compile_answer(settings: Settings, device: Machine, steps: int | None) -> A
     if settings.speed.compile != "auto":
         return Answer(path, name, settings.speed.compile)
     if compiles(settings, device, steps):
-        return Answer(path, name, "on", "auto: fixed crops on CUDA, where Triton is installed")
+        return Answer(path, name, "on", "auto: fixed crops on CUDA, given Triton")
     if device.kind != "cuda":
         why = "only on CUDA"
     elif not settings.data.crop_seconds:

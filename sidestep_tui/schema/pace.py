@@ -95,7 +95,7 @@ def estimate(
 ) -> Pace:
     """The pace of training with `settings`, whose checkpointing should be decided, for `steps` optimizer steps."""
     if device is None:
-        return Pace(None, steps, "no estimate: the device is not known")
+        return Pace(None, steps, "no estimate: there is no such device")
     if measured is not None:
         again = _Work.of(settings, shape, device, steps).relative(device)
         before = _Work.of(measured.settings, shape, device, None).relative(device)
@@ -104,13 +104,13 @@ def estimate(
         )
     card = gpu_table.find(device.name)
     if device.kind == "cpu":
-        return Pace(None, steps, "no estimate: processors differ too much; a probe or a first run tells")
+        return Pace(None, steps, "no estimate for processors; a probe or a first run tells")
     if device.name == gpu_table.ANY:
         return Pace(None, steps, "no estimate without the GPU's name")
     if card is None:
-        return Pace(None, steps, f"no estimate: {device.name} is not among the GPUs known by name; a probe tells")
+        return Pace(None, steps, f"no estimate for the {device.name}; a probe tells")
     if automatic.precision(settings, device) == "float32":
-        return Pace(None, steps, "no estimate: float32 does without what GPUs are fast in; a probe tells")
+        return Pace(None, steps, "no estimate for float32 on GPUs; a probe tells")
     found = _Work.of(settings, shape, device, steps).seconds(card)
     return Pace(found, steps, f"by the published rate of the {card.name}")
 

@@ -42,7 +42,7 @@ def test_time_and_disk_are_told_for_so_many_songs(run_cli: Cli) -> None:
     out = run_cli("fit", "recommended", "--songs", "12").out
     assert f"{pace.about(found['time']['seconds'])} (" in out
     assert "300 steps" in out
-    assert "encoded songs about" in out
+    assert ", songs 57.2 MiB" in out
     assert "auto: it fits without" in out
 
 
