@@ -90,7 +90,7 @@ async def open_browser(pilot: Pilot[Any]) -> PresetsScreen:
 # Choosing
 
 
-async def test_three_keys_from_the_wizard_start_it_from_another_preset(ready_draft: Callable[..., Draft]) -> None:
+async def test_three_keys_start_from_another_preset_and_undo_takes_it_back(ready_draft: Callable[..., Draft]) -> None:
     ready_draft(step="adapter")
     async with make_app().run_test(size=SIZE) as pilot:
         screen = await open_browser(pilot)
@@ -103,9 +103,15 @@ async def test_three_keys_from_the_wizard_start_it_from_another_preset(ready_dra
         assert draft(pilot).value("data.path") == "songs"
         await pilot.press("ctrl+y")
         assert draft(pilot).base_name == "preset vram_12gb"
+        await open_browser(pilot)
+        await press(pilot, "ctrl+_")
+        assert draft(pilot).base_name == "preset vram_16gb"
+        await press(pilot, "u")
+        assert draft(pilot).base_name == "preset vram_12gb"
+        assert "taken back" in text_of(pilot, "heading")
 
 
-async def test_the_preview_says_what_would_change_and_whether_it_fits(ready_draft: Callable[..., Draft]) -> None:
+async def test_the_preview_says_what_would_change_and_the_filter_narrows(ready_draft: Callable[..., Draft]) -> None:
     ready_draft(step="adapter", adapter__rank="8")
     async with make_app().run_test(size=SIZE) as pilot:
         await open_browser(pilot)
@@ -116,6 +122,12 @@ async def test_the_preview_says_what_would_change_and_whether_it_fits(ready_draf
         assert "of 12.0 GiB" in shown
         assert "22 GiB of GPU memory !" in shown
         assert draft(pilot).value("adapter.rank") == 8
+        screen = browser(pilot)
+        await press(pilot, "slash", *"quick", "underscore", *"te")
+        assert [item.name for item in screen.listing.shown] == ["quick_test"]
+        await press(pilot, "enter", "escape")
+        assert len(screen.listing.shown) > 5
+        assert pilot.app.screen is screen
 
 
 async def test_edits_are_asked_about_and_can_stay_on_top(ready_draft: Callable[..., Draft]) -> None:
@@ -139,19 +151,6 @@ async def test_edits_are_asked_about_and_can_stay_on_top(ready_draft: Callable[.
         assert (draft(pilot).value("adapter.rank"), draft(pilot).value("train.epochs")) == (8, 7)
 
 
-async def test_undo_in_the_browser_takes_back_what_was_applied(ready_draft: Callable[..., Draft]) -> None:
-    ready_draft(step="adapter")
-    async with make_app().run_test(size=SIZE) as pilot:
-        await open_browser(pilot)
-        await press(pilot, "down", "enter")
-        await open_browser(pilot)
-        await press(pilot, "u")
-        assert draft(pilot).base_name == "preset vram_12gb"
-        assert "preset vram_12gb" in text_of(pilot, "heading") or "taken back" in text_of(pilot, "heading")
-        await press(pilot, "ctrl+_")
-        assert draft(pilot).base_name == "preset vram_16gb"
-
-
 async def test_on_a_narrow_window_enter_reads_first_and_escape_goes_one_step_out(
     ready_draft: Callable[..., Draft],
 ) -> None:
@@ -172,23 +171,14 @@ async def test_on_a_narrow_window_enter_reads_first_and_escape_goes_one_step_out
         assert isinstance(pilot.app.screen, WizardScreen)
 
 
-async def test_the_filter_narrows_and_letters_in_it_do_nothing_else(ready_draft: Callable[..., Draft]) -> None:
-    ready_draft(step="adapter")
-    async with make_app().run_test(size=SIZE) as pilot:
-        screen = await open_browser(pilot)
-        await press(pilot, "slash", *"quick")
-        assert [item.name for item in screen.listing.shown] == ["quick_test"]
-        await press(pilot, "enter", "escape")
-        assert len(screen.listing.shown) > 5
-        assert pilot.app.screen is screen
-
-
 async def test_without_a_wizard_the_latest_draft_is_compared_and_then_shown(ready_draft: Callable[..., Draft]) -> None:
     ready_draft(step="adapter", adapter__rank="8")
     app = make_app("runs")
     async with app.run_test(size=SIZE) as pilot:
         await settle(pilot)
-        app.action_presets()
+        await press(pilot, "p", "escape")
+        assert app.current_mode == "runs"
+        await pilot.press("p")
         await settle(pilot)
         screen = browser(pilot)
         assert app.form_session() is None
@@ -201,17 +191,6 @@ async def test_without_a_wizard_the_latest_draft_is_compared_and_then_shown(read
         assert draft(pilot).base_name == "preset quick_test"
 
 
-async def test_leaving_goes_back_to_where_it_was_opened(ready_draft: Callable[..., Draft]) -> None:
-    ready_draft()
-    app = make_app("runs")
-    async with app.run_test(size=SIZE) as pilot:
-        await settle(pilot)
-        app.action_presets()
-        await settle(pilot)
-        await press(pilot, "escape")
-        assert app.current_mode == "runs"
-
-
 # Keeping
 
 
@@ -221,7 +200,9 @@ async def save_as(pilot: Pilot[Any], name: str) -> Screen[Any]:
     return await answer(pilot, name)
 
 
-async def test_saving_in_the_wizard_keeps_the_recipe_and_leaves_paths_out(ready_draft: Callable[..., Draft]) -> None:
+async def test_saving_keeps_the_recipe_and_leaves_paths_out(
+    ready_draft: Callable[..., Draft],
+) -> None:
     ready_draft(step="adapter", adapter__rank="8")
     async with make_app().run_test(size=SIZE) as pilot:
         await settle(pilot)
@@ -231,19 +212,14 @@ async def test_saving_in_the_wizard_keeps_the_recipe_and_leaves_paths_out(ready_
         assert saved.own["adapter.rank"] == 8
         assert "data.path" not in saved.own
         assert draft(pilot).base_name == "preset mine"
-
-
-async def test_saving_in_the_browser_lists_the_new_preset_under_the_bar(ready_draft: Callable[..., Draft]) -> None:
-    ready_draft(step="adapter", adapter__rank="8")
-    async with make_app().run_test(size=SIZE) as pilot:
         screen = await open_browser(pilot)
         await press(pilot, "s")
-        purpose = pilot.app.screen.query_one("#preset-purpose", Input)
-        purpose.value = "Small drums."
+        pilot.app.screen.query_one("#preset-purpose", Input).value = "Small drums."
+        assert isinstance(await answer(pilot, "recommended"), SavePreset)
         await answer(pilot, "drums")
         await settle(pilot)
         assert screen.listing.current is not None
-        assert (screen.listing.current.name, screen.listing.current.group) == ("drums", "yours")
+        assert (screen.listing.current.name, screen.listing.current.group) == ("drums", "Yours")
         assert presets.find("drums").description == "Small drums."
 
 
@@ -261,26 +237,16 @@ async def test_a_preset_is_overwritten_only_by_typing_its_name(ready_draft: Call
         await answer(pilot, "mine")
         await settle(pilot)
         assert presets.find("mine").values["adapter.rank"] == 8
-
-
-async def test_a_name_of_the_product_is_refused_before_enter(ready_draft: Callable[..., Draft]) -> None:
-    ready_draft(step="adapter")
-    async with make_app().run_test(size=SIZE) as pilot:
-        await settle(pilot)
-        assert isinstance(await save_as(pilot, "recommended"), SavePreset)
-
-
-async def test_a_draft_that_is_wrong_is_not_saved(ready_draft: Callable[..., Draft]) -> None:
-    ready_draft(step="adapter", adapter__rank="9999")
-    async with make_app().run_test(size=SIZE) as pilot:
-        await open_browser(pilot)
-        assert isinstance(await press(pilot, "s"), Tell)
+        wizard = pilot.app.screen
+        assert isinstance(wizard, WizardScreen)
+        wizard.session.set("adapter.rank", "9999")
+        assert isinstance(await press(pilot, "ctrl+s"), Tell)
 
 
 # Files of one's own
 
 
-async def test_duplicate_rename_and_delete_of_ones_own(ready_draft: Callable[..., Draft]) -> None:
+async def test_duplicate_rename_export_and_delete(ready_draft: Callable[..., Draft], home: Path) -> None:
     ready_draft(step="adapter")
     async with make_app().run_test(size=SIZE) as pilot:
         screen = await open_browser(pilot)
@@ -295,6 +261,16 @@ async def test_duplicate_rename_and_delete_of_ones_own(ready_draft: Callable[...
         await answer(pilot, "swifter")
         await settle(pilot)
         assert not (paths.user_presets_dir() / "swift.toml").exists()
+        assert isinstance(await press(pilot, "x"), AskPath)
+        await answer(pilot, "out.toml")
+        await settle(pilot)
+        assert presets.read(home / "out.toml").values == presets.find("swifter").values
+        (home / "out.toml").write_text("precious")
+        await press(pilot, "x")
+        assert isinstance(await answer(pilot, "out.toml"), TypeWord)
+        await press(pilot, "escape")
+        await settle(pilot)
+        assert (home / "out.toml").read_text() == "precious"
         assert isinstance(await press(pilot, "D"), TypeWord)
         await answer(pilot, "yes")
         await press(pilot, "escape")
@@ -306,20 +282,12 @@ async def test_duplicate_rename_and_delete_of_ones_own(ready_draft: Callable[...
         assert "swifter" not in [item.name for item in screen.listing.items]
 
 
-async def test_what_the_product_ships_is_neither_renamed_nor_deleted(ready_draft: Callable[..., Draft]) -> None:
-    ready_draft(step="adapter")
-    async with make_app().run_test(size=SIZE) as pilot:
-        await open_browser(pilot)
-        for key in ("D", "m"):
-            told = await press(pilot, key)
-            assert isinstance(told, Tell)
-            assert "d makes a copy" in told._hint
-            await press(pilot, "escape")
-
-
-async def test_a_broken_file_is_listed_with_its_error_and_can_be_deleted(ready_draft: Callable[..., Draft]) -> None:
+async def test_broken_files_are_listed_wrong_ones_checked_and_shipped_ones_stay(
+    ready_draft: Callable[..., Draft],
+) -> None:
     broken = paths.user_presets_dir() / "odd.toml"
     broken.write_text("[adapter]\nrank = 'many'\n")
+    presets.save("late", {"train.best_after": 500, "train.epochs": 20})
     ready_draft(step="adapter")
     async with make_app().run_test(size=SIZE) as pilot:
         screen = await open_browser(pilot)
@@ -333,36 +301,17 @@ async def test_a_broken_file_is_listed_with_its_error_and_can_be_deleted(ready_d
         await answer(pilot, "odd")
         await settle(pilot)
         assert not broken.exists()
-
-
-async def test_check_says_what_the_rules_say(ready_draft: Callable[..., Draft]) -> None:
-    presets.save("late", {"train.best_after": 500, "train.epochs": 20})
-    ready_draft(step="adapter")
-    async with make_app().run_test(size=SIZE) as pilot:
-        await open_browser(pilot)
         await go_to(pilot, "late")
         paper = await press(pilot, "v")
         assert isinstance(paper, Paper)
         assert "train.best_after" in paper.plain
-
-
-async def test_export_writes_a_file_and_asks_for_a_word_before_it_replaces_one(
-    ready_draft: Callable[..., Draft], home: Path
-) -> None:
-    ready_draft(step="adapter")
-    async with make_app().run_test(size=SIZE) as pilot:
-        await open_browser(pilot)
-        await go_to(pilot, "vram_16gb")
-        assert isinstance(await press(pilot, "x"), AskPath)
-        await answer(pilot, "out.toml")
-        await settle(pilot)
-        assert presets.read(home / "out.toml").values == presets.find("vram_16gb").values
-        (home / "out.toml").write_text("precious")
-        await press(pilot, "x")
-        assert isinstance(await answer(pilot, "out.toml"), TypeWord)
         await press(pilot, "escape")
-        await settle(pilot)
-        assert (home / "out.toml").read_text() == "precious"
+        await go_to(pilot, "recommended")
+        for key in ("D", "m"):
+            told = await press(pilot, key)
+            assert isinstance(told, Tell)
+            assert "d makes a copy" in told._hint
+            await press(pilot, "escape")
 
 
 # Files of others
@@ -370,7 +319,7 @@ async def test_export_writes_a_file_and_asks_for_a_word_before_it_replaces_one(
 OLD = '{"rank": 24, "alpha": 48, "learning_rate": 5e-5, "no_such_key": 1}'
 
 
-async def test_an_import_shows_every_key_before_it_is_applied(ready_draft: Callable[..., Draft], home: Path) -> None:
+async def test_an_import_shows_every_key_before_it_is_taken(ready_draft: Callable[..., Draft], home: Path) -> None:
     (home / "old.json").write_text(OLD)
     ready_draft(step="adapter")
     async with make_app().run_test(size=SIZE) as pilot:
@@ -385,12 +334,6 @@ async def test_an_import_shows_every_key_before_it_is_applied(ready_draft: Calla
         assert draft(pilot).value("adapter.rank") == 24
         await pilot.press("ctrl+y")
         assert draft(pilot).value("adapter.rank") == 32
-
-
-async def test_an_import_can_be_kept_without_touching_the_draft(ready_draft: Callable[..., Draft], home: Path) -> None:
-    (home / "old.json").write_text(OLD)
-    ready_draft(step="adapter")
-    async with make_app().run_test(size=SIZE) as pilot:
         screen = await open_browser(pilot)
         await press(pilot, "o")
         await answer(pilot, "old.json")
@@ -416,7 +359,7 @@ async def test_a_file_opened_by_path_is_listed_and_applied(ready_draft: Callable
         await answer(pilot, "far/away.toml")
         await settle(pilot)
         assert screen.listing.current is not None
-        assert (screen.listing.current.name, screen.listing.current.group) == ("away", "opened by path")
+        assert (screen.listing.current.name, screen.listing.current.group) == ("away", "Opened by path")
         await press(pilot, "enter")
         await settle(pilot)
         assert draft(pilot).value("adapter.rank") == 48

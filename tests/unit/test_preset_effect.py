@@ -31,7 +31,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def bench_of(draft: Draft, *, free: int = 12 * GIB) -> Bench:
-    return Bench(draft.to_json(), shape_for_variant("turbo"), Device("cuda", "NVIDIA RTX 3060", free, free), 12)
+    return Bench(draft.to_json(), shape_for_variant("turbo"), Device("cuda", "NVIDIA RTX 3060", free, free))
 
 
 def edited() -> Draft:
@@ -74,10 +74,10 @@ def test_an_effect_leaves_the_draft_alone_and_costs_what_the_draft_costs_once_ap
 
 
 def test_a_preset_that_is_too_large_says_so() -> None:
-    assert effect_of(bench_of(edited()), [OTHER]).cost.fits is True
-    assert effect_of(bench_of(edited(), free=2 * GIB), [OTHER]).cost.fits is False
+    assert effect_of(bench_of(edited()), [OTHER]).cost.verdict == "fits"
+    assert effect_of(bench_of(edited(), free=2 * GIB), [OTHER]).cost.verdict == "over"
     nowhere = Bench(edited().to_json(), shape_for_variant("turbo"))
-    assert effect_of(nowhere, [OTHER]).cost.fits is None
+    assert effect_of(nowhere, [OTHER]).cost.verdict == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_every_place_is_listed_and_a_broken_file_stands_among_the_others(home: P
         "band": PROJECT,
         "far": OPENED,
     }
-    assert items["recommended"].group.startswith("shipped")
+    assert items["recommended"].is_shipped
     assert items["odd"].preset is None
     assert items["odd"].problem is not None
     assert "adaptr" in items["odd"].problem.message
@@ -171,9 +171,9 @@ def test_the_preview_fits_its_width_and_says_what_it_changes() -> None:
     effect = effect_of(bench_of(edited()), [OTHER])
     for width in (40, 46, 74):
         for glyphs in (UNICODE, ASCII):
-            rows = preview_rows(shown, effect, "", width, glyphs)
+            rows = preview_rows(shown, effect, ["about 2 h"], width, glyphs)
             assert max(width_of(line) for line in rows) <= width
-    lines = ["".join(part for part, _ in line) for line in preview_rows(shown, effect, "", 74, UNICODE)]
+    lines = ["".join(part for part, _ in line) for line in preview_rows(shown, effect, [], 74, UNICODE)]
     assert any("changes 3 settings, 1 of them yours" in line for line in lines)
     assert any(line.split()[:5] == ["•", "rank", "24", "→", "128"] and "was yours" in line for line in lines)
     assert any("epochs" in line and "then default" in line for line in lines)

@@ -94,8 +94,9 @@ class SavePreset(Dialog[Saved | None]):
         from sidestep_tui.schema.fields import fields_by_path
 
         specs = fields_by_path()
+        many = len(self._values)
         head = (
-            f"{text.plural(len(self._values), 'setting')} that differ from the defaults."
+            f"{text.plural(many, 'setting')} {'differs' if many == 1 else 'differ'} from the defaults."
             " Paths, the trigger tag and the run's name are left out."
         )
         lines = [Content.styled(head, "$muted")]

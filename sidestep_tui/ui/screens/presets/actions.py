@@ -21,7 +21,7 @@ from sidestep_tui.ui.dialogs.typed import TypeWord
 from sidestep_tui.ui.screens.presets import papers
 from sidestep_tui.ui.screens.presets.effect import Bench, Change, Effect, effect_of
 from sidestep_tui.ui.screens.presets.jobs import PresetsJobs
-from sidestep_tui.ui.screens.presets.listing import Item, Listing
+from sidestep_tui.ui.screens.presets.listing import OPENED, Item, Listing
 from sidestep_tui.ui.screens.presets.saving import save_draft
 
 if TYPE_CHECKING:
@@ -280,7 +280,7 @@ class PresetsActions(PresetsJobs):
         if item.problem is not None and (item.is_own or not verb):
             self.app.tell(item.problem)
         else:
-            owner = "is opened by its path" if "opened" in item.group else "comes with the product"
+            owner = "is opened by its path" if item.group == OPENED else "comes with the product"
             self.app.push_screen(
                 Tell(
                     f"{item.name} cannot be {verb} here.",

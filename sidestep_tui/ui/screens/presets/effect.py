@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sidestep_tui.launch import hardware
 from sidestep_tui.launch.gpus import Device
 from sidestep_tui.schema import memory_model
 from sidestep_tui.schema.draft import PERSONAL, Draft
 from sidestep_tui.schema.fields import fields_by_path
+from sidestep_tui.schema.fit_ladder import HEADROOM
 from sidestep_tui.schema.layers import DEFAULT, HARDWARE, Layer
 from sidestep_tui.schema.model_shape import ModelShape
 from sidestep_tui.schema.settings import Settings
 from sidestep_tui.schema.values import format_value
 from sidestep_tui.ui.forms.cells import shown_text
+
+Verdict = Literal["fits", "tight", "over", "unknown"]
+"""Within what is free; more than that, but not than the device has; more than it has; no device is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +29,6 @@ class Bench:
     draft: Mapping[str, Any]
     shape: ModelShape
     device: Device | None = None
-    songs: int | None = None
-    """Songs to train on; None where the folder was not read."""
-    processes: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,13 @@ class Cost:
     device: Device | None
 
     @property
-    def fits(self) -> bool | None:
-        """Whether it is within what is free; None where no device is known."""
-        return None if self.device is None else self.memory <= self.device.free
+    def verdict(self) -> Verdict:
+        """Whether it fits what is free, with a little left over for what no estimate sees."""
+        if self.device is None:
+            return "unknown"
+        if self.memory <= HEADROOM * self.device.free:
+            return "fits"
+        return "tight" if self.memory <= self.device.total else "over"
 
 
 @dataclass(frozen=True, slots=True)

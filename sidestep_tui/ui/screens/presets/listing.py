@@ -14,10 +14,10 @@ from sidestep_tui.schema.fields import fields_by_path
 from sidestep_tui.schema.presets import Preset
 from sidestep_tui.ui.dialogs.pick import words_in
 
-YOURS: Final = "yours"
-PROJECT: Final = "this folder's"
-SHIPPED: Final = "shipped"
-OPENED: Final = "opened by path"
+YOURS: Final = "Yours"
+PROJECT: Final = "This folder's"
+SHIPPED: Final = "Shipped"
+OPENED: Final = "Opened by path"
 
 _NOTE = re.compile(r"#\s*([A-Z][a-z]+(?: [a-z]+)?):\s+(.*)")
 _WORDY: Final = frozenset({"choice", "choices"})
@@ -45,6 +45,11 @@ class Item:
     def is_own(self) -> bool:
         """Whether the person may rename and delete it here."""
         return self.group in (YOURS, PROJECT)
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether it comes with the product."""
+        return self.group not in (YOURS, PROJECT, OPENED)
 
     def note(self, word: str) -> str:
         """What the file's comment says under a word, or an empty string."""
@@ -91,8 +96,7 @@ def _group_of(path: Path, preset: Preset | None) -> str:
         return OPENED
     source = next((source for folder, source in presets.places() if path.parent == folder), "file")
     if source == "shipped":
-        group = preset.group if preset is not None else ""
-        return f"{SHIPPED}: {group[:1].lower()}{group[1:]}" if group else SHIPPED
+        return (preset.group if preset is not None else "") or SHIPPED
     return {"user": YOURS, "project": PROJECT}.get(source, OPENED)
 
 
@@ -192,10 +196,15 @@ class Listing:
 
 def haystack(item: Item) -> str:
     """What a filter looks in: name, description, comment, and the values that are words."""
-    parts = [item.name, item.group, *(f"{word} {text}" for word, text in item.notes)]
+    parts = [
+        item.name,
+        item.group,
+        "shipped" if item.is_shipped else "",
+        *(f"{word} {text}" for word, text in item.notes),
+    ]
     if item.preset is None:
         return " ".join([*parts, "broken"])
-    parts.append(item.preset.description)
+    parts += [item.preset.description, item.preset.provenance.source]
     specs = fields_by_path()
     parts += [specs[path].write(value) for path, value in item.preset.values.items() if specs[path].kind in _WORDY]
     return " ".join(parts)

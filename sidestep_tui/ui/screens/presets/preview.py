@@ -11,6 +11,7 @@ from sidestep_tui.schema.preset_file import Preset
 from sidestep_tui.schema.presets import PLACES
 from sidestep_tui.ui.screens.presets.effect import Change, Effect, short_origin
 from sidestep_tui.ui.screens.presets.listing import Item
+from sidestep_tui.ui.screens.presets.rows import VERDICT_STYLES, verdict_glyph
 from sidestep_tui.ui.theme import Glyphs
 from sidestep_tui.ui.widgets.rows import Row, fit, row, spread
 
@@ -19,18 +20,32 @@ _LABEL = 18
 _VALUE = 11
 _WITH_ORIGINS = 66
 _GIB = 1024**3
+_VERDICTS = {
+    "fits": "fits",
+    "tight": "more than is free now",
+    "over": "more than there is",
+    "unknown": "",
+}
 _NEEDS = {"vram_gib": "GPU memory", "ram_gib": "memory", "disk_gib": "disk"}
 
 
-def preview_rows(item: Item, effect: Effect | None, time: str, width: int, glyphs: Glyphs) -> list[Row]:
-    """The whole preview, as many rows as it takes. `time` is how long a run would take, empty while nobody knows."""
+def preview_rows(
+    item: Item, effect: Effect | None, also: Sequence[str], width: int, glyphs: Glyphs, *, whole: bool = False
+) -> list[Row]:
+    """The preview, as many rows as it takes. `also` is what else a run would cost: time and disk, if known.
+
+    The small print is there only where the `whole` is asked for: a page of prose for each preset that the bar passes
+    would be most of what a slow line has to carry.
+    """
     if item.preset is None or effect is None:
         return _broken(item, width, glyphs)
     preset = item.preset
     head = spread(row(" ", (preset.name, "strong")), row((f"{item.group} ", "muted")), width)
     described = [row(f" {line}") for line in _wrapped(preset.description or "No description.", width - 2, 2)]
-    rows = [head, *described, *([row("")] * (2 - len(described))), *_facts(item, preset, effect, time, width, glyphs)]
+    rows = [head, *described, *([row("")] * (2 - len(described))), *_facts(item, preset, effect, also, width, glyphs)]
     rows += [row(""), *_changes(effect, width, glyphs)]
+    if not whole:
+        return [*rows, row(""), fit(row((" l reads what it is for, and where it is from", "muted")), width)]
     for title, entries in _papers(item, preset):
         rows += [row(""), row((f" {title}", "muted"))]
         for word, said in entries:
@@ -38,27 +53,23 @@ def preview_rows(item: Item, effect: Effect | None, time: str, width: int, glyph
     return rows
 
 
-def window_of(rows: Sequence[Row], top: int, height: int) -> tuple[list[Row], int]:
-    """The rows that fit, from `top` on or as far as there are more; says at its end when there are, and the top."""
+def window_of(rows: Sequence[Row], top: int, height: int, *, key: str = "l") -> tuple[list[Row], int]:
+    """The rows that fit, from `top` on or as far as there are more, and that top; the last one says by which `key`."""
     top = max(0, min(top, len(rows) - height))
     shown = list(rows[top : top + height])
     below = len(rows) - top - height
     if below > 0 and shown:
-        shown[-1] = row((f" {text.plural(below + 1, 'line')} more: l and j read on", "muted"))
+        shown[-1] = row((f" {text.plural(below + 1, 'line')} more: {key} reads on", "muted"))
     return shown, top
 
 
-def _facts(item: Item, preset: Preset, effect: Effect, time: str, width: int, glyphs: Glyphs) -> list[Row]:
+def _facts(item: Item, preset: Preset, effect: Effect, also: Sequence[str], width: int, glyphs: Glyphs) -> list[Row]:
     cost = effect.cost
     device = cost.device
     room = f" of {device.total / _GIB:.1f}" if device is not None else ""
-    takes = row(_word("takes"), f"{cost.memory / _GIB:.1f}{room} GiB ")
-    if device is not None and cost.fits:
-        takes = (*takes, *row((f"{glyphs.ok} fits", "good")))
-    elif device is not None:
-        over = "more than there is" if cost.memory > device.total else "more than is free now"
-        takes = (*takes, *row((f"{glyphs.warn} {over}", "warn")))
-    trains = f"{text.count(cost.parameters)} weights" + (f" {glyphs.separator} {time}" if time else "")
+    sign = f"{verdict_glyph(cost, glyphs)} {_VERDICTS[cost.verdict]}"
+    takes = row(_word("takes"), f"{cost.memory / _GIB:.1f}{room} GiB ", (sign.strip(), VERDICT_STYLES[cost.verdict]))
+    trains = f" {glyphs.separator} ".join([f"{text.count(cost.parameters)} weights", *also])
     extends = f"extends {preset.extends}" if preset.extends else ""
     origin = preset.provenance.source or item.note("From") or ("a run" if preset.is_run else extends)
     return [
@@ -99,7 +110,8 @@ def _change_row(change: Change, width: int, glyphs: Glyphs) -> Row:
     mark = glyphs.changed if change.yours else " "
     label = min(_LABEL, max(10, width - 2 * _VALUE - 8))
     values = f"{_cut(change.now, _VALUE, glyphs):>{_VALUE}} {glyphs.arrow} "
-    left = row(f" {mark} {_cut(change.label, label, glyphs):<{label}} ", (values, "muted"))
+    # What will be stands out: and three styles a row are fewer bytes than four.
+    left = row((f" {mark} {_cut(change.label, label, glyphs):<{label}} {values}", "muted"))
     if width < _WITH_ORIGINS:
         return fit((*left, *row(change.then)), width - 1)
     then = f"{_cut(change.then, _VALUE, glyphs):<{_VALUE}}  "

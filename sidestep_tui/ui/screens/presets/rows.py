@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from sidestep_tui.schema.adapter_maths import size_words
-from sidestep_tui.ui.screens.presets.effect import Cost
+from sidestep_tui.ui.screens.presets.effect import Cost, Verdict
 from sidestep_tui.ui.screens.presets.listing import Heading, Item, Line
 from sidestep_tui.ui.theme import Glyphs
 from sidestep_tui.ui.widgets.rows import Row, fit, row, spread, width_of
 
+VERDICT_STYLES: Final[Mapping[Verdict, str]] = {"fits": "good", "tight": "warn", "over": "bad", "unknown": "muted"}
+"""How each verdict is painted."""
+
 _NAME = 22
-_KIND = 12
+_KIND = 14
 
 
 def list_rows(
@@ -29,7 +33,7 @@ def list_rows(
 def heading_row(heading: Heading, width: int) -> Row:
     """The name of a group."""
     note = f"  {heading.note}" if heading.note else ""
-    return fit(row((f" {heading.group}", "muted"), (note, "cloud")), width)
+    return fit(row((f" {heading.group}{note}", "muted")), width)
 
 
 def item_row(item: Item, base: str, cost: Cost | None, width: int, glyphs: Glyphs, *, selected: bool) -> Row:
@@ -39,7 +43,7 @@ def item_row(item: Item, base: str, cost: Cost | None, width: int, glyphs: Glyph
     mark = glyphs.bad if item.problem else glyphs.changed if is_base else " "
     right = row(*_right(item, cost, glyphs))
     left = row(f"{pointer}{mark} ", (item.name, "bad" if item.problem else "strong" if is_base else ""))
-    if item.preset is not None and width >= _NAME + _KIND + 12:
+    if item.preset is not None and width >= _NAME + _KIND + 10:
         left = (*fit(left, _NAME + 3), (" " * max(0, _NAME + 4 - width_of(left)), ""), (_kind(item), "muted"))
     line = spread(left, right, width)
     if not selected:
@@ -53,7 +57,7 @@ def _kind(item: Item) -> str:
 
     assert item.preset is not None
     adapter = layers.resolve(item.preset.layers()).settings.adapter
-    return f"{adapter.kind} {size_words(adapter)}"
+    return f"{adapter.kind} {size_words(adapter).replace('rank ', '').replace(' matrices', '')}"
 
 
 def _right(item: Item, cost: Cost | None, glyphs: Glyphs) -> list[tuple[str, str]]:
@@ -62,6 +66,11 @@ def _right(item: Item, cost: Cost | None, glyphs: Glyphs) -> list[tuple[str, str
     if cost is None:
         return []
     words = f"{cost.memory / 1024**3:.1f} "
-    if cost.fits is None:
+    if cost.verdict == "unknown":
         return [(words + "GiB ", "muted")]
-    return [(words, "muted"), (f"{glyphs.ok if cost.fits else glyphs.warn} ", "good" if cost.fits else "warn")]
+    return [(words, "muted"), (f"{verdict_glyph(cost, glyphs)} ", VERDICT_STYLES[cost.verdict])]
+
+
+def verdict_glyph(cost: Cost, glyphs: Glyphs) -> str:
+    """The sign for whether it fits; empty while no device is known."""
+    return {"fits": glyphs.ok, "tight": glyphs.warn, "over": glyphs.bad}.get(cost.verdict, "")

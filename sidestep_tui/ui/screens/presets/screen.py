@@ -104,9 +104,7 @@ class PresetsScreen(PresetsActions):
     def bench(self) -> Bench:
         """The draft as it stands, and the machine."""
         session = self.session
-        return Bench(
-            session.draft.to_json(), session.shape(), session.device, session.training_songs, session.processes
-        )
+        return Bench(session.draft.to_json(), session.shape(), session.device)
 
     def effect(self, item: Item) -> Effect | None:
         """What the item's preset would do; None where it has none."""
@@ -191,9 +189,19 @@ class PresetsScreen(PresetsActions):
         if item is None or not pane.size.width:
             pane.put([])
             return
-        rows = preview_rows(item, self.effect(item), "", pane.size.width, self.glyphs)
-        shown, self._top = window_of(rows, self._top, pane.size.height)
+        effect = self.effect(item)
+        also = self._time_and_disk(effect) if effect is not None else []
+        rows = preview_rows(item, effect, also, pane.size.width, self.glyphs, whole=self.is_reading)
+        shown, self._top = window_of(rows, self._top, pane.size.height, key="j" if self.is_reading else "l")
         pane.put(shown)
+
+    def _time_and_disk(self, effect: Effect) -> list[str]:
+        """How long a run would take and what it would write, where the songs are known."""
+        session = self.session
+        found = [session.pace(effect.settings).short]
+        if session.manifest is not None:
+            found.append(f"{text.file_size(session.disk(effect.settings))} on disk")
+        return [words for words in found if words]
 
     def _heading(self, width: int) -> list[Row]:
         items, shown = self.listing.items, self.listing.shown

@@ -22,6 +22,7 @@ KEYS: Final = (
     _key("space", "mark", "Mark", "mark", "Mark the run, to compare it with others", footer=True),
     _key("equals_sign", "compare", "Compare", "compare", "Curves and settings of marked runs", shown="=", footer=True),
     _key("o", "open_path", "Open folder", "path", "Open a run, or list all runs of a folder", footer=True),
+    _key("p", "app.presets", "Presets", "presets", "Compare presets, choose and keep them"),
     _key("b", "build_on", "Build on", "build_on", "A new run that begins with an adapter of this one"),
     _key("T", "tidy", "Tidy", "tidy", "Free disk: checkpoints and caches; asks for a word", shown="T"),
     _key("D", "delete", "Delete", "delete", "Delete the run or draft; asks for its name", shown="D"),
