@@ -54,6 +54,12 @@ class Pace:
         return (t1 - t0) / (step1 - step0)
 
 
+def _parts(event: Event) -> tuple[float, ...]:
+    """How long the parts of a step took; 0 for those it does not tell."""
+    parts = tuple(seconds_of(event, f"{part}_s") for part in PARTS)
+    return parts if parts[0] else (seconds_of(event, "data_seconds"), *parts[1:])
+
+
 @dataclass(frozen=True, slots=True)
 class Share:
     """A part of the time: its seconds, and how much of the whole that is."""
@@ -71,22 +77,17 @@ class Anatomy:
     """
 
     def __init__(self) -> None:
-        self._steps: deque[tuple[float, float, tuple[float, ...]]] = deque(maxlen=_LONG_WINDOW)
+        self._steps: deque[Event] = deque(maxlen=_LONG_WINDOW)
         self._breaks: deque[tuple[float, str, float]] = deque(maxlen=_LONG_WINDOW)
-        self.tells_parts = False
+
+    @property
+    def tells_parts(self) -> bool:
         """Whether the engine tells forward, backward and optimizer apart."""
+        return bool(self._steps) and any(_parts(self._steps[-1])[1:3])
 
     def add(self, events: Sequence[Event]) -> None:
-        """Take in steps."""
-        for event in events[-_LONG_WINDOW:]:
-            t = float_of(event, "t")
-            if not math.isfinite(t):
-                continue
-            parts = tuple(seconds_of(event, f"{part}_s") for part in PARTS)
-            if not parts[0]:
-                parts = (seconds_of(event, "data_seconds"), *parts[1:])
-            self.tells_parts = parts[1] > 0.0 or parts[2] > 0.0
-            self._steps.append((t, seconds_of(event, "seconds"), parts))
+        """Take in steps; they are looked at when somebody asks, for a journal holds very many."""
+        self._steps.extend(events[-_LONG_WINDOW:])
 
     def hold(self, event: Event, kind: str, seconds: float) -> None:
         """Something held the training for so long: `save` or `measure`."""
@@ -109,12 +110,12 @@ class Anatomy:
 
         The first step of the stretch only gives its end, from where the clock runs.
         """
-        if len(self._steps) < 2:
+        timed = [event for event in self._steps if math.isfinite(float_of(event, "t"))]
+        if len(timed) < 2:
             return []
-        began, ended = self._steps[0][0], self._steps[-1][0]
-        counted = list(self._steps)[1:]
-        stepping = math.fsum(seconds for _, seconds, _ in counted)
-        sums = [math.fsum(parts[place] for _, _, parts in counted) for place in range(len(PARTS))]
+        began, ended = float_of(timed[0], "t"), float_of(timed[-1], "t")
+        stepping = math.fsum(seconds_of(event, "seconds") for event in timed[1:])
+        sums = [math.fsum(column) for column in zip(*map(_parts, timed[1:]), strict=True)]
         if not self.tells_parts:
             sums = [sums[0], max(stepping - sums[0], 0.0)]
         names = PARTS if self.tells_parts else ("data", "compute")
