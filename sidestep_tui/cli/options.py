@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from sidestep_tui.cli import render
 from sidestep_tui.core import paths, text
 from sidestep_tui.core.errors import RunError
 from sidestep_tui.protocol import registry
@@ -30,7 +31,21 @@ def run_argument(*, required: bool = True) -> Callable[[_Command], _Command]:
 
 def preset_argument(function: _Command) -> _Command:
     """PRESET: a name or a path; a run.toml or a run's directory counts as one."""
-    return click.argument("preset", shell_complete=_complete_presets)(function)
+    return click.argument("preset", shell_complete=complete_presets, callback=_preset_named)(function)
+
+
+def say_whom_it_hides(name: str) -> None:
+    """Say so when a preset of this folder, or of one's own, stands in front of another one of its name."""
+    from sidestep_tui.schema import presets
+
+    note = presets.hiding_note(name)
+    if note:
+        render.say(f"Note: {render.plain(note)}")
+
+
+def _preset_named(ctx: click.Context, parameter: click.Parameter, name: str) -> str:
+    say_whom_it_hides(name)
+    return name
 
 
 def known_runs() -> list[RunSummary]:
@@ -79,7 +94,8 @@ def _complete_runs(ctx: click.Context, parameter: click.Parameter, incomplete: s
     return [CompletionItem(run.name, help=run.status) for run in known_runs() if run.name.startswith(incomplete)]
 
 
-def _complete_presets(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_presets(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of presets that begin as typed, with what they are for."""
     from sidestep_tui.schema import presets
 
     found = presets.list_presets()

@@ -18,7 +18,7 @@ from sidestep_tui.schema.problems import Problem, refuse, unknown_key
 
 SCHEMA_VERSION = 1
 # A settings file is a page of text; anything near this size is something else.
-_LARGEST_FILE = 1024 * 1024
+LARGEST_FILE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,18 @@ def read_text(path: Path) -> str:
         if path.is_dir():
             raise SettingsError(f"{shown} is a directory.", "A settings file was expected.", "Name the file inside it.")
         with path.open("rb") as handle:
-            data = handle.read(_LARGEST_FILE + 1)
+            data = handle.read(LARGEST_FILE + 1)
     except FileNotFoundError:
         raise SettingsError(f"There is no file {shown}.", "", "Check the path.") from None
     except OSError as error:
         raise SettingsError(f"{shown} cannot be read.", f"{error.strerror}.", "Check its permissions.") from error
-    if len(data) > _LARGEST_FILE:
-        limit = text.file_size(_LARGEST_FILE)
+    return decoded(data, shown)
+
+
+def decoded(data: bytes, shown: str) -> str:
+    """The text in the bytes of a settings file; a SettingsError says why there is none."""
+    if len(data) > LARGEST_FILE:
+        limit = text.file_size(LARGEST_FILE)
         raise SettingsError(f"{shown} is too large for a settings file.", f"The limit is {limit}.", "Check the path.")
     if b"\0" in data and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise SettingsError(f"{shown} is not a text file.", "It holds binary data.", "Check the path.")

@@ -159,7 +159,7 @@ def _collect(block: Block, name: str, node: ast.expr, *, section: str = "") -> N
     """The values in one expression: those of a dict or of a call's keywords by their own names, below its section."""
     if isinstance(node, ast.Dict) and name.rpartition(".")[2] not in PATTERN_KEYS:
         for key, value in zip(node.keys, node.values, strict=True):
-            if isinstance(key, ast.Constant):
+            if isinstance(key, ast.Constant) and isinstance(key.value, (str, int)):
                 inside = f"{section}{key.value}"
                 _collect(block, inside, value, section=f"{inside}.")
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,9 +32,11 @@ from sidestep_tui.schema.import_keys import (
     meaning_of,
 )
 from sidestep_tui.schema.import_report import Row, Translation, Verdict, number, shown
+from sidestep_tui.schema.preset_file import Provenance
 from sidestep_tui.schema.run import is_run
 
 _FILES_OF_FOLDERS: Final = ("run.toml", "adapter_config.json", "training_config.json", "lokr_config.json")
+_TRAINERS: Final = ("Side-Step", "ace-lora-trainer", "PEFT")
 _WEIGHTS: Final = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
 
@@ -66,6 +69,22 @@ class ImportReport:
         return said + (
             f", of which {wrong} {'has a wrong value' if wrong == 1 else 'have wrong values'}" if wrong else ""
         )
+
+    @property
+    def own_name(self) -> str:
+        """A name to keep it under that no preset has yet: its own, with the trainer's before it where that is taken."""
+        if not presets.name_problem(self.name):
+            return self.name
+        trainer = next((known for known in _TRAINERS if self.source_format.startswith(known)), "imported")
+        stem = presets.safe_name(f"{trainer.lower()}_{self.name}")
+        tries = (stem, *(f"{stem[:60]}_{number}" for number in range(2, 100)))
+        return next((name for name in tries if not presets.name_problem(name)), stem)
+
+    def provenance(self, source: str) -> Provenance:
+        """Where it came from, for the preset that is kept: `source` names the file."""
+        # What is said about lines of a text is about that text.
+        left_out = {row.key: row.detail for row in self.refused if not re.match(r"lines? \d|around ", row.key)}
+        return Provenance(f"{source} ({self.source_format})", {}, left_out)
 
 
 def import_preset(path: Path) -> ImportReport:
@@ -264,6 +283,13 @@ def _other_crop(state: Translation, keys: Mapping[str, str], leaf: str) -> bool:
 def _correct_best(state: Translation) -> None:
     """Presets of others look for the best adapter after their last epoch; then half the run is used instead."""
     after, epochs = state.values.get("train.best_after"), state.values.get("train.epochs")
+    if after is None and epochs is not None and epochs <= fields_by_path()["train.best_after"].default:
+        # Ours would lie behind so short a run.
+        state.values["train.best_after"] = epochs // 2
+        detail = f"train.epochs = {epochs}; train.best_after = {epochs // 2} (half of them, where nothing is said)"
+        key = state.given["train.epochs"]
+        state.rows = [Row(key, "translated", detail) if row.key == key else row for row in state.rows]
+        return
     if after is None or epochs is None or 0 < after < epochs:
         return
     key = state.given["train.best_after"]

@@ -106,12 +106,13 @@ def broken_presets() -> list[tuple[Path, SettingsError]]:
     return [(path, error) for _, path, error in _scan() if error is not None]
 
 
-def hiding_note(preset: Preset) -> str:
-    """What to say when a preset stands in front of others of its name; empty where there is nothing to say."""
-    if not preset.hides:
+def hiding_note(name: str) -> str:
+    """What to say when the preset of that name stands in front of others; empty where there is nothing to say."""
+    found = _named(name)
+    if len(found) < 2:
         return ""
-    others = text.listing([PLACES[source] for source in preset.hides])
-    return f"'{preset.name}' is {paths.shorten(preset.path)}; it hides the one of that name that is {others}."
+    others = text.listing([PLACES[source] for _, source in found[1:]])
+    return f"'{name}' is {paths.shorten(found[0][0])}; it hides the one of that name that is {others}."
 
 
 def markdown_table() -> str:
@@ -174,9 +175,6 @@ def save(
     return read(path, source=place)
 
 
-save_user = save
-
-
 def rename(preset: str | Preset, new: str) -> Preset:
     """Give a preset of one's own another name, in the same place; presets of one's own that extend it follow."""
     found = _own(preset, "renamed")
@@ -215,9 +213,6 @@ def delete(preset: str | Preset) -> Path:
         )
     found.path.unlink()
     return found.path
-
-
-delete_user = delete
 
 
 def export(preset: str | Preset, path: Path, *, overwrite: bool = False) -> Path:
@@ -295,6 +290,9 @@ def _free_path(name: str, place: Place, *, overwrite: bool) -> Path:
             "A preset of your own under that name would hide it.",
             f"Choose another name, for example '{name}_mine'.",
         )
+    project = Path("presets")
+    if place == "project" and project.resolve() == paths.shipped_presets_dir().resolve():
+        raise SettingsError("This folder's presets/ is the product's.", "", "Keep it among your own.")
     for directory, source in places():
         path = directory / f"{name}.toml"
         if source == place and overwrite:
@@ -302,7 +300,7 @@ def _free_path(name: str, place: Place, *, overwrite: bool) -> Path:
         if path.exists():
             where = "" if source == place else f"It is {PLACES[source]}, in {paths.shorten(path)}."
             raise SettingsError(f"There is a preset '{name}' already.", where, "Choose another name, or overwrite it.")
-    return (Path("presets") if place == "project" else paths.user_presets_dir()) / f"{name}.toml"
+    return (project if place == "project" else paths.user_presets_dir()) / f"{name}.toml"
 
 
 def _place_of(preset: Preset) -> Place:

@@ -102,7 +102,7 @@ def test_a_foreign_preset_is_imported_exported_compared_and_deleted(run_cli: Cli
     assert run_cli("presets", "export", "theirs", "out.toml").code == 0
     assert "rank = 8" in (home / "out.toml").read_text()
     assert run_cli("presets", "export", "theirs", "out.toml").code == 4
-    assert run_cli("presets", "delete", "theirs").code == 0
+    assert run_cli("presets", "delete", "theirs", "--yes").code == 0
     assert run_cli("presets", "show", "theirs").code == 4
     assert run_cli("presets", "delete", "recommended").code == 4
 

@@ -158,7 +158,8 @@ def test_a_wrong_value_is_named_with_its_key_and_what_to_write(home: Path) -> No
     report = _import(
         home, {"rank": "banana", "learning_rate": -5, "optimizer_type": "nope", "alpha": "32", "epochs": 9}
     )
-    assert report.values == {"adapter.alpha": 32.0, "train.epochs": 9}
+    # The best adapter would be looked for from epoch 50 on.
+    assert report.values == {"adapter.alpha": 32.0, "train.epochs": 9, "train.best_after": 4}
     assert {row.key for row in report.wrong} == {"rank", "learning_rate", "optimizer_type"}
     wrong = {row.key: row for row in report.wrong}
     assert wrong["rank"].detail == "adapter.rank must be a whole number, 1–512, not 'banana'."

@@ -175,7 +175,7 @@ def test_a_preset_of_the_project_is_found_first_and_says_whom_it_hides() -> None
     _mine()
     found = presets.find("recommended")
     assert (found.source, found.hides) == ("project", ("shipped",))
-    assert "it hides the one of that name that is the product's" in presets.hiding_note(found)
+    assert "it hides the one of that name that is the product's" in presets.hiding_note("recommended")
     assert presets.find("mine").hides == ("user",)
     listed = {(preset.source, preset.name): preset for preset in presets.list_presets()}
     assert listed["shipped", "recommended"].hidden

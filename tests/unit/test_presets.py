@@ -167,49 +167,49 @@ def test_an_unknown_preset_is_answered_with_the_nearest() -> None:
 
 
 def test_a_saved_preset_is_found_by_name_and_by_path(tmp_path: Path) -> None:
-    saved = presets.save_user("mine", {"adapter.rank": 24}, comment="For me.", description="Mine.")
+    saved = presets.save("mine", {"adapter.rank": 24}, comment="For me.", description="Mine.")
     assert presets.find("mine") == saved
     assert saved.source == "user"
     assert saved.values == {"adapter.rank": 24}
     assert saved.path.read_text().startswith("# For me.\n")
     assert presets.find(str(saved.path)).values == saved.values
     assert presets.list_presets()[-1] == saved
-    presets.delete_user("mine")
+    presets.delete("mine")
     with pytest.raises(SettingsError, match="no preset 'mine'"):
         presets.find("mine")
 
 
 def test_saving_never_overwrites_unasked() -> None:
-    presets.save_user("mine", {"adapter.rank": 24})
+    presets.save("mine", {"adapter.rank": 24})
     with pytest.raises(SettingsError, match="already"):
-        presets.save_user("mine", {"adapter.rank": 25})
+        presets.save("mine", {"adapter.rank": 25})
     assert presets.find("mine").values == {"adapter.rank": 24}
-    assert presets.save_user("mine", {"adapter.rank": 25}, overwrite=True).values == {"adapter.rank": 25}
+    assert presets.save("mine", {"adapter.rank": 25}, overwrite=True).values == {"adapter.rank": 25}
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a b", "-x", ".x", "x" * 65, "a/b", "nul\0"])
 def test_a_name_that_is_no_file_name_is_refused(name: str) -> None:
     with pytest.raises(SettingsError, match="cannot be the name"):
-        presets.save_user(name, {"adapter.rank": 24})
+        presets.save(name, {"adapter.rank": 24})
     assert presets.safe_name(name)
 
 
 def test_the_names_of_the_product_stay_its_own() -> None:
     with pytest.raises(SettingsError, match="preset of the product"):
-        presets.save_user("recommended", {"adapter.rank": 24}, overwrite=True)
+        presets.save("recommended", {"adapter.rank": 24}, overwrite=True)
     with pytest.raises(SettingsError, match="not a preset of your own"):
-        presets.delete_user("recommended")
+        presets.delete("recommended")
 
 
 def test_values_out_of_bounds_are_not_saved() -> None:
     with pytest.raises(SettingsProblems):
-        presets.save_user("mine", {"adapter.rank": 0, "adapter.what": 1})
+        presets.save("mine", {"adapter.rank": 0, "adapter.what": 1})
     assert list(paths.user_presets_dir().iterdir()) == []
 
 
 def test_a_broken_preset_does_not_hide_the_others() -> None:
     broken = _user_file("broken", "[adapter]\nrank = 0\n")
-    presets.save_user("mine", {})
+    presets.save("mine", {})
     assert [preset.name for preset in presets.list_presets()] == [*EVERY, "mine"]
     [(path, error)] = presets.broken_presets()
     assert path == broken
@@ -263,7 +263,7 @@ def test_a_run_is_a_preset_by_file_and_by_directory(tmp_path: Path) -> None:
 
 
 def test_the_table_of_presets_lists_the_shipped_ones() -> None:
-    presets.save_user("mine", {})
+    presets.save("mine", {})
     rows = presets.markdown_table().splitlines()[2:]
     assert [row.split("`")[1] for row in rows if "`" in row] == list(EVERY)
     groups = [row.strip("| *") for row in rows if "`" not in row]

@@ -1,0 +1,162 @@
+"""`presets import`, `export`, `rename`, `duplicate` and `delete`: keeping presets of one's own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from sidestep_tui.cli import options, render
+from sidestep_tui.core import atomic, paths
+from sidestep_tui.core.errors import SettingsError
+from sidestep_tui.core.ids import slug
+from sidestep_tui.schema import codec, export_side_step, importers, layers
+from sidestep_tui.schema import presets as store
+from sidestep_tui.schema.fields import fields_by_path
+from sidestep_tui.schema.importers import ImportReport
+from sidestep_tui.schema.presets import Place
+from sidestep_tui.schema.values import format_value
+
+_here = click.option("--here", is_flag=True, help="Keep it in ./presets, with this project, not among your own.")
+
+
+@click.command(name="import")
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--name", metavar="NAME", help="What to call it here; without it, the name in the file.")
+@click.option("--overwrite", is_flag=True, help="Replace a preset of yours that has the name.")
+@click.option("--dry-run", is_flag=True, help="Report what would become of every key; keep nothing.")
+@click.option("--strict", is_flag=True, help="Keep nothing when any value is wrong.")
+@_here
+@options.json_option
+def import_preset(
+    file: Path, name: str | None, overwrite: bool, dry_run: bool, strict: bool, here: bool, as_json: bool
+) -> None:
+    """Translate a preset of another trainer and keep it as your own.
+
+    FILE is a preset of Side-Step or ace-lora-trainer (JSON), a training YAML, the adapter_config.json of peft, a
+    run.toml, or any text with settings: a Python dict, command-line flags, `key = value` lines, the list of a guide.
+    With - it is read from standard input. Every key is reported: taken, translated, or refused and why.
+    """
+    report = _read(file)
+    if not as_json:
+        for line in render.table(
+            [[row.verdict, render.plain(row.key), render.plain(row.detail)] for row in report.rows]
+        ):
+            render.data(line)
+        render.say(f"{report.source_format}: {report.summary}.")
+    _refuse_wrong(report, strict=strict)
+    path = None
+    chosen = name or slug(report.own_name, fallback="imported")
+    if not dry_run:
+        source = "standard input" if str(file) == "-" else file.name
+        saved = store.save(
+            chosen,
+            report.values,
+            f"Imported from {source} ({report.source_format}).",
+            overwrite,
+            description=report.description or f"From {source}.",
+            provenance=report.provenance(source),
+            place=_place(here=here),
+        )
+        path = saved.path
+        render.say(f"Saved as '{saved.name}' in {paths.shorten(saved.path)}.")
+    if as_json:
+        rows = [row._asdict() for row in report.rows]
+        kept = str(path) if path else None
+        about = {"name": chosen, "path": kept, "format": report.source_format}
+        render.data_json(about | {"keys": rows, "values": report.values})
+
+
+@click.command()
+@options.preset_argument
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+def export(preset: str, file: Path, overwrite: bool) -> None:
+    """Write PRESET to FILE, on its own: with the values of the preset that it extends, and with its comments.
+
+    A FILE that ends in .json becomes a preset of Side-Step, as far as that has words for it. With - it goes to
+    standard output.
+    """
+    found = store.find(preset)
+    if str(file) == "-":
+        click.echo(store.export_text(found), nl=False)
+    elif file.suffix.lower() == ".json":
+        _export_side_step(found, paths.expand(file), overwrite=overwrite)
+        render.data(str(file))
+    else:
+        render.data(str(store.export(found, file, overwrite=overwrite)))
+
+
+@click.command()
+@options.preset_argument
+@click.argument("new", metavar="NEW")
+def rename(preset: str, new: str) -> None:
+    """Call a preset of your own NEW; presets of yours that extend it follow."""
+    renamed = store.rename(preset, new)
+    render.say(f"'{preset}' is called '{renamed.name}' now, in {paths.shorten(renamed.path)}.")
+
+
+@click.command()
+@options.preset_argument
+@click.argument("new", metavar="NEW")
+@options.set_option
+@_here
+def duplicate(preset: str, new: str, assignments: tuple[str, ...], here: bool) -> None:
+    """Make a copy of PRESET, or of a run's settings, under the name NEW: with -s, other values on the way."""
+    typed = layers.command_line(assignments).values
+    copy = store.duplicate(preset, new, place=_place(here=here))
+    if typed:
+        values = {**copy.own, **typed}
+        copy = store.save(new, values, overwrite=True, extends=copy.extends, place=_place(here=here))
+    render.say(f"'{copy.name}' is a copy of '{preset}', in {paths.shorten(copy.path)}.")
+
+
+@click.command()
+@options.preset_argument
+@click.option("--yes", is_flag=True, help="Do not ask for the name to be typed.")
+def delete(preset: str, yes: bool) -> None:
+    """Delete a preset of your own, after its name was typed once more."""
+    found = store.find(preset)
+    if not yes and found.is_own:
+        if not sys.stdin.isatty():
+            raise SettingsError(
+                f"'{found.name}' is not deleted without a word.", "There is no terminal to ask on.", "Pass --yes."
+            )
+        typed = click.prompt(f"This deletes {paths.shorten(found.path)}. Type its name", default="", show_default=False)
+        if typed.strip() != found.name:
+            render.say("Nothing was deleted.")
+            return
+    path = store.delete(found)
+    render.say(f"Deleted {paths.shorten(path)}.")
+
+
+def _read(file: Path) -> ImportReport:
+    if str(file) != "-":
+        return importers.import_preset(paths.expand(file))
+    content = codec.decoded(sys.stdin.buffer.read(codec.LARGEST_FILE + 1), "Standard input")
+    return importers.import_text(content, shown="Standard input")
+
+
+def _refuse_wrong(report: ImportReport, *, strict: bool) -> None:
+    """Say which values are wrong; with --strict, keep nothing."""
+    for row in report.wrong:
+        render.say(f"{click.style('Wrong:', fg='red')} {render.plain(f'{row.key}: {row.detail} {row.fix}')}")
+    if report.wrong and strict:
+        keys = ", ".join(row.key for row in report.wrong)
+        raise SettingsError("Nothing was kept.", f"Wrong values: {keys}.", "Correct them, or leave out --strict.")
+
+
+def _export_side_step(preset: store.Preset, path: Path, *, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise SettingsError(f"{path} exists already.", "", "Choose another file, or pass --overwrite.")
+    values = layers.resolve(preset.layers()).values
+    made = export_side_step.export(values, name=preset.name, description=preset.description)
+    atomic.write_text(path, made.text())
+    specs = fields_by_path()
+    for key, value in made.left_out.items():
+        render.say(f"Left out, Side-Step has no word for it: {key} = {format_value(specs[key], value)}")
+
+
+def _place(*, here: bool) -> Place:
+    return "project" if here else "user"
