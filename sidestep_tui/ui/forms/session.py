@@ -64,6 +64,8 @@ class FormSession:
         """A GPU that is not here, to judge by; None to judge by this machine."""
         self._on_change = on_change
         self._clock = clock
+        self.typing = ""
+        """The setting that is being typed into at this moment: nobody judges half a number."""
         self._burst = ""
         self._burst_pushed = False
         self._saved: dict[str, Any] | None = draft.to_json() if draft.stored_as else None
@@ -108,7 +110,7 @@ class FormSession:
             draft.is_changed(path),
             draft.error(path),
             inert=self.inert(path),
-            advice=self.advice_on(path),
+            advice=None if path == self.typing else self.advice_on(path),
             offer="" if text else self.offers.get(path, ""),
         )
 
@@ -261,11 +263,13 @@ class FormSession:
         before = self.draft.version
         self.draft.set(path, text)
         self._burst, self._burst_pushed = path, self.draft.version != before
+        self.typing = path
         self.changed()
 
     def end_burst(self) -> None:
         """What is typed from now on is another step of undo."""
         self._burst, self._burst_pushed = "", False
+        self.typing = ""
 
     def set(self, path: str, text: str) -> None:
         """Set a whole value, as one step of undo."""

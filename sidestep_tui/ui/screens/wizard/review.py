@@ -143,7 +143,7 @@ class ReviewPage(Page):
     def _advice_row(self, advice: Advice) -> ActionRow:
         mark = {"error": self.glyphs.bad, "warning": self.glyphs.warn}.get(advice.severity, self.glyphs.todo)
         act = f" F: {advice.fix_label}." if advice.fix else ""
-        fix = f"F: {advice.fix_label}" if advice.fix else ""
+        fix = advice.fix_label if advice.fix else ""
         return ActionRow(
             partial(self._marked_line, mark, _SEVERITY_STYLE[advice.severity], "", advice.sentence, fix),
             partial(self.post_message, SettingPicked(advice.path)),
@@ -160,10 +160,13 @@ class ReviewPage(Page):
             (f"{name:<10}" if name else "", "$muted"),
             sentence,
         )
-        room = width - line.cell_length - 3
-        if fix and room > 12:
-            line = Content.assemble(line, (f" {self.glyphs.arrow} {fix}", "$accent")).truncate(width, ellipsis=True)
-        return line.truncate(width, ellipsis=True)
+        if not fix:
+            return line.truncate(width, ellipsis=True)
+        # The key is always in sight, and what it does where at least half of the sentence is too.
+        tail = Content.styled(f" {self.glyphs.arrow} F: {fix}", "$accent")
+        if width - tail.cell_length < max(40, line.cell_length // 2):
+            tail = Content.styled(f" {self.glyphs.arrow} F", "$accent")
+        return Content.assemble(line.truncate(max(0, width - tail.cell_length), ellipsis=True), tail)
 
     def _change_row(self, path: str, old: object, new: object) -> ActionRow:
         spec = fields_by_path()[path]

@@ -11,11 +11,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.events import Mount, ScreenSuspend
+from textual.timer import Timer
 from textual.widgets import ContentSwitcher
 
 from sidestep_tui.ui.forms.panes import HelpPane, StepRail, TitleBar
 from sidestep_tui.ui.messages import SettingPicked
 from sidestep_tui.ui.screens.wizard.keeping import WizardDrafts, fresh_draft, latest_draft
+from sidestep_tui.ui.screens.wizard.outlook import WizardOutlook
 from sidestep_tui.ui.screens.wizard.presets import WizardPresets
 from sidestep_tui.ui.screens.wizard.steps import STEP_IDS, STEP_OF_GROUP, STEPS
 from sidestep_tui.ui.widgets.keybar import KeyBar
@@ -33,7 +35,11 @@ if TYPE_CHECKING:
 # therefore handled by name (`on_field_row_entered`).
 
 
-class WizardScreen(WizardDrafts, WizardPresets):
+_CALM_DELAY = 0.4
+"""Seconds after the last key in a field until what follows from it is shown."""
+
+
+class WizardScreen(WizardDrafts, WizardPresets, WizardOutlook):
     """A run in the making."""
 
     HELP = (
@@ -47,7 +53,7 @@ class WizardScreen(WizardDrafts, WizardPresets):
         Binding("f5", "level", "Level", id="wizard.level", tooltip="Basic, advanced, expert settings"),
         Binding("f9", "go('review')", "Review", id="wizard.review", tooltip="What differs, advice, preflight, start"),
         Binding("ctrl+s", "save_preset", "Save", id="preset.save", tooltip="Save as preset (only what differs)"),
-        Binding("ctrl+f", "load_preset", "Load", id="preset.load", tooltip="Load or import a preset"),
+        Binding("ctrl+f", "load_preset", "Presets", id="preset.load", tooltip="Compare, choose, import presets"),
         Binding("f6,slash", "find", "All settings", id="wizard.all", show=False, tooltip="Find a setting by name"),
         Binding("ctrl+y", "undo", "Undo", id="form.undo", show=False, tooltip="Take back the last edit"),
         Binding("u", "undo", "Undo", id="form.undo_plain", show=False, tooltip="Take back the last edit"),
@@ -70,6 +76,7 @@ class WizardScreen(WizardDrafts, WizardPresets):
         self._first_draft = draft
         self._session: FormSession | None = None
         self._begun = False
+        self._calm_timer: Timer | None = None
         self._seen: set[str] = set()
 
     def compose(self) -> ComposeResult:
@@ -195,19 +202,48 @@ class WizardScreen(WizardDrafts, WizardPresets):
             self._focus_field(self.page, "")
 
     def on_descendant_focus(self) -> None:
-        """The pane explains what has the focus."""
-        self.update_help()
+        """The pane explains what has the focus; what was typed before is done."""
+        if self._calm_timer is not None:
+            self._calm_timer.stop()
+            self._calm_timer = None
+            self._typed()
+        else:
+            self.update_help()
 
     # Following the draft
 
     def _changed(self) -> None:
-        """The draft has changed: show it, save it soon, ask the machine again where it matters."""
+        """The draft has changed: show it, save it soon, ask the machine again where it matters.
+
+        While somebody types, only the row is painted: what follows from half a number is of no use, and costs a slow
+        line ten times the key.
+        """
         if not self.is_mounted or self.page is None:
+            return
+        self.save_soon()
+        if self.session.typing:
+            row = self.page.row_of(self.session.typing)
+            if row is not None:
+                row.update()
+            if self._calm_timer is not None:
+                self._calm_timer.stop()
+            self._calm_timer = self.set_timer(_CALM_DELAY, self._typed)
+            return
+        self._follow()
+
+    def _typed(self) -> None:
+        """A moment has passed since the last key."""
+        self._calm_timer = None
+        self.session.typing = ""
+        self._follow()
+
+    def _follow(self) -> None:
+        """Paint everything that reads differently now, and ask what depends on it."""
+        if self.page is None:
             return
         self.page.update()
         self.update_frame()
         self.update_help()
-        self.save_soon()
         self.refresh_jobs()
         self.refresh_bindings()
 
