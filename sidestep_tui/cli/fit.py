@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -99,6 +100,8 @@ def fit(
         measured=measured.earlier(device, shape) if is_here else None,
         attention=kernel,
     )
+    if not is_known:
+        seen = _timed_here(seen, settings, shape)
     room = disks.room(settings)
     if as_json:
         about = {"attention": kernel, "free": free, "recomputes": seen.settings.memory.recomputes}
@@ -160,6 +163,17 @@ def _device(settings: Settings, gpu: str | None, vram: float | None) -> tuple[De
     if found is not None and found.kind == "cuda":
         return found, True
     return Device("cuda", gpu_table.ANY, 0, 0, forecast.NOWHERE), False
+
+
+def _timed_here(seen: Forecast, settings: Settings, shape: ModelShape) -> Forecast:
+    """Without a GPU here or a question about one: the pace of this computer, where it has trained before."""
+    here = gpus.choose(settings)
+    before = measured.earlier(here, shape) if here is not None else None
+    if here is None or before is None:
+        found = pace.Pace(None, seen.pace.steps, "no estimate: there is no GPU here; --gpu NAME asks about one")
+        return replace(seen, pace=found)
+    decided = fit_ladder.settled(settings, hardware.needs(here, shape), here.free)
+    return replace(seen, pace=pace.estimate(decided, shape, here, steps=seen.pace.steps, measured=before))
 
 
 def _songs(settings: Settings, asked: int | None, *, must_be_there: bool) -> Songs:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sidestep_tui.core.errors import SettingsError
-from sidestep_tui.launch import hardware
+from sidestep_tui.core.errors import ModelError, SettingsError
+from sidestep_tui.launch import hardware, models
 from sidestep_tui.launch.gpus import Device
 from sidestep_tui.protocol import registry, snapshot
 from sidestep_tui.protocol.events import Event
@@ -51,8 +51,7 @@ def _of(run_dir: RunDir, device: Device, shape: ModelShape) -> Measured | None:
     if state.engine == "fake" or state.engine_host != socket.gethostname() or not _is_on(state, device):
         return None
     settings = run.read_run(run_dir.run_toml).settings
-    # The weights that learn tell the model's size even when its checkpoint has gone since.
-    if state.adapter_parameters != memory_model.adapter_parameters(shape, settings):
+    if not _is_of(state, settings, shape):
         return None
     times = [event["seconds"] for event in last_events(run_dir.events) if _is_timed(event)]
     if len(times) < _FEWEST_STEPS:
@@ -82,6 +81,16 @@ def _is_on(state: RunState, device: Device) -> bool:
     if device.kind != "cuda":
         return kind.partition(":")[0] == device.kind
     return kind.startswith("cuda") and about.lstrip("(").partition(",")[0] == device.name
+
+
+def _is_of(state: RunState, settings: Settings, shape: ModelShape) -> bool:
+    """Whether a run trained a model of that shape: by the weights that learned, or by its checkpoint if still there."""
+    if state.adapter_parameters is not None:
+        return state.adapter_parameters == memory_model.adapter_parameters(shape, settings)
+    try:
+        return models.locate(settings.model.path, settings.model.variant).shape == shape
+    except ModelError:
+        return False
 
 
 def _is_timed(event: Event) -> bool:

@@ -71,7 +71,7 @@ def test_a_gpu_of_which_only_the_memory_is_known_has_no_time(run_cli: Cli, monke
     found = run_cli("fit", "recommended", "--vram", "12", "--songs", "12", "--json").json
     assert found["time"]["seconds"] is None
     assert found["time"]["basis"].startswith("no estimate")
-    assert "no estimate" in run_cli("fit", "recommended").out
+    assert "--gpu NAME asks" in run_cli("fit", "recommended").out
 
 
 def test_a_probe_measures_what_is_here(run_cli: Cli) -> None:

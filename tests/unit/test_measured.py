@@ -66,6 +66,7 @@ def test_the_newest_run_of_this_machine_tells_by_its_usual_step(tmp_path: Path) 
         {"host": "elsewhere"},
         {"engine": "fake"},
         {"adapter_parameters": 12},
+        {"adapter_parameters": None},
         {"times": (0.5, 0.5)},
     ],
 )
