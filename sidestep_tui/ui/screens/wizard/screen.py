@@ -58,7 +58,7 @@ class WizardScreen(WizardDrafts, WizardPresets, WizardOutlook):
         Binding("ctrl+y", "undo", "Undo", id="form.undo", show=False, tooltip="Take back the last edit"),
         Binding("u", "undo", "Undo", id="form.undo_plain", show=False, tooltip="Take back the last edit"),
         Binding("ctrl+_,U", "redo", "Redo", id="form.redo", show=False, tooltip="Do it again"),
-        Binding("F,f12", "fix", "Fix", id="form.fix", key_display="F", tooltip="Do what the advice on this line says"),
+        Binding("F,f12", "fix", "Fix", id="form.fix", show=False, tooltip="Do what the advice on this line says"),
         Binding("ctrl+t", "flip_txt", "Flip name.txt", id="data.flip_txt", show=False, tooltip="What name.txt holds"),
         Binding("N", "new_draft", "New draft", id="wizard.new", show=False, tooltip="Start over; this draft is kept"),
         Binding("S", "start", "Start run", id="run.start", show=False, tooltip="Start training"),
@@ -297,10 +297,10 @@ class WizardScreen(WizardDrafts, WizardPresets, WizardOutlook):
         return focused.advice if isinstance(focused, FormRow) else None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """A fix is there where the rules have one for the row in focus."""
+        """Grey the fix where the rules have none for the row in focus."""
         if action == "fix":
             advice = self.advice_in_focus() if self._begun else None
-            return advice is not None and advice.fix is not None
+            return True if advice is not None and advice.fix else None
         return super().check_action(action, parameters)
 
     def action_fix(self) -> None:
