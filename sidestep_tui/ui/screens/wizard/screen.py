@@ -245,7 +245,6 @@ class WizardScreen(WizardDrafts, WizardPresets, WizardOutlook):
         self.update_frame()
         self.update_help()
         self.refresh_jobs()
-        self.refresh_bindings()
 
     # Actions
 
@@ -296,18 +295,13 @@ class WizardScreen(WizardDrafts, WizardPresets, WizardOutlook):
         focused = self.focused
         return focused.advice if isinstance(focused, FormRow) else None
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Grey the fix where the rules have none for the row in focus."""
-        if action == "fix":
-            advice = self.advice_in_focus() if self._begun else None
-            return True if advice is not None and advice.fix else None
-        return super().check_action(action, parameters)
-
     def action_fix(self) -> None:
         """Follow the advice about the row in focus; undo takes it back."""
         advice = self.advice_in_focus()
         if advice is not None and advice.fix:
             self.session.fix(advice)
+        else:
+            self.notify("There is nothing to put right on this line. F9 lists all advice.", timeout=3)
 
     @work(group="dialog", exclusive=True)
     async def action_flip_txt(self) -> None:
