@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pyte
 import pytest
 from hypothesis import Phase, given, settings
@@ -11,10 +14,13 @@ from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
 from textual._compositor import ChopsUpdate, LayoutUpdate
+from textual.app import ComposeResult
+from textual.drivers.headless_driver import HeadlessDriver
 from textual.geometry import Region
 from textual.strip import Strip
+from textual.widgets import Static
 
-from sidestep_tui.ui.display import PLAIN, CellMemory, Look
+from sidestep_tui.ui.display import PLAIN, CellMemory, ChangedCellsApp, Look
 
 WIDTH, HEIGHT = 24, 5
 CONSOLE = Console(color_system="256", force_terminal=True, width=WIDTH, height=HEIGHT)
@@ -144,3 +150,62 @@ def test_after_forgetting_every_cell_is_written_again() -> None:
 )
 def test_a_look_changes_by_the_shortest_sequence(old: Look, new: Look, sequence: str) -> None:
     assert new.change_from(old) == sequence
+
+
+# The app around it
+
+
+class _Recorder(HeadlessDriver):
+    """A terminal that keeps what is written to it, behind a queue that tests fill."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.written: list[str] = []
+        self._writer_thread = SimpleNamespace(_queue=SimpleNamespace(qsize=lambda: self.waiting))
+        self.waiting = 0
+
+    @property
+    def is_headless(self) -> bool:
+        return False
+
+    def write(self, data: str) -> None:
+        self.written.append(data)
+
+
+class _Page(ChangedCellsApp):
+    """One line of text."""
+
+    def __init__(self) -> None:
+        super().__init__(driver_class=_Recorder)
+
+    def compose(self) -> ComposeResult:
+        yield Static("0", id="line")
+
+
+def _rows(written: list[str], width: int, height: int) -> list[str]:
+    screen = pyte.Screen(width, height)
+    stream = pyte.Stream(screen)
+    for text in written:
+        stream.feed(text)
+    return [line.rstrip() for line in screen.display]
+
+
+async def test_a_line_that_is_full_is_written_nothing_and_gets_the_last_picture_when_it_drains() -> None:
+    app = _Page()
+    async with app.run_test(headless=False, size=(30, 3)) as pilot:
+        await pilot.pause()
+        driver = app._driver
+        assert isinstance(driver, _Recorder)
+        assert _rows(driver.written, 30, 3)[0] == "0"
+        driver.waiting = 3
+        before = len(driver.written)
+        for number in range(50):
+            app.query_one(Static).update(f"picture {number}")
+            await pilot.pause()
+        assert len(driver.written) == before
+        assert app.traffic.held > 10
+        assert app.is_behind
+        driver.waiting = 0
+        app._drain()
+        assert 0 < len(driver.written) - before <= 3
+        assert _rows(driver.written, 30, 3)[0] == "picture 49"
