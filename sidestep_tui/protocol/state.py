@@ -245,7 +245,7 @@ class RunState:
             return
         if self.status == "stopping" and status != "saving":
             return
-        if self.status in ("pausing", "paused") and status == "running":
+        if self.status in ("pausing", "paused") and status in ("running", "saving"):
             return
         self.status = status
 

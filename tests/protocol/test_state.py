@@ -320,6 +320,13 @@ def test_commands_move_the_status() -> None:
     assert script("session_ended", reason="stopped", code=3, step=3).state.status == "stopped"
 
 
+def test_a_checkpoint_during_a_pause_leaves_it_paused() -> None:
+    script = Script().begin("a").steps(1, 3)("paused", step=3)
+    for name in ("saving", "training"):
+        script("phase", name=name, done=3, total=90)
+        assert script.state.status == "paused"
+
+
 def test_stop_while_encoding_shows_until_the_end() -> None:
     script = Script().begin("a")("command", id="1", name="stop", state="received", by="tui")
     script("phase", name="encoding_audio", done=3, total=9)
