@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from textual import events
 from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import Input
@@ -271,6 +272,9 @@ async def test_duplicate_rename_export_and_delete(ready_draft: Callable[..., Dra
         await press(pilot, "escape")
         await settle(pilot)
         assert (home / "out.toml").read_text() == "precious"
+        await press(pilot, "x")
+        assert await answer(pilot, "out.json") is screen
+        assert '"rank": 16' in (home / "out.json").read_text()
         assert isinstance(await press(pilot, "D"), TypeWord)
         await answer(pilot, "yes")
         await press(pilot, "escape")
@@ -327,7 +331,7 @@ async def test_an_import_shows_every_key_before_it_is_taken(ready_draft: Callabl
         await press(pilot, "i")
         report = await answer(pilot, "old.json")
         assert isinstance(report, ShowImport)
-        assert "no_such_key" in report._lines()[0].plain
+        assert "no_such_key" in report.lines()[0].plain
         assert draft(pilot).value("adapter.rank") == 32
         await press(pilot, "y")
         await settle(pilot)
@@ -346,7 +350,7 @@ async def test_an_import_shows_every_key_before_it_is_taken(ready_draft: Callabl
         assert draft(pilot).value("adapter.rank") == 32
 
 
-async def test_a_file_opened_by_path_is_listed_and_applied(ready_draft: Callable[..., Draft], home: Path) -> None:
+async def test_a_path_is_listed_and_pasted_settings_are_imported(ready_draft: Callable[..., Draft], home: Path) -> None:
     (home / "far").mkdir()
     (home / "far/away.toml").write_text("[adapter]\nrank = 48\n")
     ready_draft(step="adapter")
@@ -360,6 +364,9 @@ async def test_a_file_opened_by_path_is_listed_and_applied(ready_draft: Callable
         await settle(pilot)
         assert screen.listing.current is not None
         assert (screen.listing.current.name, screen.listing.current.group) == ("away", "Opened by path")
-        await press(pilot, "enter")
+        screen.post_message(events.Paste("--rank 12 --learning-rate 3e-4\n"))
+        report = await press(pilot, "ctrl+l")
+        assert isinstance(report, ShowImport)
+        await press(pilot, "escape", "enter")
         await settle(pilot)
         assert draft(pilot).value("adapter.rank") == 48

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from textual import on
@@ -14,7 +12,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from sidestep_tui.core import paths, text
+from sidestep_tui.core import text
 from sidestep_tui.schema.import_report import Verdict
 from sidestep_tui.ui.base import Dialog
 from sidestep_tui.ui.dialogs.text import AskText
@@ -163,6 +161,7 @@ class ShowImport(Dialog[ImportAnswer | None]):
     DEFAULT_CSS = """
     ShowImport > .dialog {
         width: 96; height: 90%; padding: 0 1;
+        & .summary { color: $muted; }
         & VerticalScroll { height: 1fr; scrollbar-size-vertical: 1; }
     }
     """
@@ -177,38 +176,30 @@ class ShowImport(Dialog[ImportAnswer | None]):
         Binding("ctrl+u,pageup", "scroll_rows(-12)", "Page up", id="import.page_up", show=False),
     ]
 
-    def __init__(self, path: Path, report: ImportReport) -> None:
+    def __init__(self, source: str, report: ImportReport) -> None:
+        """`source` names the file or the text that was read."""
         super().__init__()
-        self._path = path
+        self._source = source
         self._report = report
 
     def compose(self) -> ComposeResult:
         box = Vertical(classes="dialog")
-        box.border_title = Content(f"Import {self._path.name} ({self._report.source_format})")
+        box.border_title = Content(f"Import {self._source} ({self._report.source_format})")
         box.border_subtitle = "enter applies, s saves it as yours, esc cancels"
         with box:
-            yield Static(self._summary())
+            yield Static(f"{self._report.summary}\n", markup=False, classes="summary")
             with VerticalScroll(can_focus=False):
-                yield Static(Content("\n").join(self._lines()))
+                yield Static(Content("\n").join(self.lines()))
 
-    def _summary(self) -> Content:
-        counts = Counter(row.verdict for row in self._report.rows)
-        parts: list[tuple[str, str]] = []
-        for verdict in _VERDICTS:
-            if counts[verdict]:
-                parts.append((f"{counts[verdict]} {verdict}   ", _VERDICT_STYLE[verdict]))
-        place = (paths.shorten(self._path.parent), "$faint")
-        return Content.assemble(*parts, place, "\n")
-
-    def _lines(self) -> list[Content]:
-        """What was refused first: that is what one has to know before the rest is of use."""
-        rows = sorted(self._report.rows, key=lambda row: _VERDICTS.index(row.verdict))
+    def lines(self) -> list[Content]:
+        """A line for each key, wrong and refused ones first: that is what one has to know before the rest is of use."""
+        rows = sorted(self._report.rows, key=lambda row: (not row.wrong, _VERDICTS.index(row.verdict)))
         width = min(max((len(row.key) for row in rows), default=0), 32)
         return [
             Content.assemble(
                 f"{row.key:<{width}}  ",
-                (f"{row.verdict:<11}", _VERDICT_STYLE[row.verdict]),
-                (row.detail, "$muted"),
+                (f"{'wrong' if row.wrong else row.verdict:<11}", _VERDICT_STYLE[row.verdict]),
+                (" ".join(filter(None, (row.detail, row.fix))), "$muted"),
             )
             for row in rows
         ]

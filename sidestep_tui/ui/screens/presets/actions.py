@@ -12,10 +12,8 @@ from sidestep_tui.core import paths, text
 from sidestep_tui.core.errors import SidestepError
 from sidestep_tui.schema import presets
 from sidestep_tui.schema.layers import Layer
-from sidestep_tui.schema.preset_file import FOREIGN_SUFFIXES
 from sidestep_tui.ui.dialogs.confirm import Choose, Tell
 from sidestep_tui.ui.dialogs.paper import Paper
-from sidestep_tui.ui.dialogs.presets import AskPath, ShowImport
 from sidestep_tui.ui.dialogs.text import AskText
 from sidestep_tui.ui.dialogs.typed import TypeWord
 from sidestep_tui.ui.screens.presets import papers
@@ -25,7 +23,6 @@ from sidestep_tui.ui.screens.presets.listing import OPENED, Item, Listing
 from sidestep_tui.ui.screens.presets.saving import save_draft
 
 if TYPE_CHECKING:
-    from sidestep_tui.schema.importers import ImportReport
     from sidestep_tui.ui.app import SidestepApp
     from sidestep_tui.ui.forms.session import FormSession
 
@@ -65,9 +62,10 @@ class PresetsActions(PresetsJobs):
         if preset is None:
             self._refuse(item)
             return
-        await self._start_from(preset.name, preset.layers())
+        await self.start_from(preset.name, preset.layers())
 
-    async def _start_from(self, name: str, layers: Sequence[Layer]) -> None:
+    async def start_from(self, name: str, layers: Sequence[Layer]) -> None:
+        """Start the draft from some layers, in a worker that may ask."""
         effect = effect_of(self.bench(), layers)
         keep: list[str] = []
         if effect.lost:
@@ -117,7 +115,7 @@ class PresetsActions(PresetsJobs):
             )
         )
         if name:
-            self._keep(lambda: presets.duplicate(source, name).path, f"{name} is a copy of {source.name}")
+            self.keep(lambda: presets.duplicate(source, name).path, f"{name} is a copy of {source.name}")
 
     @work(group="dialog", exclusive=True)
     async def action_rename(self) -> None:
@@ -131,7 +129,7 @@ class PresetsActions(PresetsJobs):
             AskText(f"Rename {source.name}", "Its new name.", value=source.name, check=presets.name_problem)
         )
         if name:
-            self._keep(lambda: presets.rename(source, name).path, f"{source.name} is called {name} now")
+            self.keep(lambda: presets.rename(source, name).path, f"{source.name} is called {name} now")
 
     @work(group="dialog", exclusive=True)
     async def action_delete(self) -> None:
@@ -142,105 +140,7 @@ class PresetsActions(PresetsJobs):
             return
         body = f"{paths.shorten(item.path)} is deleted for good. Drafts and runs made from it keep its values."
         if await self.app.push_screen_wait(TypeWord(f"Delete {item.name}", body, item.name)):
-            self._keep(lambda: _delete(item), f"deleted {item.name}")
-
-    @work(group="dialog", exclusive=True)
-    async def action_export(self) -> None:
-        """Write the preset to a file that stands on its own."""
-        item = self.listing.current
-        if item is None or item.preset is None:
-            return
-        source = item.preset
-        typed = await self.app.push_screen_wait(
-            AskPath(
-                f"Export {source.name}",
-                "A file or folder to write it to, on its own: with the values of what it extends.",
-                value=f"{source.name}.toml",
-                check=_not_writable,
-                suffixes=(".toml",),
-            )
-        )
-        if not typed:
-            return
-        target = _target(typed, source.name)
-        if target.exists() and not await self.app.push_screen_wait(
-            TypeWord("Overwrite", f"{paths.shorten(target)} exists. What is in it would be lost.", target.name)
-        ):
-            return
-        self._keep(lambda: presets.export(source, target, overwrite=True), f"wrote {paths.shorten(target)}", look=False)
-
-    @work(group="dialog", exclusive=True)
-    async def action_import_file(self) -> None:
-        """Translate a preset of another trainer."""
-        typed = await self.app.push_screen_wait(
-            AskPath(
-                "Import a preset",
-                "A preset of Side-Step, ace-lora-trainer or another trainer (JSON or YAML), an adapter_config.json, or"
-                " a run.toml. First you see what becomes of every key.",
-                check=_nothing_there,
-            )
-        )
-        if typed:
-            await self._import(paths.expand(typed.strip()))
-
-    async def _import(self, path: Path) -> None:
-        from sidestep_tui.schema import importers
-
-        try:
-            report = importers.import_preset(path)
-        except SidestepError as error:
-            self.app.tell(error)
-            return
-        answer = await self.app.push_screen_wait(ShowImport(path, report))
-        if answer == "apply":
-            await self._start_from(report.name, [Layer(f"import {report.name}", report.values)])
-        elif answer == "save":
-            await self._keep_import(path, report)
-
-    async def _keep_import(self, path: Path, report: ImportReport) -> None:
-        name = await self.app.push_screen_wait(
-            AskText(
-                "Save the import",
-                f"A name for {text.plural(len(report.values), 'setting')} from {path.name}.",
-                value=_free_name(presets.safe_name(report.name), ending=""),
-                check=presets.name_problem,
-            )
-        )
-        if not name:
-            return
-        comment = f"Imported from {path.name} ({report.source_format})."
-        self._keep(
-            lambda: presets.save(name, report.values, comment, description=report.description).path,
-            f"{name} is yours now",
-        )
-
-    @work(group="dialog", exclusive=True)
-    async def action_open(self) -> None:
-        """List a preset by its path."""
-        typed = await self.app.push_screen_wait(
-            AskPath(
-                "Open by path",
-                "A preset, a run.toml or the folder of a run. Files of other trainers are imported.",
-                check=_nothing_there,
-            )
-        )
-        if typed:
-            await self._open(paths.expand(typed.strip()))
-
-    @work(group="dialog", exclusive=True)
-    async def open_path(self, path: Path) -> None:
-        """List the preset at a path, or import it where it is of another trainer."""
-        await self._open(path)
-
-    async def _open(self, path: Path) -> None:
-        if path.is_dir() and (path / "run.toml").is_file():
-            path = path / "run.toml"
-        if path.is_dir() or path.suffix.lower() in FOREIGN_SUFFIXES:
-            await self._import(path)
-            return
-        if path not in self.opened:
-            self.opened.append(path)
-        self.look(self.opened, str(path))
+            self.keep(lambda: _delete(item), f"deleted {item.name}")
 
     def action_check(self) -> None:
         """What the rules say about the preset, or what is wrong with its file."""
@@ -259,8 +159,8 @@ class PresetsActions(PresetsJobs):
         """Read the files again."""
         self.look(self.opened)
 
-    def _keep(self, write: Callable[[], Path], words: str, *, look: bool = True) -> None:
-        """Write something; say how it went."""
+    def keep(self, write: Callable[[], Path], words: str, *, look: bool = True) -> None:
+        """Write a file and say so in `words`, or why it could not be; then list it, with the bar on it."""
         try:
             path = write()
         except SidestepError as error:
@@ -315,29 +215,11 @@ def _delete(item: Item) -> Path:
     return item.path
 
 
-def _free_name(name: str, *, ending: str = "_mine") -> str:
+def _free_name(name: str) -> str:
     """A name that nothing has yet, made of another."""
     for number in range(1, 100):
-        tail = "" if not ending and number == 1 else ending if number == 1 else f"{ending}_{number}"
+        tail = "_mine" if number == 1 else f"_mine_{number}"
         candidate = f"{name[: 64 - len(tail)]}{tail}"
         if not presets.name_problem(candidate):
             return candidate
     return ""
-
-
-def _target(typed: str, name: str) -> Path:
-    path = paths.expand(typed.strip())
-    return path / f"{presets.safe_name(name)}.toml" if path.is_dir() else path
-
-
-def _nothing_there(typed: str) -> str:
-    return "" if typed.strip() and paths.expand(typed.strip()).exists() else "There is no such file yet."
-
-
-def _not_writable(typed: str) -> str:
-    path = paths.expand(typed.strip())
-    if path.is_dir():
-        return ""
-    if path.suffix.lower() != ".toml":
-        return "Presets are TOML files: the name ends in .toml."
-    return "" if path.parent.is_dir() else f"There is no folder {paths.shorten(path.parent)}."

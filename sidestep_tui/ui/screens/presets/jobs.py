@@ -15,7 +15,7 @@ from sidestep_tui.core import crashes
 from sidestep_tui.core.errors import SidestepError
 from sidestep_tui.ui.base import SidestepScreen
 from sidestep_tui.ui.screens.presets import listing
-from sidestep_tui.ui.screens.presets.effect import Bench, Cost, effect_of
+from sidestep_tui.ui.screens.presets.effect import Bench, Effect, effect_of
 from sidestep_tui.ui.screens.presets.listing import Item
 
 if TYPE_CHECKING:
@@ -40,10 +40,11 @@ class MachineSeen(Message):
 
 
 @dataclass
-class CostsKnown(Message):
-    """What each preset would take, by the key of its item."""
+class EffectsKnown(Message):
+    """What each preset would do to the draft of a bench, by the key of its item."""
 
-    costs: Mapping[str, Cost]
+    bench: Bench
+    effects: Mapping[str, Effect]
 
 
 class PresetsJobs(SidestepScreen):
@@ -69,17 +70,17 @@ class PresetsJobs(SidestepScreen):
                 found = None  # the wizard says what is wrong with it
         self.post_message(MachineSeen(nvml.gpus(), found))
 
-    @work(thread=True, group="costs", exclusive=True, exit_on_error=False)
+    @work(thread=True, group="effects", exclusive=True, exit_on_error=False)
     def reckon(self, bench: Bench, items: Sequence[Item]) -> None:
-        """Work out what every preset would take."""
+        """Work out what every preset would do: 15 ms each, which moving the bar must not wait for."""
         worker = get_current_worker()
-        costs: dict[str, Cost] = {}
+        effects: dict[str, Effect] = {}
         for item in items:
             if worker.is_cancelled:
                 return
             if item.preset is not None:
-                costs[item.key] = effect_of(bench, item.preset.layers()).cost
-        self.post_message(CostsKnown(costs))
+                effects[item.key] = effect_of(bench, item.preset.layers())
+        self.post_message(EffectsKnown(bench, effects))
 
     @on(Worker.StateChanged)
     def _worker_ended(self, event: Worker.StateChanged) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -33,7 +33,7 @@ class Item:
     group: str
     """The heading that it stands under."""
     preset: Preset | None
-    problem: SettingsError | None = None
+    problem: SettingsError | None = field(default=None, compare=False)
     notes: tuple[tuple[str, str], ...] = ()
 
     @property

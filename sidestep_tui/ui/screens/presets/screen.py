@@ -13,13 +13,13 @@ from textual.widgets import Input
 
 from sidestep_tui.core import text
 from sidestep_tui.ui.forms.session import FormSession
-from sidestep_tui.ui.screens.presets.actions import PresetsActions
 from sidestep_tui.ui.screens.presets.effect import Bench, Cost, Effect, edits_of, effect_of, short_origin
-from sidestep_tui.ui.screens.presets.jobs import CostsKnown, MachineSeen, PresetsListed
+from sidestep_tui.ui.screens.presets.jobs import EffectsKnown, MachineSeen, PresetsListed
 from sidestep_tui.ui.screens.presets.keys import HELP, KEYS, NEEDS_PRESET
 from sidestep_tui.ui.screens.presets.listing import Item, Listing
 from sidestep_tui.ui.screens.presets.preview import preview_rows, window_of
 from sidestep_tui.ui.screens.presets.rows import list_rows
+from sidestep_tui.ui.screens.presets.trade import PresetsTrade
 from sidestep_tui.ui.widgets.keybar import KeyBar
 from sidestep_tui.ui.widgets.rows import Row, Rows, fit, row, spread
 
@@ -30,7 +30,7 @@ _SPLIT = 76
 """Columns from which list and preview stand side by side."""
 
 
-class PresetsScreen(PresetsActions):
+class PresetsScreen(PresetsTrade):
     """The list of presets with the one under the bar beside it."""
 
     CSS_PATH = "../../styles/presets.tcss"
@@ -50,7 +50,7 @@ class PresetsScreen(PresetsActions):
         self._top = 0
         self._costs: dict[str, Cost] = {}
         self._effects: dict[str, Effect] = {}
-        self._tried_on: object = None
+        self._bench: Bench | None = None
         self._own_session: FormSession | None = None
         self._keys: tuple[object, ...] = ()
 
@@ -111,28 +111,28 @@ class PresetsScreen(PresetsActions):
         if item.preset is None:
             return None
         if item.key not in self._effects:
-            self._effects[item.key] = effect_of(self.bench(), item.preset.layers())
+            self._effects[item.key] = effect_of(self._bench or self.bench(), item.preset.layers())
         return self._effects[item.key]
 
-    def _forget_effects(self) -> None:
-        """Work everything out anew where the draft or the machine is another one."""
-        session = self.session
-        tried_on = (session.draft.id, session.draft.version, session.device, session.shape())
-        if tried_on != self._tried_on:
-            self._tried_on = tried_on
+    def _keep_up(self) -> None:
+        """Work everything out anew where the draft, the machine or the files are others by now."""
+        bench = self.bench()
+        if bench != self._bench:
+            self._bench = bench
             self._effects.clear()
-            self.reckon(self.bench(), self.listing.items)
+            self.reckon(bench, self.listing.items)
 
     @on(PresetsListed)
     def _listed(self, message: PresetsListed) -> None:
         if not self.looked:
-            self.looked = True
+            self.looked, self._bench = True, None
             self.listing.put(message.items)
             self.listing.go_to_name(short_origin(self.session.draft.base_name))
-        self.listing.put(message.items)
+        if message.items != self.listing.items:
+            self.listing.put(message.items)
+            self._bench = None
         if message.at:
             self.listing.go_to(message.at)
-        self._tried_on = None
         self.repaint()
 
     @on(MachineSeen)
@@ -143,9 +143,12 @@ class PresetsScreen(PresetsActions):
             session.machine_known(message.gpus)
         self.repaint()
 
-    @on(CostsKnown)
-    def _costs_known(self, message: CostsKnown) -> None:
-        self._costs = dict(message.costs)
+    @on(EffectsKnown)
+    def _effects_known(self, message: EffectsKnown) -> None:
+        # The old numbers stay in the list until the new ones are there, so that it does not flicker.
+        self._costs = {key: effect.cost for key, effect in message.effects.items()}
+        if message.bench == self._bench:
+            self._effects.update(message.effects)
         self.repaint()
 
     # Paint
@@ -165,7 +168,7 @@ class PresetsScreen(PresetsActions):
         if not self.is_mounted or not self.size.width:
             return
         if self.looked:
-            self._forget_effects()
+            self._keep_up()
         self.set_class(not self.is_split, "-one")
         self.set_class(self.is_reading, "-reading")
         self.query_one("#heading", Rows).put(self._heading(self.size.width))
@@ -314,13 +317,6 @@ class PresetsScreen(PresetsActions):
         self.remove_class("-filtering")
         self.query_one("#presets").focus()
         self.call_after_refresh(self.repaint)
-
-    def on_paste(self, event: events.Paste) -> None:
-        """A pasted path is opened."""
-        lines = event.text.strip().strip("'\"").splitlines()
-        if lines and not self.has_class("-filtering"):
-            event.stop()
-            self.open_path(Path(lines[0]).expanduser())
 
     # Leaving
 
