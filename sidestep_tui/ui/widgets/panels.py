@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sidestep_tui.core import paths, text
 from sidestep_tui.protocol.facts import CheckpointInfo, LogLine
 from sidestep_tui.protocol.liveness import Liveness
 from sidestep_tui.protocol.series import Series
 from sidestep_tui.protocol.state import RunState
-from sidestep_tui.ui.widgets import braille
+from sidestep_tui.ui.widgets import braille, gauges
+from sidestep_tui.ui.widgets.anatomy import time_row
 from sidestep_tui.ui.widgets.plot import axis_for
 from sidestep_tui.ui.widgets.rows import Row, Span, fit, row, spread, width_of
 from sidestep_tui.ui.widgets.status import condition, is_live
@@ -36,8 +36,6 @@ _PHASES = {
     "exporting": "exporting the adapter",
     "verifying": "verifying the adapter",
 }
-_NA = "n/a"
-_BAR = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +172,7 @@ def _numbers_row(view: View, width: int) -> Row:
     cells: list[Span] = [
         (" loss", "muted"), (measure(now, 8), "bad" if bad else "strong"),
         ("  ema", "muted"), (measure(ema, 7), ""),
-        ("  best", "muted"), (measure(best.loss if best else None, 7), ""),
+        (_best_label(state, wide=width >= 100), "muted"), (measure(best.loss if best else None, 7), ""),
         ((f" @ {best.step:,}" if best else " @ –").ljust(3 + len(text.thousands(state.total_steps))), "muted"),
         ("  lr", "muted"), (learning_rate(newest(state, "lr")).rjust(9), ""),
         ("  grad", "muted"), (measure(newest(state, "grad_norm"), 7, 2), ""),
@@ -182,6 +180,14 @@ def _numbers_row(view: View, width: int) -> Row:
     if width >= 100:
         cells += _speed(view)
     return row(*cells)
+
+
+def _best_label(state: RunState, *, wide: bool) -> str:
+    """The name of the best loss says whose it is: of held-out songs, or of training."""
+    held_out = state.best is not None and state.best.by == "held_out"
+    if wide:
+        return "  best held out" if held_out else "  best training"
+    return "  best held" if held_out else "  best train"
 
 
 def _speed(view: View) -> list[Span]:
@@ -221,85 +227,20 @@ def _machine_row(view: View) -> Row:
     state, cells = view.state, _speed(view)
     cells[0] = (" " + cells[0][0].strip(), "")
     if state.gpus:
-        gpu = state.gpus[0]
-        cells += [("   gpu ", "muted"), (f"{_percent(gpu.get('util'))} {_used(gpu, 'mem_used', 'mem_total')}", "")]
-        cells += [(f" {_degrees(gpu.get('temp'))}", "")]
+        # Of several, the one that is fullest: it is the first to run out.
+        gpu = max(state.gpus, key=lambda item: gauges.share(item, "mem_used", "mem_total"))
+        label = f"   gpu {gpu.get('index', 0)} of {len(state.gpus)} " if len(state.gpus) > 1 else "   gpu "
+        held = gauges.used(gpu, "mem_used", "mem_total")
+        cells += [(label, "muted"), (f"{gauges.percent(gpu.get('util'))} {held}", "")]
+        cells += [(f" {gauges.degrees(gpu.get('temp'))}", "")]
     else:
-        cells += [("   cpu ", "muted"), (_percent(state.host.get("cpu")), "")]
-        cells += [("  ram ", "muted"), (_used(state.host, "ram_used", "ram_total"), "")]
+        cells += [("   cpu ", "muted"), (gauges.percent(state.host.get("cpu")), "")]
+        cells += [("  ram ", "muted"), (gauges.used(state.host, "ram_used", "ram_total"), "")]
     return row(*cells)
 
 
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def _percent(value: Any) -> str:
-    shown = _number(value)
-    return f"{shown:3.0f} %" if shown is not None else f"{_NA:>5}"
-
-
-def _degrees(value: Any) -> str:
-    shown = _number(value)
-    return f"{shown:3.0f} °C" if shown is not None else f"{_NA:>6}"
-
-
-def _watts(value: Any) -> str:
-    shown = _number(value)
-    return f"{shown:4.0f} W" if shown is not None else f"{_NA:>6}"
-
-
-def _used(values: Mapping[str, Any], used: str, total: str) -> str:
-    a, b = _number(values.get(used)), _number(values.get(total))
-    if a is None or not b:
-        return f"{_NA:>12}"
-    return f"{a / 1024**3:.1f}/{b / 1024**3:.1f} GiB"
-
-
-def _share(values: Mapping[str, Any], used: str, total: str) -> float:
-    a, b = _number(values.get(used)), _number(values.get(total))
-    return a / b if a is not None and b else 0.0
-
-
-def _gauge(label: str, share: float, words: str, *, ascii_only: bool, warn: bool = False) -> Row:
-    """Label, bar and value in fixed columns; a nearly full one turns to the warning style."""
-    full, rest = braille.bar(share, _BAR, ascii_only=ascii_only)
-    style = "warn" if warn and share >= 0.95 else "fill"
-    return ((f"{label:<5}", "muted"), (full, style), (rest, "faint"), (f" {words:>15}", ""))
-
-
-def machine_rows(view: View) -> list[Row]:
-    """GPUs, CPU and memory as bars; one GPU in full, several in a row each."""
-    state = view.state
-    bars: list[Row] = []
-    for gpu in state.gpus:
-        index = gpu.get("index", 0)
-        memory = _gauge("vram", _share(gpu, "mem_used", "mem_total"), _used(gpu, "mem_used", "mem_total"),
-                        ascii_only=view.ascii_only, warn=True)  # fmt: skip
-        if len(state.gpus) > 1:
-            util = (_number(gpu.get("util")) or 0.0) / 100
-            bars.append(_gauge(f"gpu{index}", util, f"{_percent(gpu.get('util'))} {_degrees(gpu.get('temp'))}",
-                               ascii_only=view.ascii_only))  # fmt: skip
-            bars.append(memory)
-            continue
-        bars.append(row((str(gpu.get("name", "GPU"))[:33], "")))
-        bars.append(memory)
-        util = (_number(gpu.get("util")) or 0.0) / 100
-        bars.append(_gauge("util", util, _percent(gpu.get("util")), ascii_only=view.ascii_only))
-        bars.append(row((f"{'heat':<5}", "muted"), f"{_degrees(gpu.get('temp')).strip():<12}",
-                        f" {_watts(gpu.get('power')).strip():>15}"))  # fmt: skip
-    if not state.gpus:
-        bars.append(row((f"no GPU seen; training on {state.device or 'the CPU'}"[:33], "muted")))
-    host = state.host
-    bars.append(_gauge("cpu", (_number(host.get("cpu")) or 0.0) / 100, _percent(host.get("cpu")),
-                       ascii_only=view.ascii_only))  # fmt: skip
-    bars.append(_gauge("ram", _share(host, "ram_used", "ram_total"), _used(host, "ram_used", "ram_total"),
-                       ascii_only=view.ascii_only, warn=True))  # fmt: skip
-    return bars
-
-
 def schedule_rows(view: View, width: int) -> list[Row]:
-    """Learning rate, gradient norm and throughput: the number and its shape over the run."""
+    """Learning rate, gradient norm and throughput: the number and its shape over the run; and the parts of a step."""
     series = view.state.series
     shown = [
         ("learning rate", learning_rate(newest(view.state, "lr")), series["lr"], False),
@@ -310,7 +251,7 @@ def schedule_rows(view: View, width: int) -> list[Row]:
     for label, value, points, peaks in shown:
         rows.append(row((f"{label:<{max(width - 9, 1)}}", "muted"), f" {value}"))
         rows.append(row((_spark(points, width, peaks=peaks, growing=view.live, ascii_only=view.ascii_only), "fill")))
-    return rows
+    return [*rows, time_row(view.state)]
 
 
 def _spark(points: Series, width: int, *, peaks: bool, growing: bool, ascii_only: bool) -> str:

@@ -69,9 +69,10 @@ class OrderSent(Message):
 class OrderFailed(Message):
     """A command could not be sent, or a resume could not be started."""
 
-    def __init__(self, error: SidestepError) -> None:
+    def __init__(self, error: SidestepError, name: str = "") -> None:
         super().__init__()
         self.error = error
+        self.name = name
 
 
 class RunResumed(Message):
@@ -102,7 +103,10 @@ class RunCommands(SidestepScreen):
         self.readonly = readonly
         self.clock = clock
         self.notice: Row = ()
-        self._order: Order | None = None
+        self._orders: dict[str, Order] = {}
+        """What was sent and is not carried out yet, by id; the newest last."""
+        self._sending: set[str] = set()
+        """What is on its way into the inbox."""
         self._notice_timer: Timer | None = None
         self._resuming = False
 
@@ -146,7 +150,11 @@ class RunCommands(SidestepScreen):
     # Orders
 
     def _send(self, name: str) -> None:
-        """Send an order; the journal says when the engine has taken it."""
+        """Send an order; the journal says when the engine has taken it. The same one twice is one."""
+        if name in self._sending or any(order.name == name for order in self._orders.values()):
+            self.say(f"{_WORDS[name][0].removesuffix('…')} already; the engine has yet to carry it out", stays=True)
+            return
+        self._sending.add(name)
         self.say(_WORDS[name][0], stays=True)
         self._put_into_inbox(name)
 
@@ -156,53 +164,64 @@ class RunCommands(SidestepScreen):
         try:
             command_id = inbox.send(self.run_dir, name, by=f"{_user()} (dashboard)")
         except SidestepError as error:
-            self.post_message(OrderFailed(error))
+            self.post_message(OrderFailed(error, name))
         except OSError as error:
             problem = RunError(f"The {name} order could not be sent.", f"{self.run_dir.inbox}: {error.strerror}.",
                                "Is the run yours, and is its disk writable?")  # fmt: skip
-            self.post_message(OrderFailed(problem))
+            self.post_message(OrderFailed(problem, name))
         else:
             self.post_message(OrderSent(Order(command_id, name, sent)))
 
     @on(OrderSent)
     def _order_sent(self, message: OrderSent) -> None:
-        self._order = message.order
+        order = message.order
+        self._sending.discard(order.name)
+        self._orders[order.id] = order
         self.follow_commands(self.view().state.commands)
-        self.set_timer(PATIENCE_SECONDS, lambda: self.explain_silence(message.order))
+        self.set_timer(PATIENCE_SECONDS, lambda: self.explain_silence(order))
 
     @on(OrderFailed)
     def _order_failed(self, message: OrderFailed) -> None:
         self._resuming = False
+        self._sending.discard(message.name)
         self.say("")
         self.refresh_bindings()
         self.app.push_screen(Tell(message.error.title, message.error.message, message.error.hint))
 
     def follow_commands(self, commands: Mapping[str, CommandInfo]) -> None:
-        """Say how far the last order has got."""
-        order = self._order
-        info = commands.get(order.id) if order else None
-        if order is None or info is None:
-            return
-        requested, taken, done = _WORDS[order.name]
-        if info.state == "refused":
-            self._note(f"{order.name} was refused. {info.detail}".rstrip(), "warn", stays=False)
-            self._order = None
-        elif info.state == "done":
-            self._note(done, "good", stays=False)
-            self._order = None
-        elif info.state == "received":
-            self._note(taken, "accent", stays=True)
-        else:
-            self._note(requested, "accent", stays=True)
+        """Say how far the orders have got; the newest has the last word."""
+        for order in list(self._orders.values()):
+            info = commands.get(order.id)
+            if info is None:
+                continue
+            requested, taken, done = _WORDS[order.name]
+            if info.state in ("refused", "done"):
+                del self._orders[order.id]
+            if info.state == "refused":
+                self._note(f"{order.name} was refused. {info.detail}".rstrip(), "warn", stays=False)
+            elif info.state == "done":
+                self._note(done, "good", stays=False)
+            else:
+                self._note(taken if info.state == "received" else requested, "accent", stays=True)
+
+    def forget_orders(self, view: View) -> None:
+        """The engine is gone: nobody will take what was sent."""
+        lost = [order.name for order in self._orders.values() if order.id not in view.state.commands]
+        cut_off = len(self._orders) > len(lost)
+        self._orders.clear()
+        if lost:
+            self._note(f"{text.listing(lost)} was not taken: the engine is gone", "bad", stays=False)
+        elif cut_off:
+            self._note("", "", stays=False)
 
     def explain_silence(self, order: Order) -> None:
         """An order without acknowledgement: say whether the engine is busy or gone."""
         view = self.view()
-        if self._order is not order or order.id in view.state.commands:
+        if order.id not in self._orders or order.id in view.state.commands:
             return
         if not view.live:
-            self._order = None
-            self.say(f"{order.name} was not taken: the engine is gone", "bad")
+            self.forget_orders(view)
+            self.repaint_now()
             return
         age = text.duration(view.now - view.heartbeat) if view.heartbeat is not None else "an unknown time"
         if view.liveness is Liveness.STALE:
@@ -248,7 +267,7 @@ class RunCommands(SidestepScreen):
         if self._resuming:
             return
         self._resuming = True
-        self._order = None
+        self._orders.clear()
         self.say("starting the engine again…", stays=True)
         self.refresh_bindings()
         self._resume_engine()

@@ -12,6 +12,7 @@ from pathlib import Path
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
+from textual.notifications import SeverityLevel
 from textual.timer import Timer
 from textual.widgets import Input
 from textual.worker import get_current_worker
@@ -22,20 +23,25 @@ from sidestep_tui.protocol.state import RunState
 from sidestep_tui.ui.display import ChangedCellsApp
 from sidestep_tui.ui.feed import Batch, Feed, RunAdvanced
 from sidestep_tui.ui.governor import Governor
-from sidestep_tui.ui.screens.dashboard.keys import ViewKeys
-from sidestep_tui.ui.screens.dashboard.title import announce, restore_title
+from sidestep_tui.ui.screens.dashboard.pages import PageKeys
+from sidestep_tui.ui.screens.dashboard.title import Announced, announce, restore_title
 from sidestep_tui.ui.screens.dashboard.verdict import log_tail_rows, verdict_rows
 from sidestep_tui.ui.widgets import panels
 from sidestep_tui.ui.widgets.chart import ChartPanel
 from sidestep_tui.ui.widgets.keybar import KeyBar
 from sidestep_tui.ui.widgets.log import LogPanel
-from sidestep_tui.ui.widgets.rows import Row, Rows
+from sidestep_tui.ui.widgets.rows import Rows
+from sidestep_tui.ui.widgets.status import condition
 
 
-class DashboardScreen(ViewKeys):
+class DashboardScreen(PageKeys):
     """One run, watched and steered."""
 
     CSS_PATH = "../../styles/dashboard.tcss"
+    # Beyond the sizes that all screens know: one so wide that songs and time stand beside the rest, one that is high.
+    HORIZONTAL_BREAKPOINTS = [*PageKeys.HORIZONTAL_BREAKPOINTS, (166, "-huge")]
+    VERTICAL_BREAKPOINTS = [*PageKeys.VERTICAL_BREAKPOINTS, (38, "-high")]
+
     HELP = """
     # Dashboard
 
@@ -68,11 +74,12 @@ class DashboardScreen(ViewKeys):
         self._timer: Timer | None = None
         self._due_at = 0.0
         self._urgent_key: tuple[object, ...] = ()
-        self._announced = ""
+        self._announced = Announced()
 
     def compose(self) -> ComposeResult:
         plain = self.facts.ascii_only
         yield Rows(id="facts")
+        yield Rows(id="alerts")
         yield Rows(id="verdict")
         with Horizontal(id="body"):
             yield ChartPanel(id="loss", classes="panel", ascii_only=plain)
@@ -82,10 +89,13 @@ class DashboardScreen(ViewKeys):
                     panel.can_focus = True
                     panel.border_title = name
                     yield panel
+            with Vertical(id="more"):
+                yield from self.compose_more(ascii_only=plain)
         yield LogPanel(id="log", classes="panel")
-        field = Input(placeholder="only lines that hold…", id="log-filter", compact=True)
-        field.cursor_blink = False
-        yield field
+        for name, placeholder in (("log-filter", "only lines that hold…"), ("song-filter", "only songs that hold…")):
+            field = Input(placeholder=placeholder, id=name, compact=True)
+            field.cursor_blink = False
+            yield field
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -96,8 +106,8 @@ class DashboardScreen(ViewKeys):
 
     def on_unmount(self) -> None:
         """Give the terminal its own title back."""
-        if self._announced:
-            restore_title(self.app)
+        if self._announced.title:
+            restore_title(self.app, term=self.facts.term)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="feed")
     def _read(self) -> None:
@@ -125,6 +135,9 @@ class DashboardScreen(ViewKeys):
         if batch.liveness is not None:
             self.liveness, self.death, self.heartbeat = batch.liveness, batch.death, batch.heartbeat
         self.follow_commands(self.state.commands)
+        if self._orders and self.caught_up and not self.view().live:
+            self.forget_orders(self.view())
+        alarmed = self.caught_up and self.look_for_alerts(self.view())
         shown = self.shown
         key = (
             shown.status,
@@ -135,14 +148,22 @@ class DashboardScreen(ViewKeys):
             len(shown.adapters),
             self.notice,
         )
-        urgent = key != self._urgent_key
+        urgent = key != self._urgent_key or alarmed
         self._urgent_key = key
         self.governor.changed(urgent=urgent)
         if self.caught_up and self.is_mounted:
-            self._announced = announce(self.app, self.view(), self._announced)
+            self._announce(self.view())
         if urgent:
             self.refresh_bindings()
         self.paint_when_due()
+
+    def _announce(self, view: panels.View) -> None:
+        """Title and bell; a toast if a run that was watched is over while another place is in front."""
+        before, self._announced = self._announced, announce(self.app, view, self._announced, term=self.facts.term)
+        if before.live and not self._announced.live and not self.is_current:
+            word = condition(view.state.status, view.liveness).word
+            gravity: SeverityLevel = "information" if word == "finished" else "warning"
+            self.app.notify(f"{view.name}: {word}. f4 shows it.", severity=gravity, timeout=15, markup=False)
 
     @property
     def shown(self) -> RunState:
@@ -214,26 +235,19 @@ class DashboardScreen(ViewKeys):
         self.query_one("#facts", Rows).put(panels.header_rows(view, width))
         self._paint_verdict(view)
         self.query_one("#loss", ChartPanel).show(state, live=view.live)
-        self._fit_height(self.query_one("#machine", Rows), panels.machine_rows(view))
+        self.paint_pages(view)
         schedule = self.query_one("#schedule", Rows)
         schedule.put(panels.schedule_rows(view, schedule.size.width))
         self.query_one("#checkpoints", Rows).put(panels.checkpoint_rows(view, offset=self.checkpoint_offset))
         tail = log_tail_rows(self.death) if self.death else []
-        self.query_one("#log", LogPanel).show(list(state.log), state.log_count, tail=tail)
+        lines, count = self.log_lines()
+        self.query_one("#log", LogPanel).show(lines, count, tail=tail)
 
     def _paint_verdict(self, view: panels.View) -> None:
         """The box that explains an end which was not planned; it opens and closes once, not with every paint."""
         rows = verdict_rows(view, self.death, self.run_dir, max(self.size.width - 2, 20)) if self.caught_up else []
-        self._fit_height(self.query_one("#verdict", Rows), rows)
+        self.fit_height(self.query_one("#verdict", Rows), rows)
         self.set_class(bool(rows), "-verdict")
-
-    @staticmethod
-    def _fit_height(widget: Rows, rows: list[Row]) -> None:
-        """Put rows into a widget as high as its content; a relayout only when their number changes."""
-        frame = widget.gutter.height
-        if len(rows) != len(widget.rows):
-            widget.styles.height = len(rows) + frame
-        widget.put(rows)
 
     # Where the screen is
 
