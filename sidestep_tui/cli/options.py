@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ from click.shell_completion import CompletionItem
 from sidestep_tui.cli import render
 from sidestep_tui.core import paths, text
 from sidestep_tui.core.errors import RunError
-from sidestep_tui.protocol import registry
+from sidestep_tui.launch.ledger import Ledger
 from sidestep_tui.protocol.registry import RunSummary
 from sidestep_tui.protocol.rundir import RunDir
 
@@ -49,8 +50,9 @@ def _preset_named(ctx: click.Context, parameter: click.Parameter, name: str) -> 
 
 
 def known_runs() -> list[RunSummary]:
-    """Registered runs and those in `./runs`, newest first."""
-    return registry.known_runs([paths.default_output_dir()])
+    """Remembered runs, those in remembered folders and in `./runs`: living ones first, then the newest."""
+    rows = Ledger().look([paths.default_output_dir()], now=time.time())
+    return [row.summary for row in rows if row.summary is not None and row.reachable]
 
 
 def find_run(reference: str | None) -> RunDir:

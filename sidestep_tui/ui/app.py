@@ -233,9 +233,9 @@ class SidestepApp(NoticesApp, TypeAheadApp, ChangedCellsApp, PlacesApp):
 
 
 def _live_runs() -> list[Path]:
-    from sidestep_tui.protocol.registry import known_runs
+    from sidestep_tui.protocol import registry
 
-    return [run.path for run in known_runs() if run.is_alive]
+    return registry.living()
 
 
 def _let_go_of_terminal() -> None:

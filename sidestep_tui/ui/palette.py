@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -87,10 +88,11 @@ class RunsProvider(ListProvider):
     """The runs this machine knows; picking one opens its dashboard."""
 
     def entries(self) -> Iterator[Entry]:
-        from sidestep_tui.protocol.registry import known_runs
+        from sidestep_tui.launch.ledger import Ledger
         from sidestep_tui.ui.app import SidestepApp
 
         app = self.app
         assert isinstance(app, SidestepApp)
-        for run in known_runs():
-            yield Entry(f"Open run {run.name}", f"{run.status} {run.path}", partial(app.open_run, run.path))
+        for row in Ledger().look(now=time.time()):
+            if row.summary is not None and row.reachable:
+                yield Entry(f"Open run {row.name}", f"{row.summary.status} {row.path}", partial(app.open_run, row.path))

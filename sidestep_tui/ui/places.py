@@ -220,10 +220,8 @@ def _first_place(start: Start, run: Path | None) -> tuple[str, Path | None]:
         return start, None
     if not (paths.state_dir() / "runs.json").is_file():
         return "wizard", None  # without the 40 ms that importing the registry costs to find it empty
-    from sidestep_tui.protocol.registry import known_runs
+    from sidestep_tui.protocol import registry
 
-    runs = known_runs()
-    live = [known.path for known in runs if known.is_alive]
-    if live:
+    if live := registry.living():
         return "dashboard", live[0]
-    return ("runs" if runs else "wizard"), None
+    return ("runs" if registry.run_paths() else "wizard"), None

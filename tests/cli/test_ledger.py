@@ -109,10 +109,12 @@ def test_a_folder_is_remembered_with_the_runs_it_receives_later(home: Path) -> N
 
 
 def test_living_runs_are_found_by_their_locks(home: Path) -> None:
-    make(home / "runs", "over")
+    registry.register(make(home / "runs", "over"))
     with write_run(home / "runs" / "live", "live", now=NOW, steps=6) as live:
-        assert registry.living([home / "runs"]) == [live.path]
-    assert registry.living([home / "runs"]) == []
+        assert registry.living() == []
+        registry.register(live.run_dir)
+        assert registry.living() == [live.path]
+    assert registry.living() == []
 
 
 def test_breaks_between_sessions_are_no_work(home: Path) -> None:

@@ -94,8 +94,7 @@ async def test_quit_detaches_by_default_while_a_run_lives(
 
     run_dir = RunDir.create(home, "drums")
     run_dir.run_toml.touch()
-    summary = SimpleNamespace(path=run_dir.path, name="drums", is_alive=True)
-    monkeypatch.setattr(registry, "known_runs", lambda: [summary])
+    monkeypatch.setattr(registry, "living", lambda: [run_dir.path])
     sent: list[str] = []
     monkeypatch.setattr(inbox, "send", lambda run, name, by: sent.append(name))
     async with make_app("wizard").run_test(size=SIZE) as pilot:

@@ -29,6 +29,7 @@ KEYS: Final = (
     _key("s", "sort", "Sort", "sort", "By the next column"),
     _key("less_than_sign", "order(False)", "Rising", "rising", "Smallest first", shown="<"),
     _key("greater_than_sign", "order(True)", "Falling", "falling", "Largest first", shown=">"),
+    _key("p", "app.presets", "Presets", "presets", "Browse presets; leaving them comes back here"),
     _key("r", "look", "Refresh", "refresh", "Look again"),
     _key("j,down", "move(1)", "Down", "down", "The next run"),
     _key("k,up", "move(-1)", "Up", "up", "The previous run"),
