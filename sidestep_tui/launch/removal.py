@@ -41,6 +41,9 @@ _RUN: Final = re.compile(
 KEEP_FILE: Final = "KEEP.txt"
 """In a checkpoint that a person asked for."""
 _CHECKPOINT_FILE: Final = re.compile(_CHECKPOINT)
+_WEIGHTS: Final = frozenset(
+    {"adapter_model.safetensors", *(f"{kind}_weights.safetensors" for kind in ("lokr", "loha", "oft"))}
+)
 _LEFTOVER: Final = re.compile(_HALF)
 _INSIDE: Final = re.compile(rf"{_CHECKPOINT}|{_EXPORT}|{_HALF}")
 _LAST: Final = ("events.jsonl", "run.toml", "run.lock")
@@ -60,7 +63,18 @@ class Removal:
     @property
     def sentence(self) -> str:
         """What goes and what stays."""
-        goes = f"{text.plural(len(self.files), 'file')}, {text.file_size(self.bytes)}, go for good."
+        inside = {path.parent for path in self.files if path.name in _WEIGHTS}
+        checkpoints = sum(1 for folder in inside if folder.parent == self.run_dir.checkpoints)
+        adapters = sum(1 for folder in inside if folder.parent == self.run_dir.adapter)
+        held = text.listing(
+            [
+                "the settings",
+                "the journal",
+                *([text.plural(checkpoints, "checkpoint")] if checkpoints else []),
+                *([text.plural(adapters, "adapter")] if adapters else []),
+            ]
+        )
+        goes = f"{text.plural(len(self.files), 'file')} ({text.file_size(self.bytes)}) go for good: {held}."
         if not self.strangers:
             return goes
         return f"{goes} Not ours, and left in place: {text.listing(self.strangers)}."

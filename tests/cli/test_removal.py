@@ -57,6 +57,7 @@ def names(run: FakeRun) -> list[str]:
 def test_a_run_that_is_all_ours_goes_and_is_forgotten(run: FakeRun) -> None:
     plan = removal.plan(run.run_dir)
     assert plan.strangers == ()
+    assert "the settings, the journal, 4 checkpoints" in plan.sentence.replace(" and ", ", ")
     assert plan.bytes == sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file())
     assert removal.delete(plan) == ()
     assert not run.path.exists()

@@ -60,6 +60,8 @@ ALL = [LIVE, DRUMS, BASS, AWAY, DRAFT]
         ("DRUMS v3", [DRUMS]),
         ("-drums", [BASS, AWAY, DRAFT]),
         ("state:failed", [BASS]),
+        ("state:fail", [BASS]),
+        ('state:"not reach"', [AWAY]),
         ("state:diverged", [BASS]),
         ("state:training", [LIVE]),
         ("state:running", [LIVE]),

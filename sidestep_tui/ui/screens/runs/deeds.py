@@ -275,7 +275,7 @@ class RunDeeds(Screen[None]):
 
         try:
             plan = removal.plan(RunDir(entry.path))
-            body = f"{entry.path}\n\n{plan.sentence} Adapters and checkpoints are among them."
+            body = f"{entry.path}\n\n{plan.sentence}"
             if not await self.app.push_screen_wait(TypeWord("Delete a run", body, entry.title)):
                 return
             left = removal.delete(plan)

@@ -100,13 +100,15 @@ def _condition(name: str, value: str) -> Test:
 
 
 def _state(needle: str) -> Test:
-    """A word that stands for several states, or part of the word that the list shows."""
-    known = _STATES.get(needle)
-    if known is not None:
-        group = known
-        return lambda entry, _: group(entry)
+    """Part of the word that the list shows, or the beginning of one that stands for several."""
+    groups = [test for name, test in _STATES.items() if name.startswith(needle)]
     plain = needle.replace("_", " ")
-    return lambda entry, _: plain in entry.condition.word or bool(entry.run and needle in entry.run.status)
+
+    def test(entry: Entry, _: float) -> bool:
+        told = plain in entry.condition.word or bool(entry.run and needle in entry.run.status)
+        return told or any(group(entry) for group in groups)
+
+    return test
 
 
 def _not(test: Test) -> Test:

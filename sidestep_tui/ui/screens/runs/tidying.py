@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sidestep_tui.core import text
@@ -19,7 +20,7 @@ from sidestep_tui.ui.screens.runs.entries import Entry
 if TYPE_CHECKING:
     from sidestep_tui.ui.app import SidestepApp
 
-_LISTED: Final = 8
+_LISTED: Final = 6
 _RUNS, _UNPACKED, _ENCODED = "runs", "unpacked", plans.ENCODED
 
 
@@ -74,15 +75,20 @@ def _options(chosen: Sequence[Entry], entries: Sequence[Entry]) -> list[tuple[Ch
 
 def describe(plan: TidyPlan) -> str:
     """What goes and what stays, in a few lines."""
-    goes = [f"  {text.file_size(item.bytes):>10}  {_place(item.path)}, {item.why}" for item in plan.items[:_LISTED]]
-    if len(plan.items) > _LISTED:
-        goes.append(f"  and {len(plan.items) - _LISTED} more")
-    lines = ["Goes for good:", *goes]
+    runs = {item.path.parent.parent for item in plan.items if item.kind == "checkpoint"}
+    lines = ["Goes for good:"]
+    for why in dict.fromkeys(item.why for item in plan.items):
+        items = [item for item in plan.items if item.why == why]
+        lines.append(f"  {text.file_size(sum(item.bytes for item in items))}, {why}:")
+        lines.append(f"    {text.listing([_place(item.path, runs) for item in items], _LISTED)}")
     if plan.kept:
-        lines += ["Stays:", *(f"  {_place(kept.path)}, {kept.why}" for kept in plan.kept[:_LISTED])]
+        lines.append("Stays:")
+        lines += [f"  {_place(kept.path, runs)}: {kept.why}" for kept in plan.kept[:_LISTED]]
+    if len(plan.kept) > _LISTED:
+        lines.append(f"  and {len(plan.kept) - _LISTED} more")
     return "\n".join(lines)
 
 
-def _place(path: object) -> str:
-    parts = str(path).rsplit("/", 3)
-    return "/".join(parts[-3:]) if "checkpoints" in parts else parts[-1]
+def _place(path: Path, runs: Collection[Path]) -> str:
+    """A name that says which run it is of where there are several."""
+    return f"{path.parent.parent.name}/{path.name}" if len(runs) > 1 else path.name
