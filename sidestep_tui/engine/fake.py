@@ -206,6 +206,7 @@ class FakeEngine:
 
     def _measure(self) -> None:
         if self.plan.held_out:
+            time.sleep(self.curves.measuring_seconds)
             self.reporter.eval(**self.curves.held_out_fields(self.step))
 
     def _save(self, reason: Any) -> None:

@@ -169,6 +169,11 @@ class Curves:
         level = 0.78 + 0.3 * math.exp(-step / (0.12 * self.plan.steps + 1)) + 0.5 * max(0.0, progress - 0.4) ** 2
         return round(level + 0.002 * self._noise(step, 7), 6)
 
+    @property
+    def measuring_seconds(self) -> float:
+        """How long the held-out songs take."""
+        return round(0.5 * self.plan.step_seconds * self.plan.held_out, 3)
+
     def held_out_fields(self, step: int) -> dict[str, Any]:
         """Everything that an eval event says."""
         loss = self.held_out_loss(step)
@@ -181,7 +186,7 @@ class Curves:
             "songs": self.plan.held_out,
             "by_song": dict.fromkeys(names, loss),
             "by_level": {"0.250": loss, "0.750": loss},
-            "seconds": round(0.2 * self.plan.held_out, 3),
+            "seconds": self.measuring_seconds,
         }
 
     def gpus(self, tick: int) -> list[Gpu]:

@@ -131,7 +131,7 @@ class _Story:
 
     def measure(self, step: int) -> None:
         if self.plan.held_out:
-            self.say("eval", 0.3, **self.curves.held_out_fields(step))
+            self.say("eval", self.curves.measuring_seconds, **self.curves.held_out_fields(step))
 
     def checkpoint(self, step: int, reason: str) -> None:
         self.say(

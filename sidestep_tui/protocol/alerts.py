@@ -1,7 +1,7 @@
 """What needs a person: conditions of the machine and of the run, each told once and kept until it is seen or over.
 
 The engine warns of what it sees (a plateau, learning by heart, a jump, skipped steps); viewers see memory, disk, heat
-and silence. Both end up in one book, which a screen shows as a line and a plain viewer prints. Pure: no clock, no files.
+and silence. Both end up in one book, which a screen shows as a line and a plain viewer prints. Pure.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ LEAST_ROOM = 1024**3
 """So is one with less room than this, before the size of a checkpoint is known."""
 
 _SLACK = 0.02
+_MUCH = 0.05
+"""Share of a GPU's memory from which on others on it are worth closing."""
 _WARNINGS = {
     "step_skipped": "bad",
     "loss_not_finite": "bad",
@@ -145,7 +147,7 @@ def _gpu(gpu: Mapping[str, Any], slack: float) -> Iterator[Alert]:
         largest = str(others[0].get("name") or f"process {others[0].get('pid')}") if others else ""
         hint = (
             f"Other programs hold {text.gibibytes(held)} of it, first of all {largest}: close them."
-            if held > 256 * 1024**2
+            if held > _MUCH * (_finite(gpu.get("mem_total")) or math.inf)
             else "If a step runs out of memory, the engine gives way by itself; shorter crops need less."
         )
         yield Alert(f"memory:{number}", "warn", f"The memory of {name} is {100 * used:.0f} % full.", hint)

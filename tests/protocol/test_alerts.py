@@ -35,7 +35,9 @@ def test_a_full_gpu_is_told_with_who_else_is_on_it() -> None:
     state = state_of(gpu_gib=23.0)
     said = told(state)
     assert "The memory of GPU 0 is 96 % full." in said["memory:0"]
-    assert "Xorg: close them" in said["memory:0"]
+    assert "gives way by itself" in said["memory:0"], "others hold next to nothing"
+    state.gpus[0]["processes"][1]["memory"] = 6 * GIB
+    assert "Other programs hold 6.0 GiB of it, first of all Xorg: close them." in told(state)["memory:0"]
     state.gpus[0]["processes"] = []
     assert "gives way by itself" in told(state)["memory:0"]
 

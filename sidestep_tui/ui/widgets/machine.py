@@ -30,6 +30,7 @@ from sidestep_tui.ui.widgets.rows import Row, Span, row
 _WIDE = 74
 """Cells from which on a panel tells everything of a GPU in one line, and the processes on it."""
 _GIB = 1024**3
+_COUNTLESS = 9_999
 _HOT = frozenset({"heat", "brake", "slow"})
 
 
@@ -65,7 +66,9 @@ def _host_rows(view: View, width: int) -> list[Row]:
 
 def _fitting(view: View) -> Row:
     fits = alerts.checkpoints_that_fit(view.state)
-    return row((f"  room for {text.plural(fits, 'checkpoint')}", "muted")) if fits is not None else ()
+    if fits is None or fits > _COUNTLESS:
+        return ()
+    return row((f"  room for {text.plural(fits, 'checkpoint')}", "muted"))
 
 
 def _one_gpu(gpu: Mapping[str, Any], *, ascii_only: bool) -> list[Row]:
