@@ -41,6 +41,8 @@ class Songs:
 
     all: int | None = None
     trained: int | None = None
+    lengths: tuple[float, ...] = ()
+    """Of all, in seconds."""
 
 
 def of(
@@ -60,7 +62,7 @@ def of(
         settings=decided,
         estimate=hardware.estimate_for(decided, device, shape, attention=attention),
         parameters=memory_model.adapter_parameters(shape, decided),
-        pace=pace.estimate(decided, shape, device, steps=steps, measured=measured),
+        pace=pace.estimate(decided, shape, device, steps=steps, measured=measured, lengths=songs.lengths),
         disk=disk_maths.needs(decided, shape, songs=songs.all, trained=songs.trained),
         answers=tuple(
             automatic.answers(settings, device, recomputes=decided.memory.recomputes, where=place(device), steps=steps)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 Family = Literal["volta", "turing", "ampere", "ada", "hopper", "blackwell", "amd", "apple"]
@@ -116,6 +117,7 @@ _SLOWER = {"laptop", "mobile", "max-q", "maxq", "mig"}
 """Words that tell a GPU of the same name apart which is slower, nobody knows by how much."""
 
 
+@cache
 def find(name: str) -> Card | None:
     """The card that a driver's name means: the one of whose words the most are in it, in order; None for strangers."""
     words = list(_words(name))

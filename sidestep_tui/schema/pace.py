@@ -10,6 +10,7 @@ Encoding the songs, compiling, measuring held-out songs and saving come on top: 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sidestep_tui.core import text
@@ -92,8 +93,13 @@ def estimate(
     *,
     steps: int | None = None,
     measured: Measured | None = None,
+    lengths: Sequence[float] = (),
 ) -> Pace:
-    """The pace of training with `settings`, whose checkpointing should be decided, for `steps` optimizer steps."""
+    """The pace of training with `settings`, whose checkpointing should be decided, for `steps` optimizer steps.
+
+    `lengths` are the songs', in seconds; without them every example is as long as the settings allow. Beside what was
+    measured they do not count: nobody knows how long the songs were then.
+    """
     if device is None:
         return Pace(None, steps, "no estimate: there is no such device")
     if measured is not None:
@@ -111,8 +117,19 @@ def estimate(
         return Pace(None, steps, f"no estimate for the {device.name}; a probe tells")
     if automatic.precision(settings, device) == "float32":
         return Pace(None, steps, "no estimate for float32 on GPUs; a probe tells")
-    found = _Work.of(settings, shape, device, steps).seconds(card)
+    found = _Work.of(_as_heard(settings, lengths), shape, device, steps).seconds(card)
     return Pace(found, steps, f"by the published rate of the {card.name}")
+
+
+def _as_heard(settings: Settings, lengths: Sequence[float]) -> Settings:
+    """The settings with the length of an example as it is on average: no song is heard for longer than it lasts."""
+    if not lengths:
+        return settings
+    data = settings.data
+    longest = data.crop_seconds or data.max_duration
+    mean = sum(min(length, longest) for length in lengths) / len(lengths)
+    name = "crop_seconds" if data.crop_seconds else "max_duration"
+    return settings.model_copy(update={"data": data.model_copy(update={name: max(mean, 1.0)})})
 
 
 def compared(settings: Settings, other: Settings, shape: ModelShape, device: Machine) -> str:

@@ -80,7 +80,7 @@ async def test_everything_goes_by_a_gpu_that_is_not_here_until_the_review(ready_
         session = wizard(pilot).session
         assert session.device is not None
         assert session.device.name == "RTX 4090"
-        assert "on a RTX 4090" in verdict(pilot)
+        assert "on RTX 4090: needs" in verdict(pilot)
         assert "of 24.0 GiB" in verdict(pilot)
         assert "as on RTX 4090" in pilot.app.screen.query_one("HelpPane").build().plain
         there = session.pace().total_seconds
@@ -120,7 +120,7 @@ async def test_a_measurement_counts_as_long_as_what_it_depends_on_stays(
         await settle(pilot)
         session = wizard(pilot).session
         await press_on(pilot, "#probe", "enter")
-        await until(pilot, lambda: "took 7.0 GiB" in verdict(pilot), "the answer")
+        await until(pilot, lambda: "took 7.0 of 12.0 GiB" in verdict(pilot), "the answer")
         assert "(8.3 estimated)" in verdict(pilot)
         assert "0.50 s, activations kept" in page_of(pilot).query_one("#probed", Note).build().plain
         assert session.pace().basis == "as measured in the probe"

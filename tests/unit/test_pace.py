@@ -85,6 +85,15 @@ def test_an_activation_budget_lies_between_keeping_and_recomputing() -> None:
     assert at(1.0) < at(0.5) < at(0.0)
 
 
+def test_songs_are_heard_for_no_longer_than_they_last() -> None:
+    whole = settings(data={"crop_seconds": 0.0, "max_duration": 240.0})
+    half = settings(data={"crop_seconds": 0.0, "max_duration": 120.0})
+    assert step(whole, lengths=[60.0, 180.0]) == step(half)
+    assert step(settings(), lengths=[30.0, 600.0]) == step(settings(data={"crop_seconds": 45.0}))
+    before = Measured("drums-1121", 0.5, settings())
+    assert step(settings(), lengths=[7.0], measured=before) == 0.5
+
+
 def test_what_was_measured_here_counts_more_than_what_is_published() -> None:
     before = Measured("drums-1121", 0.5, settings())
     same = pace.estimate(settings(), SHAPE_2B, Gpu(), steps=100, measured=before)

@@ -191,7 +191,9 @@ class FormSession:
         device, shape = self.device, self.shape()
         if device is not None:
             settings = fit_ladder.settled(settings, hardware.needs(device, shape), device.free)
-        return pace.estimate(settings, shape, device, steps=self.steps(settings), measured=self.measured)
+        lengths = [song.duration for song in self.manifest.songs] if self.manifest else []
+        steps = self.steps(settings)
+        return pace.estimate(settings, shape, device, steps=steps, measured=self.measured, lengths=lengths)
 
     def disk(self, settings: Settings | None = None) -> int:
         """Bytes that the run takes on disk."""

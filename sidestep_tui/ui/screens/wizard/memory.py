@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
 from textual.content import Content
+from textual.events import DescendantFocus
 from textual.widget import Widget
 
 from sidestep_tui.core import text
@@ -78,12 +79,18 @@ class MemoryPage(Page):
                 id="profile-" + profile.name.split()[0],
             )
         yield RowList("fit ladder: what to give up, the cheapest first", id="ladder")
-        yield section("really")
-        yield ActionRow(self._probe_line, self._probe, help_text=_PROBE_HELP, id="probe")
+        yield section("measure")
         yield Note(self._probed, id="probed")
+        yield ActionRow(self._probe_line, self._probe, help_text=_PROBE_HELP, id="probe")
 
     def on_mount(self) -> None:
         self._fill_ladder()
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        """On the first row, what stands above it comes into sight again where there is room for both."""
+        rows = self.rows()
+        if rows and event.widget is rows[0] and rows[0].virtual_region.bottom <= self.size.height:
+            self.scroll_home(animate=False)
 
     @property
     def outlook(self) -> Outlook:
@@ -102,6 +109,10 @@ class MemoryPage(Page):
         for row, rung in zip(self.query("#ladder ActionRow").results(ActionRow), self.choices.ladder, strict=False):
             row.help_text = rung_help(self.session, self.choices, rung)
         self._show_device_row()
+        probe = self.query_one("#probe", ActionRow)
+        if probe.has_focus:
+            # What it found stands above it, and must not push it out of sight.
+            self.call_after_refresh(probe.scroll_visible, animate=False)
 
     # What it takes
 
@@ -111,28 +122,26 @@ class MemoryPage(Page):
         room = device.total if device is not None else 0
         others = _others(room, device.free) if device is not None else 0
         bar = memory_bar(estimate.parts(), room, max(10, min(width, _WIDEST_BAR)), glyphs, others=others)
-        return Content("\n").join([self._verdict(), bar])
+        return Content("\n").join([self._verdict().truncate(max(1, width), ellipsis=True), bar])
 
     def _verdict(self) -> Content:
         session, glyphs = self.session, self.glyphs
         found, device = self._found(), session.device
         estimated = session.cost().estimate.total
         total = int(found["peak"]) if found is not None else estimated
-        words = f"needs {text.gibibytes(total)}"
-        if found is not None:
-            words = f"took {text.gibibytes(total)} ({estimated / 1024**3:.1f} estimated)"
+        verb = "needs" if found is None else "took"
         if device is None:
             missing = "" if session.gpus is None else f"  {glyphs.bad} no {session.settings.memory.device} here"
-            return Content.assemble((words, "bold"), (missing, "$error"))
+            return Content.assemble((f"{verb} {text.gibibytes(total)}", "bold"), (missing, "$error"))
         style, mark = verdict_style(total, device.free, device.total, glyphs)
-        as_on = f"on a {device.name}: " if session.stand_in is not None else ""
         return Content.assemble(
-            (as_on, "$accent"),
-            (words, "bold"),
+            (f"on {device.name}: " if session.stand_in is not None else "", "$accent"),
+            (f"{verb} {total / 1024**3:.1f}", "bold"),
             (f" of {text.gibibytes(device.total)}", "$muted"),
+            (f" ({estimated / 1024**3:.1f} estimated)" if found is not None else "", "$muted"),
             (f" on each of {session.processes} GPUs" if session.processes > 1 else "", "$muted"),
             (f"  {mark} {_fit_words(total, device.free, device.total)}", style),
-            (f"   {session.pace().short}", "bold"),
+            (f"  {session.pace().short}", "bold"),
         )
 
     def _parts(self, width: int) -> Content:
@@ -141,7 +150,7 @@ class MemoryPage(Page):
         others = _others(device.total, device.free) if device is not None else 0
         free = device.free - estimate.total if device is not None else 0
         entries = legend(estimate.parts(), self.glyphs, others=others, free=free)
-        lines = flowing(entries, width - 8)
+        lines = flowing(entries, width - len(" GiB"))
         return Content.assemble(Content("\n").join(lines), (" GiB", "$muted"))
 
     def _time_and_disk(self, width: int) -> Content:
@@ -151,7 +160,7 @@ class MemoryPage(Page):
         times = [row for row in forecast.time_rows(session.pace()) if width >= _ROOMY or row[1] != forecast.NOT_COUNTED]
         rows = [*times, *forecast.disk_rows(needs, self.outlook.room)]
         lines = [Content.assemble((f"{name:<6}", "$muted"), words) for name, words in rows]
-        return Content("\n").join([line.truncate(max(1, width - 4), ellipsis=True) for line in lines])
+        return Content("\n").join([line.truncate(max(1, width), ellipsis=True) for line in lines])
 
     def _decided(self, width: int) -> Content:
         """What every `auto` comes to."""
@@ -171,7 +180,7 @@ class MemoryPage(Page):
             ]
             return Content("\n").join(rows)
         entries = [Content.assemble((f"{name} ", "$muted"), value) for name, value, _ in lines]
-        return Content("\n").join(flowing(entries, width - 4, f" {self.glyphs.separator} "))
+        return Content("\n").join(flowing(entries, width, f" {self.glyphs.separator} "))
 
     # Devices
 
@@ -200,6 +209,7 @@ class MemoryPage(Page):
         """Offer the GPUs by name where there is a choice; accepting one fills in the device."""
         rows = [self._device_row(device, name, note) for device, name, note in self._offered()]
         self.query_one("#gpus", RowList).fill(list(rows))
+        self.query_one("#devices", Note).display = not rows
         self._show_device_row()
 
     def _offered(self) -> list[tuple[str, str, str]]:
@@ -210,7 +220,7 @@ class MemoryPage(Page):
         offered = [("auto", "auto", "the one with most free memory")]
         for gpu in found:
             room = f"{text.gibibytes(gpu.free)} free of {text.gibibytes(gpu.total)}{_users(gpu)}"
-            offered.append((f"cuda:{gpu.index}", gpu.name, room))
+            offered.append((f"cuda:{gpu.index}", f"cuda:{gpu.index}  {gpu.name}", room))
         offered += [(f"gpus:{n}", f"{n} GPUs", "the freest, each with its own batches") for n in range(2, len(found))]
         return [*offered, ("all", f"all {len(found)} GPUs", "each with its own batches")]
 
@@ -226,8 +236,7 @@ class MemoryPage(Page):
     def _device_row(self, device: str, name: str, note: str) -> ActionRow:
         def label(focused: bool, width: int) -> Content:
             chosen = self.session.draft.text("memory.device") == device
-            tail = "" if device == name else f"  {device}"
-            return choice_line(self.glyphs, focused=focused, chosen=chosen, name=name, note=note, tail=tail)
+            return choice_line(self.glyphs, focused=focused, chosen=chosen, name=name, note=note, tail="")
 
         return ActionRow(
             label,
@@ -290,7 +299,7 @@ class MemoryPage(Page):
         doing = self.outlook.doing
         again = " again" if self._found() is not None else ""
         words = f"{doing}{self.glyphs.ellipsis}" if doing else f"measure{again} on the device"
-        note = "enter stops it" if doing else "loads the model and trains three steps"
+        note = "enter stops it" if doing else "loads the model, trains 3 steps"
         return Content.assemble(
             (f"{self.glyphs.focus} " if focused else "  ", "$primary"),
             (f"{self.glyphs.todo if doing else self.glyphs.arrow} ", "$primary"),
