@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from sidestep_tui.core.errors import SettingsError
+
+# Presets are a page of text; what is far beyond that takes parsers minutes.
+LARGEST_LIST: Final = 100_000
+_MOST_BRACKETS: Final = 1000
 
 
 def parse_json(content: str, shown: str) -> tuple[Mapping[str, Any], list[str]]:
@@ -14,8 +19,7 @@ def parse_json(content: str, shown: str) -> tuple[Mapping[str, Any], list[str]]:
     doubles: list[str] = []
 
     def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        doubles.extend(sorted({key for key in keys if keys.count(key) > 1}) if len(set(keys)) < len(keys) else [])
+        doubles.extend(_twice(key for key, _ in pairs))
         return dict(pairs)
 
     try:
@@ -28,6 +32,8 @@ def parse_json(content: str, shown: str) -> tuple[Mapping[str, Any], list[str]]:
 
 def parse_yaml(content: str, shown: str) -> tuple[Mapping[str, Any], list[str]]:
     """The top mapping of a YAML text, and the keys in it that are there twice. Nothing but plain values is built."""
+    if len(content) > LARGEST_LIST or content.count("[") + content.count("{") > _MOST_BRACKETS:
+        raise SettingsError(f"{shown} is too long or nested too deeply for a preset.", "", "Check the path.")
     try:
         # PyYAML costs 45 ms to import and only this format needs it.
         import yaml  # type: ignore[import-untyped]
@@ -45,7 +51,11 @@ def parse_yaml(content: str, shown: str) -> tuple[Mapping[str, Any], list[str]]:
         reason = " ".join(str(error).split())
         raise SettingsError(f"{shown} is not valid YAML.", f"{reason}.", "Check its indentation.") from error
     keys = [str(key.value) for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
-    return _mapping(shown, value), sorted({key for key in keys if keys.count(key) > 1})
+    return _mapping(shown, value), _twice(keys)
+
+
+def _twice(keys: Iterable[str]) -> list[str]:
+    return sorted(key for key, count in Counter(keys).items() if count > 1)
 
 
 def _mapping(shown: str, value: Any) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from sidestep_tui.core import text
 from sidestep_tui.core.errors import SettingsError
 from sidestep_tui.schema.fields import fields_by_path
-from sidestep_tui.schema.import_files import parse_yaml
+from sidestep_tui.schema.import_files import LARGEST_LIST, parse_yaml
 from sidestep_tui.schema.import_keys import ALTERATION_KEYS, CROP_KEYS, PATTERN_KEYS, TARGET_KEYS, meaning_of
 
 _LABELS: Final = {
@@ -57,8 +57,13 @@ class Block:
         self.values[key] = value
 
 
-def read_block(content: str) -> Block:
+def read_block(content: str, shown: str) -> Block:
     """The settings in a pasted text; the first way of reading it that finds any counts."""
+    if len(content) > LARGEST_LIST:
+        limit = text.file_size(LARGEST_LIST)
+        raise SettingsError(
+            f"{shown} is too long for a list of settings.", f"The limit is {limit}.", "Paste less of it."
+        )
     fenced = [match[2] for match in _FENCE.finditer(content)]
     for piece in [*fenced, content]:
         for reader in (_flags, _python, _nested, _lines):
@@ -92,7 +97,11 @@ def plain(word: str) -> Any:
         value = ast.literal_eval(stripped)
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         inside = re.fullmatch(r"[\[(](.*)[\])]", stripped, re.DOTALL)
-        return [plain(item) for item in inside[1].split(",") if item.strip()] if inside else stripped.strip("`\"'")
+        return (
+            [item.strip(" \n`\"'") for item in inside[1].split(",") if item.strip()]
+            if inside
+            else stripped.strip("`\"'")
+        )
     if isinstance(value, tuple):
         return list(value)
     return value if isinstance(value, (str, int, float, list, dict)) or value is None else stripped

@@ -36,6 +36,8 @@ from sidestep_tui.schema.preset_file import Provenance
 from sidestep_tui.schema.run import is_run
 
 _FILES_OF_FOLDERS: Final = ("run.toml", "adapter_config.json", "training_config.json", "lokr_config.json")
+# Looking for the nearest key takes a millisecond, and a file may have a hundred thousand of them.
+_MOST_HINTS: Final = 200
 _TRAINERS: Final = ("Side-Step", "ace-lora-trainer", "PEFT")
 _WEIGHTS: Final = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
@@ -114,7 +116,7 @@ def import_text(content: str, *, name: str = "pasted", shown: str = "The text") 
     if content.lstrip().startswith("{"):
         with contextlib.suppress(SettingsError):
             return _with_values(_import_mapping(name, *parse_json(content, shown)), shown)
-    block = import_text_blocks.read_block(content)
+    block = import_text_blocks.read_block(content, shown)
     report = _import_mapping(name, block.values, block.doubles, format_name=block.format)
     report.rows.extend(Row(key, "refused", reason) for key, reason in block.unread)
     return _with_values(report, shown)
@@ -220,7 +222,7 @@ def _translate_key(state: Translation, key: str, leaf: str, value: Any) -> None:
         case None if key in fields_by_path():
             state.take(key, key, value)
         case None:
-            hint = text.did_you_mean(leaf, MEANINGS)
+            hint = text.did_you_mean(leaf, MEANINGS) if len(state.rows) < _MOST_HINTS else ""
             state.refuse(key, " ".join(filter(None, ("an unknown key.", hint))))
 
 

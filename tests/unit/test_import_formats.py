@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sidestep_tui.core.errors import SettingsError
 from sidestep_tui.schema import rules
@@ -320,3 +322,65 @@ def test_what_is_an_expression_is_never_run_and_named() -> None:
     report = import_text("rank = 8\nepochs = int(input())\nlr = 1 / 3\nmystery = print\n")
     assert report.values == {"adapter.rank": 8}
     assert {"lr", "mystery"} <= {row.key for row in report.refused}
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 5000, "rank: " + "[" * 900 + "]" * 900, "rank = " + "-" * 9000 + "1", "a: {" * 300]
+)
+def test_nesting_without_end_is_refused_and_not_followed(content: str) -> None:
+    with pytest.raises(SettingsError):
+        import_text(content)
+
+
+def test_a_text_far_longer_than_settings_is_refused() -> None:
+    with pytest.raises(SettingsError, match="too long for a list of settings"):
+        import_text("rank: 4\n" * 20_000)
+
+
+_PIECES = [
+    "rank",
+    ": ",
+    "=",
+    "--",
+    "[",
+    "]",
+    "{",
+    "}",
+    "'",
+    '"',
+    "`",
+    "```\n",
+    "\n",
+    "64",
+    "1e-4",
+    "lora_alpha",
+    "|",
+    "* ",
+    "(",
+]
+_PIECES += [
+    ")",
+    "#",
+    "$",
+    "\\",
+    "\t",
+    "target_modules",
+    "to_q",
+    "true",
+    "None",
+    ",",
+    ".",
+    "set to ",
+    "with a cosine scheduler",
+    "ü",
+]
+
+
+@settings(deadline=None, max_examples=150)  # the machine may be busy
+@given(st.lists(st.sampled_from(_PIECES), max_size=25).map("".join))
+def test_any_text_is_read_or_refused_in_words(content: str) -> None:
+    try:
+        report = import_text(content)
+    except SettingsError:
+        return
+    resolve([Layer("pasted", report.values)])
