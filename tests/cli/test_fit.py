@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sidestep_tui.core import nvml
 from sidestep_tui.core.nvml import Gpu
-from sidestep_tui.launch import failures, probe
+from sidestep_tui.launch import failures, probe, spawn
 from sidestep_tui.schema import disk_maths, pace
 from sidestep_tui.schema.model_shape import SHAPE_2B
 from sidestep_tui.schema.settings import Settings
@@ -79,19 +77,11 @@ def test_a_probe_measures_what_is_here(run_cli: Cli) -> None:
 
 
 def test_a_probe_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its process says one thing, then nothing for a long time; it is gone when the asking ends."""
-    said = "import json, time; print(json.dumps({'type': 'phase', 'name': 'loading'}), flush=True); time.sleep(600)"
-    children: list[subprocess.Popen[bytes]] = []
-
-    class Watched(subprocess.Popen[bytes]):
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **options)
-            children.append(self)
-
-    monkeypatch.setattr(probe.spawn, "python", lambda module: [sys.executable, "-c", said])
-    monkeypatch.setattr(probe.subprocess, "Popen", Watched)
+    """Its process says one thing and then waits for its asker to leave."""
+    said = {"event": "progress", "phase": "loading", "done": 0, "total": 0, "detail": ""}
+    program = f"import json, sys; sys.stdin.readline(); print(json.dumps({said!r}), flush=True); sys.stdin.read()"
+    monkeypatch.setattr(spawn, "python", lambda module: [sys.executable, "-c", program])
     heard: list[str] = []
     with pytest.raises(failures.EngineStopped):
-        probe.measure(Settings(), SHAPE_2B, lambda event: heard.append(event["name"]), lambda: bool(heard))
+        probe.measure(Settings(), SHAPE_2B, lambda told: heard.append(told.what), lambda: bool(heard))
     assert heard == ["loading"]
-    assert children[0].returncode is not None

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from textual.pilot import Pilot
 
-from sidestep_tui.launch import probe
+from sidestep_tui.launch import spawn
 from sidestep_tui.schema.draft import Draft
 from sidestep_tui.ui.forms.rows import ActionRow, FieldRow
 from sidestep_tui.ui.screens.wizard.memory import MemoryPage
@@ -20,7 +20,7 @@ from tests.ui.conftest import GIB, GPU_12, make_app, settle
 from tests.ui.watching import until
 
 ANSWER = {
-    "type": "result",
+    "event": "result",
     "device": "cuda:0 (NVIDIA RTX 3060, bfloat16)",
     "recomputes": False,
     "peak": 7 * GIB,
@@ -31,14 +31,14 @@ ANSWER = {
     "seconds_to_save": 1.5,
     "difference": -0.125,
 }
-PHASE = {"type": "phase", "name": "loading"}
+PHASE = {"event": "progress", "phase": "loading", "done": 0, "total": 0, "detail": ""}
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, *lines: dict[str, object], then: str = "") -> None:
     """Have the probe's process say these lines."""
     told = "\n".join(f"print(json.dumps({line!r}), flush=True)" for line in lines)
-    program = f"import json, sys, time\nsys.stdin.readline()\n{told}\n{then}"
-    monkeypatch.setattr(probe.spawn, "python", lambda module: [sys.executable, "-c", program])
+    program = f"import json, sys\nsys.stdin.readline()\n{told}\n{then}"
+    monkeypatch.setattr(spawn, "python", lambda module: [sys.executable, "-c", program])
 
 
 def page_of(pilot: Pilot[None]) -> MemoryPage:
@@ -138,7 +138,7 @@ async def test_a_measurement_counts_as_long_as_what_it_depends_on_stays(
 async def test_a_measurement_is_stopped_by_the_key_that_began_it(
     ready_draft: Callable[..., Draft], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answering(monkeypatch, PHASE, then="time.sleep(600)")
+    answering(monkeypatch, PHASE, then="sys.stdin.read()")
     ready_draft(step="memory")
     async with make_app().run_test(size=(80, 40)) as pilot:
         await settle(pilot)
@@ -152,7 +152,13 @@ async def test_a_measurement_is_stopped_by_the_key_that_began_it(
 async def test_why_nothing_was_measured_is_said_there(
     ready_draft: Callable[..., Draft], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    error = {"type": "error", "kind": "out_of_memory", "title": "It does not fit.", "message": "", "hint": "Take less."}
+    error = {
+        "event": "error",
+        "kind": "out_of_memory",
+        "title": "It does not fit.",
+        "message": "",
+        "hint": "Take less.",
+    }
     answering(monkeypatch, PHASE, error)
     ready_draft(step="memory")
     async with make_app().run_test(size=(80, 40)) as pilot:
