@@ -13,6 +13,7 @@ from typing import Any
 
 from sidestep_tui.core import text
 from sidestep_tui.protocol.events import Event
+from sidestep_tui.protocol.facts import Best
 from sidestep_tui.protocol.heldout import HeldOut
 from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.protocol.state import RunState
@@ -59,7 +60,7 @@ class PlainViewer:
         if loss is not None:
             where += f", loss {text.number(loss)}"
         if state.best is not None:
-            where += f", best {text.number(state.best.loss)} in epoch {state.best.epoch}"
+            where += f", best loss of {state.best.whose} {text.number(state.best.loss)} in epoch {state.best.epoch}"
         self._line({"t": state.last_t}, where)
         if (held := HeldOut.of(state.evals)) is not None:
             self._write(f"{_INDENT}held out: loss {held.sentence}")
@@ -186,8 +187,8 @@ class PlainViewer:
         self._line(event, f"checkpoint {event.get('path', '')} ({', '.join(filter(None, facts))})")
 
     def _best(self, event: Event, _: str) -> None:
-        loss = float(event.get("loss", math.nan))
-        self._line(event, f"best so far: loss {text.number(loss)} in epoch {event.get('epoch', 0)}")
+        best = Best.of(event)
+        self._line(event, f"best so far: loss of {best.whose} {text.number(best.loss)} in epoch {best.epoch}")
 
     def _log(self, event: Event, _: str) -> None:
         level = str(event.get("level", "info"))
@@ -235,7 +236,7 @@ class PlainViewer:
         if elapsed is not None:
             words += f" after {text.duration(elapsed)}"
         if state.best is not None:
-            words += f"; best loss {text.number(state.best.loss)} in epoch {state.best.epoch}"
+            words += f"; best loss of {state.best.whose} {text.number(state.best.loss)} in epoch {state.best.epoch}"
         self._line(event, words)
 
 

@@ -54,6 +54,8 @@ class Provenance:
     product_version: str = sidestep_tui.__version__
     started_from: str = ""
     """The adapter that the run began with, if it did not begin with a fresh one."""
+    loss_of: str = "training"
+    """Whose mean loss it is: that of training or of held-out songs."""
 
     def is_of_run(self, other: Mapping[str, Any]) -> bool:
         """Whether an adapter that says `other` about itself was made by the same run."""
@@ -318,20 +320,17 @@ def verify(directory: Path, fresh: torch.nn.Module, expected: torch.Tensor, *, d
     return count
 
 
-_LIBRARIES = {"lokr": "lycoris", "loha": "lycoris"}
-
-
 def model_card(settings: Settings, provenance: Provenance, *, kind: str) -> str:
     """README.md of an export: what it is, how to call it, how to load it."""
     adapter, optim, train = settings.adapter, settings.optim, settings.train
-    loss = "" if provenance.loss is None else f", mean loss {provenance.loss:.4f}"
+    loss = "" if provenance.loss is None else f", mean loss of {provenance.loss_of} {provenance.loss:.4f}"
     tag = f"Put `{provenance.tag}` into the prompt to call the style." if provenance.tag else "It has no trigger tag."
     parts = [part for part, on in (("attention", adapter.attention != "none"), ("MLP", adapter.mlp)) if on]
     attention = f" (attention: {adapter.attention})" if adapter.attention != "none" else ""
     layers = f" of layers {adapter.layers}" if adapter.layers else ""
     crop = f"crops of {settings.data.crop_seconds:g} s" if settings.data.crop_seconds else "whole songs"
     return f"""---
-library_name: {_LIBRARIES.get(adapter.kind, "peft")}
+library_name: {"lycoris" if adapter.kind in lycoris.KINDS else "peft"}
 base_model: {provenance.base_model}
 tags: [ace-step, music, {adapter.kind}]
 ---

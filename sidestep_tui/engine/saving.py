@@ -182,7 +182,8 @@ class Saver:
         """Export the adapter as the best so far, while training goes on."""
         if not self.writes:
             return
-        held, provenance = self._contents(), self._provenance(loss)
+        whose = "held-out songs" if self.trainer.tracker.by == "held_out" else "training"
+        held, provenance = self._contents(), self._provenance(loss, whose)
         target = self.adapter("best")
 
         def publish() -> None:
@@ -207,7 +208,7 @@ class Saver:
         with averages.published(self.trainer.optimizer):
             return export.contents(self.trainer.transformer, self.settings.adapter)
 
-    def _provenance(self, loss: float | None = None) -> export.Provenance:
+    def _provenance(self, loss: float | None = None, loss_of: str = "training") -> export.Provenance:
         finite = loss is not None and math.isfinite(loss)
         return export.Provenance(
             run=self.run_file.name,
@@ -219,6 +220,7 @@ class Saver:
             variant=self.base.variant,
             tag=self.settings.data.tag,
             started_from=beginning.origin(self.settings.adapter, self.run_file.fingerprints),
+            loss_of=loss_of,
         )
 
     def _epochs_begun(self) -> int:

@@ -134,7 +134,7 @@ def test_the_file_says_where_it_comes_from_and_hides_no_path(new_transformer, ne
     assert config["peft_type"] == "LORA"
     assert config["target_modules"] == ["q_proj", "k_proj", "v_proj", "o_proj"]
     card = (tmp_path / "final" / "README.md").read_text()
-    for expected in ("drms", "turbo", "Rank, alpha | 4, 16", "set the strength to 4"):
+    for expected in ("drms", "turbo", "Rank, alpha | 4, 16", "set the strength to 4", "mean loss of training 0.5"):
         assert expected in card
     for path in (tmp_path / "final").rglob("*"):
         assert b"/home/me" not in (path.read_bytes() if path.is_file() else b"")
