@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from sidestep_tui.cli import options, render
 from sidestep_tui.core import atomic, paths
-from sidestep_tui.core.errors import SettingsError
+from sidestep_tui.core.errors import ExitCode, SettingsError, UsageError
 from sidestep_tui.core.ids import slug
 from sidestep_tui.schema import codec, export_side_step, importers, layers
 from sidestep_tui.schema import presets as store
@@ -22,50 +23,69 @@ _here = click.option("--here", is_flag=True, help="Keep it in ./presets, with th
 
 
 @click.command(name="import")
-@click.argument("file", metavar="FILE", type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--name", metavar="NAME", help="What to call it here; without it, the name in the file.")
 @click.option("--overwrite", is_flag=True, help="Replace a preset of yours that has the name.")
 @click.option("--dry-run", is_flag=True, help="Report what would become of every key; keep nothing.")
-@click.option("--strict", is_flag=True, help="Keep nothing when any value is wrong.")
+@click.option("--strict", is_flag=True, help="Keep nothing of a file in which any value is wrong.")
 @_here
 @options.json_option
 def import_preset(
-    file: Path, name: str | None, overwrite: bool, dry_run: bool, strict: bool, here: bool, as_json: bool
-) -> None:
-    """Translate a preset of another trainer and keep it as your own.
+    files: tuple[Path, ...], name: str | None, overwrite: bool, dry_run: bool, strict: bool, here: bool, as_json: bool
+) -> int:
+    """Translate presets of other trainers and keep them as your own.
 
     FILE is a preset of Side-Step or ace-lora-trainer (JSON), a training YAML, the adapter_config.json of peft, a
     run.toml, or any text with settings: a Python dict, command-line flags, `key = value` lines, the list of a guide.
     With - it is read from standard input. Every key is reported: taken, translated, or refused and why.
+
+    All presets of Side-Step: sidestep-tui presets import ~/.config/sidestep/presets/*.json
     """
-    report = _read(file)
-    if not as_json:
-        for line in render.table(
-            [[row.verdict, render.plain(row.key), render.plain(row.detail)] for row in report.rows]
-        ):
-            render.data(line)
-        render.say(f"{report.source_format}: {report.summary}.")
-    _refuse_wrong(report, strict=strict)
-    path = None
-    chosen = name or slug(report.own_name, fallback="imported")
-    if not dry_run:
-        source = "standard input" if str(file) == "-" else file.name
-        saved = store.save(
-            chosen,
-            report.values,
-            f"Imported from {source} ({report.source_format}).",
-            overwrite,
-            description=report.description or f"From {source}.",
-            provenance=report.provenance(source),
-            place=_place(here=here),
-        )
-        path = saved.path
-        render.say(f"Saved as '{saved.name}' in {paths.shorten(saved.path)}.")
+    if name and len(files) > 1:
+        raise UsageError("--name is for one file.", f"There are {len(files)}.", "Import them one by one, or unnamed.")
+    made, failed = list[dict[str, Any]](), 0
+    for file in files:
+        try:
+            report = _read(file)
+            if not as_json:
+                _show(report, title=str(file) if len(files) > 1 else "")
+            _refuse_wrong(report, strict=strict)
+            source = "standard input" if str(file) == "-" else file.name
+            chosen = name or slug(report.own_name, fallback="imported")
+            kept = None if dry_run else _keep(report, chosen, source, overwrite=overwrite, place=_place(here=here))
+        except SettingsError as error:
+            if len(files) == 1:
+                raise
+            render.show_error(error, as_json=False)
+            failed += 1
+            continue
+        about = {"name": chosen, "path": str(kept) if kept else None, "format": report.source_format}
+        made.append(about | {"keys": [row._asdict() for row in report.rows], "values": report.values})
     if as_json:
-        rows = [row._asdict() for row in report.rows]
-        kept = str(path) if path else None
-        about = {"name": chosen, "path": kept, "format": report.source_format}
-        render.data_json(about | {"keys": rows, "values": report.values})
+        render.data_json(made[0] if len(files) == 1 else made)
+    return int(ExitCode.REFUSED if failed else ExitCode.DONE)
+
+
+def _show(report: ImportReport, *, title: str) -> None:
+    if title:
+        render.data(render.plain(title))
+    for line in render.table([[row.verdict, render.plain(row.key), render.plain(row.detail)] for row in report.rows]):
+        render.data(line)
+    render.say(f"{report.source_format}: {report.summary}.")
+
+
+def _keep(report: ImportReport, name: str, source: str, *, overwrite: bool, place: Place) -> Path:
+    saved = store.save(
+        name,
+        report.values,
+        f"Imported from {source} ({report.source_format}).",
+        overwrite,
+        description=report.description or f"From {source}.",
+        provenance=report.provenance(source),
+        place=place,
+    )
+    render.say(f"Saved as '{saved.name}' in {paths.shorten(saved.path)}.")
+    return saved.path
 
 
 @click.command()

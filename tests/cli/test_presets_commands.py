@@ -114,3 +114,14 @@ def test_an_export_goes_to_standard_output_and_to_side_step(run_cli: Cli, home: 
     assert "Side-Step has no word for it: adapter.rslora = true" in outcome.err
     assert json.loads((home / "theirs.json").read_text())["rank"] == 256
     assert run_cli("presets", "export", "aggressive_24gb", "theirs.json").code == 4
+
+
+def test_many_files_are_imported_at_once_and_one_bad_one_stops_none(run_cli: Cli, home: Path) -> None:
+    (home / "a.json").write_text(json.dumps({"rank": 8}))
+    (home / "b.json").write_text("[]")
+    (home / "c.json").write_text(json.dumps({"rank": 9}))
+    assert run_cli("presets", "import", "a.json", "c.json", "--name", "x").code == 2
+    outcome = run_cli("presets", "import", "a.json", "b.json", "c.json", "--json")
+    assert outcome.code == 4
+    assert [made["name"] for made in outcome.json] == ["a", "c"]
+    assert "b.json is not a preset" in outcome.err
