@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from sidestep_tui.core.errors import RunError
 from sidestep_tui.engine.fake_history import FakeRun
 from sidestep_tui.protocol import registry
 from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.schema import drafts
+from sidestep_tui.schema.run import read_run
 from sidestep_tui.ui.dialogs.confirm import Tell
+from sidestep_tui.ui.dialogs.one_of import OneOf
 from sidestep_tui.ui.dialogs.text import AskText
+from sidestep_tui.ui.dialogs.typed import TypeWord
+from sidestep_tui.ui.screens.compare.screen import CompareScreen
 from sidestep_tui.ui.screens.dashboard.screen import DashboardScreen
 from sidestep_tui.ui.screens.runs.columns import age
-from sidestep_tui.ui.screens.runs.screen import RunsScreen
+from sidestep_tui.ui.screens.runs.entries import entry_of_run
+from sidestep_tui.ui.screens.runs.screen import RunsListed, RunsScreen
 from sidestep_tui.ui.screens.wizard.screen import fresh_draft
 from sidestep_tui.ui.widgets.rows import Rows
-from tests.ui.watching import NOW, SIZE, app_on, make_run, until, utc
+from tests.ui.watching import NOW, SIZE, Watch, app_on, make_run, until, utc
 
 __all__ = ["make_run", "utc"]
 pytestmark = pytest.mark.usefixtures("utc")
@@ -133,16 +140,13 @@ async def test_a_run_is_opened_by_its_path(make_run: MakeRun) -> None:
         await until(pilot, lambda: isinstance(pilot.app.screen, AskText), "the question")
         await pilot.press(*"nowhere", "enter")
         assert isinstance(pilot.app.screen, AskText)
-        for _ in "nowhere":
-            await pilot.press("backspace")
-        await pilot.press(*str(run.path), "enter")
+        pilot.app.screen.query_one(Input).value = str(run.path)
+        await pilot.press("enter")
         await until(pilot, lambda: isinstance(pilot.app.screen, DashboardScreen), "the dashboard")
         await until(pilot, lambda: [item.name for item in registry.known_runs()] == ["drums_v3"], "the run in the list")
 
 
-async def test_resume_is_for_runs_that_are_over(
-    some_runs: dict[str, FakeRun], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_resume_is_for_runs_that_are_over(some_runs: dict[str, FakeRun], monkeypatch: pytest.MonkeyPatch) -> None:
     resumed: list[RunDir] = []
     monkeypatch.setattr("sidestep_tui.launch.start.resume", resumed.append)
     async with app_on(None).run_test(size=SIZE) as pilot:
@@ -204,3 +208,192 @@ def test_ages_have_one_unit(seconds: float, words: str) -> None:
 
 def test_an_unknown_age_is_a_dash(tmp_path: Path) -> None:
     assert age(None, NOW) == "–"
+
+
+# Order, marks and folders
+
+
+async def test_sorting_is_said_and_turned(some_runs: dict[str, FakeRun]) -> None:
+    async with app_on(None).run_test(size=SIZE) as pilot:
+        screen = await listed(pilot)
+        await pilot.press("s", "s")
+        assert [entry.title for entry in screen.listing.shown] == sorted(
+            some_runs[key].run_dir.name for key in some_runs
+        )
+        assert "name▴" in screen.query_one("#heading", Rows).plain
+        await pilot.press(">")
+        assert "name▾" in screen.query_one("#heading", Rows).plain
+        assert screen.listing.shown[0].title == "run_live"
+
+
+async def test_only_visible_rows_are_painted(make_run: MakeRun) -> None:
+    """The list hands over as many rows as the window has, however many runs there are."""
+    summaries = [make_run("finished", "one", steps=3)]
+    registry.register(summaries[0].run_dir)
+    async with app_on(None).run_test(size=(80, 24)) as pilot:
+        screen = await listed(pilot)
+        (row,) = [entry.row for entry in screen.listing.entries]
+        assert row is not None
+        many = [replace(row, path=row.path.parent / f"run_{number:04d}") for number in range(1000)]
+        screen.post_message(RunsListed([entry_of_run(item) for item in many]))
+        await until(pilot, lambda: len(screen.listing.entries) == 1000, "the long list")
+        rows = screen.query_one("#runs", Rows)
+        before = rows.repainted_rows
+        await pilot.press("j")
+        assert len(rows.rows) == rows.size.height
+        assert rows.repainted_rows - before == 2
+        await pilot.press("G")
+        assert rows.repainted_rows - before <= 2 + rows.size.height
+
+
+async def test_two_marked_runs_are_compared(some_runs: dict[str, FakeRun]) -> None:
+    async with app_on(None).run_test(size=SIZE) as pilot:
+        screen = await listed(pilot)
+        assert screen.check_action("compare", ()) is None
+        await pilot.press("space")
+        assert "1 marked" in screen.query_one("#heading", Rows).plain
+        assert screen.check_action("compare", ()) is True
+        await pilot.press("space", "equals_sign")
+        await until(pilot, lambda: isinstance(pilot.app.screen, CompareScreen), "the comparison")
+        compared = pilot.app.screen
+        assert isinstance(compared, CompareScreen)
+        await until(pilot, lambda: len(compared.sides) == 2, "both journals")
+        await pilot.pause()
+        plain = compared.query_one("#heading", Rows).plain
+        assert [line[:3] for line in plain.splitlines()[2:]] == [" a ", " b "]
+        await pilot.press("h", "x")
+        assert compared.view_of_curves.across == "samples"
+        await pilot.press("h")
+        assert "sample" in compared.query_one("#at-cursor", Rows).plain
+        await pilot.press("escape")
+        assert pilot.app.screen is compared
+        await pilot.press("escape")
+        await until(pilot, lambda: pilot.app.screen is screen, "the list")
+        assert len(screen.listing.marks) == 2
+
+
+async def test_a_folder_of_runs_is_listed_from_then_on(make_run: MakeRun, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        make_run("finished", name, steps=3)
+    async with app_on(None).run_test(size=SIZE) as pilot:
+        screen = await listed(pilot)
+        await pilot.press("o")
+        await until(pilot, lambda: isinstance(pilot.app.screen, AskText), "the question")
+        pilot.app.screen.query_one(Input).value = str(tmp_path / "runs")
+        await pilot.press("enter")
+        await until(pilot, lambda: len(screen.listing.entries) == 2, "the folder's runs")
+        assert "2 runs of ~/runs" in screen.query_one("#heading", Rows).plain
+    assert registry.known().folders == (tmp_path / "runs",)
+
+
+async def test_a_run_that_ends_while_one_watches_is_told(make_run: MakeRun) -> None:
+    run = make_run("live", "night", steps=40)
+    registry.register(run.run_dir)
+    watch = Watch()
+    async with app_on(None, watch=watch).run_test(size=SIZE) as pilot:
+        screen = await listed(pilot)
+        run.release()
+        await pilot.press("r")
+        await until(pilot, lambda: bool(screen.notice), "the notice")
+        assert "night: the engine died" in screen.query_one("#heading", Rows).plain
+        assert watch.rings == 1
+
+
+# Deeds
+
+
+async def test_a_run_is_duplicated_into_the_wizard(some_runs: dict[str, FakeRun]) -> None:
+    async with app_on(None).run_test(size=SIZE) as pilot:
+        screen = await listed(pilot)
+        screen.listing.current_key = str(some_runs["finished"].path.resolve())
+        await pilot.press("d")
+        await until(pilot, lambda: pilot.app.current_mode == "wizard", "the wizard")
+    (summary,) = drafts.list_drafts()
+    draft = drafts.load(summary.id)
+    assert draft.base_name == "run run_finished"
+    assert draft.value("output.name") == "run_finished-2"
+
+
+async def test_a_run_goes_only_after_its_name(some_runs: dict[str, FakeRun]) -> None:
+    doomed = some_runs["diverged"].path
+    (doomed / "notes.md").write_text("mine")
+    async with app_on(None).run_test(size=SIZE) as pilot:
+        screen = await listed(pilot)
+        screen.listing.current_key = str(doomed.resolve())
+        await pilot.press("D")
+        await until(pilot, lambda: isinstance(pilot.app.screen, TypeWord), "the question")
+        await pilot.press(*"run_diverge", "enter")
+        assert isinstance(pilot.app.screen, TypeWord)
+        assert (doomed / "run.toml").is_file()
+        await pilot.press("d", "enter")
+        await until(pilot, lambda: len(screen.listing.entries) == 3, "the shorter list")
+        assert [path.name for path in doomed.iterdir()] == ["notes.md"]
+        assert "1 file that we did not write" in screen.query_one("#heading", Rows).plain
+        screen.listing.current_key = str(some_runs["live"].path.resolve())
+        assert screen.check_action("delete", ()) is None
+
+
+async def test_a_draft_is_deleted_after_a_word(some_runs: dict[str, FakeRun]) -> None:
+    drafts.save(fresh_draft("vram_12gb"), NOW)
+    async with app_on(None).run_test(size=SIZE) as pilot:
+        screen = await listed(pilot)
+        await pilot.press("G", "D")
+        await until(pilot, lambda: isinstance(pilot.app.screen, TypeWord), "the question")
+        await pilot.press("escape")
+        assert len(drafts.list_drafts()) == 1
+        await until(pilot, lambda: pilot.app.screen is screen, "the list")
+        await pilot.press("D")
+        await until(pilot, lambda: isinstance(pilot.app.screen, TypeWord), "the question")
+        await pilot.press(*"delete", "enter")
+        await until(pilot, lambda: len(screen.listing.entries) == 4, "the shorter list")
+    assert drafts.list_drafts() == []
+
+
+async def test_checkpoints_are_tidied_after_the_name(some_runs: dict[str, FakeRun]) -> None:
+    run = some_runs["finished"].run_dir
+    before = run.published_checkpoints()
+    async with app_on(None).run_test(size=SIZE) as pilot:
+        screen = await listed(pilot)
+        screen.listing.current_key = str(run.path.resolve())
+        await pilot.press("T")
+        await until(pilot, lambda: isinstance(pilot.app.screen, OneOf), "what to tidy")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, TypeWord), "the question")
+        assert run.published_checkpoints() == before
+        await pilot.press(*"run_finished", "enter")
+        await until(pilot, lambda: "freed" in screen.query_one("#heading", Rows).plain, "the sentence")
+    assert run.published_checkpoints() == before[-1:]
+    assert len(before) > 1
+
+
+async def test_a_finished_run_asks_for_more_epochs(
+    some_runs: dict[str, FakeRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resumed: list[str] = []
+    monkeypatch.setattr("sidestep_tui.launch.start.resume", lambda run_dir: resumed.append(run_dir.name))
+    async with app_on(None).run_test(size=SIZE) as pilot:
+        screen = await listed(pilot)
+        run = some_runs["finished"].run_dir
+        screen.listing.current_key = str(run.path.resolve())
+        await pilot.press("R")
+        await until(pilot, lambda: isinstance(pilot.app.screen, AskText), "the question")
+        await pilot.press(*"7", "enter")
+        assert isinstance(pilot.app.screen, AskText)
+        await pilot.press(*"00", "enter")
+        await until(pilot, lambda: resumed == ["run_finished"], "the resume")
+    assert read_run(run.run_toml).settings.train.epochs == 700
+
+
+async def test_a_run_that_cannot_be_reached_is_only_forgotten(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run("finished", "far", steps=3)
+    registry.register(run.run_dir)
+    (tmp_path / "runs").rename(tmp_path / "unplugged")
+    async with app_on(None).run_test(size=SIZE) as pilot:
+        screen = await listed(pilot)
+        assert "not reachable" in lines(screen)[0]
+        assert screen.check_action("open", ()) is None
+        await pilot.press("D")
+        await until(pilot, lambda: isinstance(pilot.app.screen, TypeWord), "the question")
+        await pilot.press(*"forget", "enter")
+        await until(pilot, lambda: not screen.listing.entries, "the empty list")
+    assert (tmp_path / "unplugged" / "far" / "run.toml").is_file()
