@@ -188,7 +188,7 @@ class Listing:
         shown = self.shown
         lines: list[Line] = []
         if not self.query and not any(item.group == YOURS for item in shown):
-            lines.append(Heading(YOURS, "none yet: s saves the draft as one"))
+            lines.append(Heading(YOURS, "none yet: s saves one"))
         for group in dict.fromkeys(item.group for item in shown):
             lines += [Heading(group), *(item for item in shown if item.group == group)]
         return lines

@@ -45,7 +45,7 @@ def preview_rows(
     rows = [head, *described, *([row("")] * (2 - len(described))), *_facts(item, preset, effect, also, width, glyphs)]
     rows += [row(""), *_changes(effect, width, glyphs)]
     if not whole:
-        return [*rows, row(""), fit(row((" l reads what it is for, and where it is from", "muted")), width)]
+        return [*rows, row(""), fit(row((" l reads more: when it is for, its source", "muted")), width)]
     for title, entries in _papers(item, preset):
         rows += [row(""), row((f" {title}", "muted"))]
         for word, said in entries:
@@ -69,7 +69,10 @@ def _facts(item: Item, preset: Preset, effect: Effect, also: Sequence[str], widt
     room = f" of {device.total / _GIB:.1f}" if device is not None else ""
     sign = f"{verdict_glyph(cost, glyphs)} {_VERDICTS[cost.verdict]}"
     takes = row(_word("takes"), f"{cost.memory / _GIB:.1f}{room} GiB ", (sign.strip(), VERDICT_STYLES[cost.verdict]))
-    trains = f" {glyphs.separator} ".join([f"{text.count(cost.parameters)} weights", *also])
+    trains = f"{text.count(cost.parameters)} weights"
+    for more in also:
+        longer = f"{trains} {glyphs.separator} {more}"
+        trains = longer if len(longer) < width - _WORD - 2 else trains
     extends = f"extends {preset.extends}" if preset.extends else ""
     origin = preset.provenance.source or item.note("From") or ("a run" if preset.is_run else extends)
     return [

@@ -169,8 +169,10 @@ class PresetsScreen(PresetsTrade):
             return
         if self.looked:
             self._keep_up()
-        self.set_class(not self.is_split, "-one")
-        self.set_class(self.is_reading, "-reading")
+        if self.has_class("-one") == self.is_split or self.has_class("-reading") != self.is_reading:
+            self.set_class(not self.is_split, "-one")
+            self.set_class(self.is_reading, "-reading")
+            self.call_after_refresh(self.repaint)  # once list and preview have their new places
         self.query_one("#heading", Rows).put(self._heading(self.size.width))
         self._show_list()
         self._show_preview()
@@ -183,7 +185,7 @@ class PresetsScreen(PresetsTrade):
         lines = self.listing.window(table.size.height)
         current = self.listing.current
         if current is None:
-            table.put([row(""), row(("  Nothing matches. ", ""), ("esc", "accent"), " clears the filter.")])
+            table.put([row(""), row("  Nothing matches the filter."), row("  ", ("esc", "accent"), " clears it.")])
             return
         table.put(list_rows(lines, current, self.session.draft.base_name, self._costs, table.size.width, self.glyphs))
 
@@ -273,6 +275,7 @@ class PresetsScreen(PresetsTrade):
         """To the preview, or back to the list."""
         self.is_reading = reading and self.listing.current is not None
         self.set_class(self.is_reading, "-reading")
+        self.set_class(not self.is_split, "-one")
         self.query_one("#preview" if self.is_reading else "#presets").focus()
         if not reading:
             self._top = 0
