@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.budget.terminal import DOWN, ENTER, F1, F7, RIGHT, Terminal, ctrl
+from tests.ui.places import write_checkpoint
 
 RUN = "import sys; from sidestep_tui.ui.app import run; sys.exit(run(start='wizard'))"
 
@@ -27,16 +28,67 @@ def test_an_idle_wizard_sends_nothing(tmp_path: Path) -> None:
         assert terminal.quiet_bytes(3) == 0
 
 
+STEP, MOVE, TYPED = 4096, 900, 150
+"""Bytes that a step change, a move to another row, and a key in a field may cost (120x40, 256 colours)."""
+
+
+def cost(terminal: Terminal, *keys: str, quiet: float = 0.3) -> int:
+    """What arrives between a key and the next rest."""
+    before = terminal.received
+    terminal.send(*keys)
+    terminal.settle(quiet)
+    return terminal.received - before
+
+
 def test_keys_cost_what_they_change(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "checkpoints")
     with start(tmp_path) as terminal:
         terminal.wait_for("GiB")
         terminal.settle(1.0)
-        budget = {"next": 3000, "down": 1700, "toggle": 1200, "help": 11_000}
-        for name, key in (("next", ctrl("n")), ("next", ctrl("n")), ("toggle", RIGHT), ("down", DOWN), ("help", F1)):
-            before = terminal.received
-            terminal.send(key)
-            terminal.settle(0.6)
-            assert 0 < terminal.received - before <= budget[name], name
+        steps = [cost(terminal, key) for key in [ctrl("n")] * 5 + [F7]]
+        assert all(0 < each <= STEP for each in steps), steps
+        terminal.send(F7, F7)
+        terminal.wait_for("▸ kind")
+        terminal.settle()
+        moves = [cost(terminal, DOWN) for _ in range(2)]
+        assert all(0 < each <= MOVE for each in moves), moves
+        terminal.send("g", RIGHT)
+        terminal.wait_for("‹dora›")
+        assert 0 < cost(terminal, F1) <= 11_000
+
+
+def test_a_key_in_a_field_costs_little_more_than_its_letter(tmp_path: Path) -> None:
+    """Also on a line of 8 kB/s, typing is felt at once; what follows from it is painted when the typing rests."""
+    with start(tmp_path) as terminal:
+        terminal.wait_for("GiB")
+        terminal.send(ctrl("n"), ctrl("n"), DOWN)
+        terminal.wait_for("▸ rank")
+        terminal.settle(1.0)
+        before = terminal.received
+        for text in ("1", "12", "128"):
+            terminal.send(text[-1])
+            terminal.wait_for(f"rank                   {text}")
+        typed = terminal.received - before
+        assert 0 < typed <= 3 * TYPED, typed
+        terminal.wait_for("yours")
+
+
+def test_a_kill_while_typing_loses_the_last_moment_at_most(tmp_path: Path) -> None:
+    """Somebody who types on without a rest is saved all the same."""
+    with start(tmp_path) as terminal:
+        terminal.wait_for("GiB")
+        terminal.settle()
+        typed = ""
+        drafts = list((tmp_path / ".state").rglob("drafts/*.json"))
+        while len(typed) < 400 and not any('"text": "x' in draft.read_text() for draft in drafts):
+            typed += "x"
+            terminal.send("x")
+            terminal.read_for(0.02)
+            drafts = list((tmp_path / ".state").rglob("drafts/*.json"))
+        terminal.process.kill()
+    (draft,) = drafts
+    kept = json.loads(draft.read_text())["typed"]["model.path"]["text"]
+    assert kept == "x" * len(kept) != ""
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(80, 24), (120, 40)])

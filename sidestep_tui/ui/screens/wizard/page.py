@@ -21,6 +21,7 @@ from sidestep_tui.ui.forms.rows import ActionRow, FieldRow, FormRow
 from sidestep_tui.ui.forms.session import FormSession
 from sidestep_tui.ui.screens.wizard.steps import Step
 from sidestep_tui.ui.theme import Glyphs, glyphs_of
+from sidestep_tui.ui.widgets.scrollmark import AsciiScrollMark, ScrollMark
 
 _SECTIONS = {"train": "training"}
 
@@ -85,6 +86,10 @@ class Page(VerticalScroll, can_focus=False):
     def glyphs(self) -> Glyphs:
         """The signs this terminal can show."""
         return glyphs_of(self.app)
+
+    def on_mount(self) -> None:
+        """The bar of scrolling is one cell."""
+        self.vertical_scrollbar.renderer = AsciiScrollMark if self.glyphs.rule == "|" else ScrollMark  # type: ignore[misc]
 
     def compose(self) -> ComposeResult:
         yield Heading()
@@ -159,9 +164,16 @@ class RowList(Vertical):
 
     DEFAULT_CSS = "RowList { height: auto; width: 1fr; }"
 
-    def __init__(self, title: str, *, id: str) -> None:
+    def __init__(self, title: str, rows: Sequence[Widget] = (), *, id: str) -> None:
         super().__init__(id=id)
         self._title = title
+        self._first = rows
+
+    def compose(self) -> ComposeResult:
+        """What is known from the beginning is painted with the page."""
+        if self._first:
+            yield section(self._title)
+            yield from self._first
 
     def fill(self, rows: list[Widget]) -> None:
         """Show these rows and no others; the focus stays at its place in the list."""

@@ -50,18 +50,17 @@ class ReviewPage(Page):
             id="start",
         )
         yield Note(self._summary, id="summary")
-        yield RowList("to put right, and advice", id="advice")
-        yield RowList("preflight", id="preflight")
+        self.checks: Sequence[Check] = []
+        self._shown_wrong = self._wrong()
+        yield RowList("to put right, and advice", [self._wrong_row(item) for item in self._shown_wrong], id="advice")
+        self._shown_changes = self._changes()
+        yield RowList("differs from the preset", self._change_rows(), id="changes")
+        yield Note(self._no_changes, id="no-changes", classes="gap")
         yield Heading(classes="gap-above")
         yield from self.field_rows()
         yield self.more_note()
-        yield RowList("differs from the preset", id="changes")
-        yield Note(self._no_changes, id="no-changes", classes="gap")
-
-    def on_mount(self) -> None:
-        self._shown_advice: list[Advice] | None = None
-        self._shown_changes: object = None
-        self.checks: Sequence[Check] = []
+        # Last, since it answers last: nothing above it moves when it does.
+        yield RowList("preflight", id="preflight")
 
     def _start_line(self, focused: bool, width: int) -> Content:
         label = self.busy or "Start training"
@@ -110,7 +109,7 @@ class ReviewPage(Page):
         return Content.assemble(("into ", "$muted"), where)
 
     def _no_changes(self, width: int) -> Content:
-        if set(self.session.draft.changed) - _SAID_ELSEWHERE:
+        if self._changes():
             return Content("")
         return Content.styled(f"{self.session.draft.base_name}: as it is, nothing was changed.", "$muted")
 
@@ -124,31 +123,40 @@ class ReviewPage(Page):
     def update(self) -> None:
         """Follow the session; lists are built again only when they read differently."""
         super().update()
-        if not hasattr(self, "checks"):
-            return
-        advice = self._advice()
-        if advice != self._shown_advice:
-            self._shown_advice = advice
-            self.query_one("#advice", RowList).fill([self._advice_row(item) for item in advice])
-        # What is said elsewhere on this page is not said again.
-        changes = {path: pair for path, pair in self.session.draft.changed.items() if path not in _SAID_ELSEWHERE}
+        wrong = self._wrong()
+        if wrong != self._shown_wrong:
+            self._shown_wrong = wrong
+            self.query_one("#advice", RowList).fill([self._wrong_row(item) for item in wrong])
+        changes = self._changes()
         if changes != self._shown_changes:
             self._shown_changes = changes
-            rows: list[Widget] = [self._change_row(path, old, new) for path, (old, new) in changes.items()]
-            self.query_one("#changes", RowList).fill(rows)
+            self.query_one("#changes", RowList).fill(self._change_rows())
 
-    def _advice(self) -> list[Advice]:
-        return self.session.advice()
+    def _wrong(self) -> list[Advice | Check]:
+        """What stands in the way and what the rules advise; what the machine refuses beside what is missing."""
+        advice = self.session.advice()
+        said = {item.path for item in advice if item.severity == "error"}
+        failed = [check for check in self.checks if check.status == "fail" and check.setting not in said]
+        return [*failed, *advice]
 
-    def _advice_row(self, advice: Advice) -> ActionRow:
-        mark = {"error": self.glyphs.bad, "warning": self.glyphs.warn}.get(advice.severity, self.glyphs.todo)
-        act = f" F: {advice.fix_label}." if advice.fix else ""
-        fix = advice.fix_label if advice.fix else ""
+    def _changes(self) -> dict[str, tuple[object, object]]:
+        """What differs from the preset, except what is said elsewhere on this page."""
+        return {path: pair for path, pair in self.session.draft.changed.items() if path not in _SAID_ELSEWHERE}
+
+    def _change_rows(self) -> list[Widget]:
+        return [self._change_row(path, old, new) for path, (old, new) in self._shown_changes.items()]
+
+    def _wrong_row(self, item: Advice | Check) -> ActionRow:
+        if not isinstance(item, Advice):
+            return self._check_row(item)
+        mark = {"error": self.glyphs.bad, "warning": self.glyphs.warn}.get(item.severity, self.glyphs.todo)
+        act = f" F: {item.fix_label}." if item.fix else ""
+        fix = item.fix_label if item.fix else ""
         return ActionRow(
-            partial(self._marked_line, mark, _SEVERITY_STYLE[advice.severity], "", advice.sentence, fix),
-            partial(self.post_message, SettingPicked(advice.path)),
-            help_text=f"{advice.severity}: {_label(advice.path)}\n{advice.sentence} Enter shows the setting.{act}",
-            advice=advice,
+            partial(self._marked_line, mark, _SEVERITY_STYLE[item.severity], "", item.sentence, fix),
+            partial(self.post_message, SettingPicked(item.path)),
+            help_text=f"{item.severity}: {_label(item.path)}\n{item.sentence} Enter shows the setting.{act}",
+            advice=item,
         )
 
     def _marked_line(
@@ -191,6 +199,7 @@ class ReviewPage(Page):
         """List what the machine has answered."""
         self.checks = checks
         self.query_one("#preflight", RowList).fill([self._check_row(check) for check in checks])
+        self.update()
 
     def show_start(self, words: str) -> None:
         """Say on the start line what it is waiting for."""

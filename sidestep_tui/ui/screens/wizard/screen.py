@@ -124,6 +124,11 @@ class WizardScreen(WizardDrafts, WizardPresets, WizardOutlook):
 
     async def open_step(self, step_id: str, *, field: str = "") -> None:
         """Show a page, mounting it on its first visit, and put the focus on a field or on its first row."""
+        # One picture: without, the page is painted before its focus, and a second time with it.
+        with self.app.batch_update():
+            await self._open_step(step_id, field)
+
+    async def _open_step(self, step_id: str, field: str) -> None:
         step = STEPS[STEP_IDS.index(step_id)]
         if not self.pages.query(f"#{step_id}"):
             from sidestep_tui.ui.screens.wizard.pages import page_of
