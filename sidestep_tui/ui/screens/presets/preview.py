@@ -138,7 +138,8 @@ def _papers(item: Item, preset: Preset) -> list[tuple[str, list[tuple[str, str]]
         about.append(("Hides", f"the one of that name that is {others}."))
     if preset.hidden:
         about.append(("Hidden", "another of that name comes first; give the path to use this one."))
-    about.append(("File", paths.shorten(preset.path)))
+    if not item.is_shipped:
+        about.append(("File", paths.shorten(preset.path)))
     papers = [("about", about)]
     for title, reasons in (
         ("not as in the source", preset.provenance.changed),
