@@ -7,7 +7,7 @@ from pathlib import Path
 
 from textual.content import Content
 
-from sidestep_tui.core import paths, text
+from sidestep_tui.core import paths
 from sidestep_tui.schema.fields import FieldSpec
 from sidestep_tui.ui.forms.cells import fix_key
 from sidestep_tui.ui.forms.complete import complete_path
