@@ -75,6 +75,8 @@ def show(preset: str, resolved: bool, as_json: bool) -> None:
             if path in idle:
                 render.say(f"No effect: {path}: {idle[path]}.")
         return
+    if found.provenance.source:
+        render.say(f"From {found.provenance.source}.")
     specs = fields_by_path()
     rows = [
         [

@@ -21,7 +21,7 @@ Source = Literal["shipped", "user", "project", "file"]
 REQUIREMENTS = ("vram_gib", "ram_gib", "disk_gib")
 HEAD_KEYS = ("schema_version", "description", "group", "extends", "requires", "provenance")
 """What a preset may say beside its settings."""
-FOREIGN_SUFFIXES = (".json", ".yaml", ".yml")
+FOREIGN_SUFFIXES = (".json", ".yaml", ".yml", ".txt", ".md", ".py", ".sh")
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,12 @@ def test_show_marks_what_has_no_effect(run_cli: Cli, home: Path) -> None:
     assert list(run_cli("presets", "show", "odd.toml", "--json").json["inert"]) == ["adapter.rank"]
 
 
+def test_show_says_where_the_numbers_come_from(run_cli: Cli) -> None:
+    assert 'source = "the psytrance guide' in run_cli("presets", "show", "psytrance_3090").out
+    resolved = run_cli("presets", "show", "psytrance_3090", "--resolved")
+    assert "From the psytrance guide for the RTX 3090." in resolved.err
+
+
 def test_an_export_goes_to_standard_output_and_to_side_step(run_cli: Cli, home: Path) -> None:
     assert "rank = 128" in run_cli("presets", "export", "vram_24gb_plus", "-").out
     outcome = run_cli("presets", "export", "aggressive_24gb", "theirs.json")
