@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from textual.widgets import Input
@@ -12,7 +15,9 @@ from sidestep_tui.engine.fake_history import FakeRun, history
 from sidestep_tui.protocol.alerts import AlertBook
 from sidestep_tui.protocol.journal import Journal
 from sidestep_tui.protocol.liveness import Liveness
+from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.protocol.state import RunState
+from sidestep_tui.ui.screens.dashboard.info import RunInfo, summary_rows
 from sidestep_tui.ui.screens.dashboard.screen import DashboardScreen
 from sidestep_tui.ui.screens.dashboard.title import has_title
 from sidestep_tui.ui.widgets.alerts import alert_rows
@@ -219,3 +224,45 @@ def test_the_table_of_songs_keeps_its_columns(width: int) -> None:
     assert width_of(header_row(width)) <= width
     plain = "".join(part for song in songs for part, _ in song_row(song, width, selected=True, ascii_only=True))
     assert plain.isascii()
+
+
+async def test_the_information_page_tells_what_a_run_is_made_of_and_copies_its_path(
+    make_run: Callable[..., FakeRun],
+) -> None:
+    run = make_run("live", held_out=2)
+    told = run.run_dir.run_toml.read_text()
+    told = told.replace("[versions]", '[versions]\ntorch = "2.11.0"')
+    told = told.replace("[fingerprints]", '[fingerprints]\nmodel = "5340d5bb46d4ac927092b8f3308b"')
+    run.run_dir.run_toml.write_text(told)
+    folder = run.run_dir.checkpoint_path(900)
+    folder.mkdir()
+    header = json.dumps(
+        {
+            f"base_model.model.layers.{layer}.self_attn.q_proj.lora_{side}.weight": {
+                "dtype": "F32", "shape": shape, "data_offsets": [0, 0]
+            }
+            for layer in range(2)
+            for side, shape in (("A", [4, 64]), ("B", [32, 4]))
+        }
+    ).encode()  # fmt: skip
+    (folder / "adapter_model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+    async with app_on(run.path).run_test(size=(120, 60)) as pilot:
+        await settled(pilot)
+        await pilot.press("i")
+        await until(pilot, lambda: isinstance(pilot.app.screen, RunInfo), "the page")
+        page = pilot.app.screen.query_one(Rows)
+        await until(pilot, lambda: "torch" in page.plain, "the rows")
+        for words in ("~/runs/drums_v3", "recommended", "5340d5bb46d4ac92\n", "2 songs", "768 in 4 tensors", "2.11.0"):
+            assert words in page.plain + "\n"
+        await pilot.press("G")
+        assert "output" in page.plain
+        await pilot.press("y")
+        assert pilot.app.clipboard == str(run.path.resolve())
+        await pilot.press("escape")
+        assert isinstance(pilot.app.screen, DashboardScreen)
+
+
+def test_a_run_without_any_files_is_told_as_far_as_it_is_known(tmp_path: Path) -> None:
+    assert summary_rows({}, RunState(), RunDir(tmp_path))
+    odd = {"run": 3, "versions": [1], "model": {"path": ""}, "fingerprints": "x"}
+    assert summary_rows(odd, RunState(), RunDir(tmp_path))

@@ -90,7 +90,9 @@ class RunCommands(SidestepScreen):
             "R", "resume_run", "Resume", id="run.resume", key_display="R", tooltip="Go on from the last checkpoint"
         ),
         Binding("ctrl+x", "abort", "Abort", id="run.abort", show=False, tooltip="Exit without saving"),
-        Binding("i", "info", "Settings", id="run.info", show=False, tooltip="Settings of the run and their origins"),
+        Binding(
+            "i", "info", "About the run", id="run.info", show=False, tooltip="Model, songs, adapter, versions, settings"
+        ),
         Binding("y", "copy_path", "Copy path", id="run.copy", show=False, tooltip="Copy the run's path"),
         Binding(
             "exclamation_mark", "shell", "Shell", id="run.shell", show=False, tooltip="A shell in the run's folder"
@@ -296,7 +298,7 @@ class RunCommands(SidestepScreen):
 
     def action_info(self) -> None:
         """Settings of the run and where each came from."""
-        self.app.push_screen(RunInfo(self.run_dir))
+        self.app.push_screen(RunInfo(self.run_dir, self.view().state))
 
     def action_copy_path(self) -> None:
         """Put the run's path on the clipboard of the terminal."""
