@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -142,7 +143,7 @@ async def test_a_measurement_is_stopped_by_the_key_that_began_it(
     ready_draft(step="memory")
     async with make_app().run_test(size=(80, 40)) as pilot:
         await settle(pilot)
-        await press_on(pilot, "#probe", "enter")
+        await pilot.press("m")
         await until(pilot, lambda: "loading the model" in row(pilot, "#probe").render().plain, "its first words")
         await pilot.press("enter")
         await until(pilot, lambda: "measure on the device" in row(pilot, "#probe").render().plain, "the end")
@@ -172,6 +173,36 @@ async def test_why_nothing_was_measured_is_said_there(
         await until(pilot, lambda: wizard(pilot).session.model_problem is not None, "the missing model")
         await press_on(pilot, "#probe", "enter")
         assert "nowhere" in page_of(pilot).query_one("#probed", Note).build().plain
+
+
+async def test_what_does_not_fit_is_answered_by_the_first_rung_that_does(
+    ready_draft: Callable[..., Draft], machine: SimpleNamespace
+) -> None:
+    machine.gpus = [replace(GPU_12, free=7 * GIB)]
+    ready_draft(step="memory", train__batch_size="2", memory__gradient_checkpointing="off")
+    async with make_app().run_test(size=(80, 40)) as pilot:
+        await settle(pilot)
+        assert "fits when others leave" in verdict(pilot) or "does not fit" in verdict(pilot)
+        proposed = [row for row in page_of(pilot).query("#ladder ActionRow") if "proposed" in row.render().plain]
+        assert [row.render().plain.split()[1] for row in proposed] == ["recompute"]
+        machine.gpus = [replace(GPU_12, free=2 * GIB)]
+        wizard(pilot).session.machine_known(machine.gpus)
+        await pilot.pause()
+        assert "Nothing fits into 2.0 GiB" in page_of(pilot).query_one("#no-rung", Note).build().plain
+
+
+async def test_a_disk_that_is_too_small_is_told_with_a_remedy(
+    ready_draft: Callable[..., Draft], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(total=GIB, used=0, free=GIB // 2))
+    ready_draft(step="memory", output__save_every_epochs="1", train__epochs="100")
+    async with make_app().run_test(size=(80, 40)) as pilot:
+        await settle(pilot)
+        await until(pilot, lambda: wizard(pilot).session.free_disk is not None, "the disk")
+        assert "too little" in page_of(pilot).query_one("#time-and-disk", Note).build().plain
+        advice = wizard(pilot).session.advice_on("output.keep_last")
+        assert advice is not None
+        assert advice.fix
 
 
 async def test_the_device_is_one_thing(ready_draft: Callable[..., Draft], machine: SimpleNamespace) -> None:

@@ -60,6 +60,8 @@ class FormSession:
         """What enter takes where a setting is empty: the checkpoint and the songs used last."""
         self.measured: pace.Measured | None = None
         """How fast this machine trained before, where it did."""
+        self.free_disk: int | None = None
+        """Bytes that are free where runs go, once that is known."""
         self.stand_in: Device | None = None
         """A GPU that is not here, to judge by; None to judge by this machine."""
         self._on_change = on_change
@@ -246,6 +248,7 @@ class FormSession:
             shortest_seconds=min(lengths, default=None),
             steps_per_epoch=steps_per_epoch(self.settings, songs, self.processes) if songs else None,
             shape=self.shape(),
+            free_disk_bytes=self.free_disk,
             layers=self.shape().layers,
             vram_bytes=device.total if device is not None and device.kind == "cuda" else None,
             device=device.kind if device is not None else None,

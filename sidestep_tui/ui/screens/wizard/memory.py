@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.events import DescendantFocus
 from textual.widget import Widget
@@ -54,6 +55,11 @@ class MemoryPage(Page):
     }
     """
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("m", "measure", "Measure", id="memory.measure", show=False, tooltip="Measure for real, or stop it"),
+        Binding("b", "judge", "Judge by another GPU", id="memory.judge", show=False, tooltip="As on a GPU elsewhere"),
+    ]
+
     def compose(self) -> ComposeResult:
         yield Note(self._verdict_and_bar, id="verdict")
         yield Note(self._parts, id="parts")
@@ -79,6 +85,7 @@ class MemoryPage(Page):
                 id="profile-" + profile.name.split()[0],
             )
         yield RowList("fit ladder: what to give up, the cheapest first", id="ladder")
+        yield Note(self._no_rung, id="no-rung")
         yield section("measure")
         yield Note(self._probed, id="probed")
         yield ActionRow(self._probe_line, self._probe, help_text=_PROBE_HELP, id="probe")
@@ -158,8 +165,11 @@ class MemoryPage(Page):
         songs = len(session.manifest.songs) if session.manifest is not None else None
         needs = disk_maths.needs(session.settings, session.shape(), songs=songs, trained=session.training_songs)
         times = [row for row in forecast.time_rows(session.pace()) if width >= _ROOMY or row[1] != forecast.NOT_COUNTED]
-        rows = [*times, *forecast.disk_rows(needs, self.outlook.room)]
+        room = self.outlook.room
+        rows = [*times, *forecast.disk_rows(needs, room)]
         lines = [Content.assemble((f"{name:<6}", "$muted"), words) for name, words in rows]
+        if room is not None and (needs.total if room.is_shared else needs.run) > room.free:
+            lines[-1] = Content.assemble(lines[-1], (f"  {self.glyphs.bad} too little", "$error"))
         return Content("\n").join([line.truncate(max(1, width), ellipsis=True) for line in lines])
 
     def _decided(self, width: int) -> Content:
@@ -268,23 +278,32 @@ class MemoryPage(Page):
         device, ladder = self.session.device, self.choices.ladder
         if device is None or number >= len(ladder):
             return Content("")
-        rung = ladder[number]
-        return rung_line(
-            rung,
-            self.choices.paces[number],
-            self.glyphs,
-            device.free,
-            standing=rung is self.choices.standing,
-            focused=focused,
-            width=width,
-        )
+        slower = self.choices.paces[number]
+        return rung_line(ladder[number], self.choices, slower, self.glyphs, device.free, focused=focused, width=width)
+
+    def _no_rung(self, width: int) -> Content:
+        """What is left to do where nothing fits."""
+        device, ladder = self.session.device, self.choices.ladder
+        if device is None or any(rung.fits(device.free) for rung in ladder):
+            return Content("")
+        words = f"Nothing fits into {text.gibibytes(device.free)}: choose a smaller model or a lower rank."
+        return Content.assemble((f"{self.glyphs.bad} ", "$error"), words)
 
     def _apply_rung(self, number: int) -> None:
         values = self.choices.applied(self.choices.ladder[number]) if number < len(self.choices.ladder) else {}
         if values:
             self.session.apply(values, origin="fit ladder")
 
+    def action_judge(self) -> None:
+        """As on the next GPU of the list, or by this machine again."""
+        self.query_one(JudgeRow).action_cycle(1)
+
     # The probe
+
+    def action_measure(self) -> None:
+        """Measure, or stop measuring, and look at how it goes."""
+        self.query_one("#probe", ActionRow).focus()
+        self._probe()
 
     def _found(self) -> Mapping[str, Any] | None:
         """What a probe of these very settings found."""

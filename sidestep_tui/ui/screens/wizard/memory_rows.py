@@ -74,6 +74,8 @@ class Choices:
         self.ladder: tuple[Rung, ...] = ()
         self.standing: Rung | None = None
         """The rung that the draft stands on."""
+        self.proposed: Rung | None = None
+        """The first rung that fits, where the draft does not; None if nothing does."""
         self.paces: list[str] = []
         """How much more or less time each rung takes."""
 
@@ -105,7 +107,7 @@ class Choices:
     def _climb(self) -> None:
         session, device = self._session, self._session.device
         if device is None:
-            self.ladder, self.standing, self.paces = (), None, []
+            self.ladder, self.standing, self.proposed, self.paces = (), None, None, []
             return
         settings, shape = session.settings, session.shape()
         needs = hardware.needs(device, shape)
@@ -115,6 +117,8 @@ class Choices:
             ladder += (shorter,) if shorter is not None else ()
         decided = fit_ladder.settled(settings, needs, device.free)
         self.ladder, self.standing = ladder, fit_ladder.in_force(ladder, decided)
+        fitting = next((rung for rung in ladder if rung.fits(device.free)), None)
+        self.proposed = None if self.standing is not None and self.standing.fits(device.free) else fitting
         self.paces = [
             pace.compared(fit_ladder.with_values(settings, rung.values), decided, shape, device) for rung in ladder
         ]
@@ -168,9 +172,10 @@ def profile_help(session: FormSession, choices: Choices, profile: Profile) -> st
 
 
 def rung_line(
-    rung: Rung, slower: str, glyphs: Glyphs, free: int, *, standing: bool, focused: bool, width: int
+    rung: Rung, choices: Choices, slower: str, glyphs: Glyphs, free: int, *, focused: bool, width: int
 ) -> Content:
     """A rung: what it needs, whether that fits, how much more time it takes, and what it does."""
+    standing = rung is choices.standing
     mark, style = (glyphs.ok, "$success") if rung.fits(free) else (glyphs.bad, "$error")
     line = Content.assemble(
         (f"{glyphs.focus} " if focused else "  ", "$primary"),
@@ -179,6 +184,7 @@ def rung_line(
         f"{text.gibibytes(rung.needs):>9} ",
         (f"{mark} ", style),
         (f"{slower:>6}  ", "$muted"),
+        ("proposed  " if rung is choices.proposed else "", "bold $success"),
         (rung.sentence, "$faint"),
     )
     return line.truncate(width, ellipsis=True) if width > 0 else line
