@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -15,9 +17,13 @@ from sidestep_tui.core.ids import slug
 from sidestep_tui.schema import codec, export_side_step, importers, layers
 from sidestep_tui.schema import presets as store
 from sidestep_tui.schema.fields import fields_by_path
+from sidestep_tui.schema.import_report import Verdict
 from sidestep_tui.schema.importers import ImportReport
 from sidestep_tui.schema.presets import Place
 from sidestep_tui.schema.values import format_value
+
+_WIDEST_KEY = 28
+_NARROWEST_DETAIL = 20
 
 _here = click.option("--here", is_flag=True, help="Keep it in ./presets, with this project, not among your own.")
 
@@ -69,9 +75,32 @@ def import_preset(
 def _show(report: ImportReport, *, title: str) -> None:
     if title:
         render.data(render.plain(title))
-    for line in render.table([[row.verdict, render.plain(row.key), render.plain(row.detail)] for row in report.rows]):
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    for line in _report_lines(report, width):
         render.data(line)
     render.say(f"{report.source_format}: {report.summary}.")
+
+
+def _report_lines(report: ImportReport, width: int) -> list[str]:
+    """A line for each key, the refused ones last, where a terminal still shows them; wrapped to `width` unless it is 0.
+
+    A key that is longer than most (the lines of a text) has its detail below it.
+    """
+    order = get_args(Verdict)
+    rows = sorted(report.rows, key=lambda row: order.index(row.verdict))
+    column = min(max(len(row.key) for row in rows), _WIDEST_KEY)
+    indent = " " * (len("translated") + 2 + column + 2)
+    lines = []
+    for row in rows:
+        start = f"{row.verdict:<{len('translated')}}  {render.plain(row.key):<{column}}  "
+        detail = render.plain(row.detail)
+        if len(row.key) > column:
+            lines.append(start.rstrip())
+            start = indent
+        room = width - len(indent)
+        parts = textwrap.wrap(detail, room) if room >= _NARROWEST_DETAIL else [detail]
+        lines.extend(f"{start if index == 0 else indent}{part}" for index, part in enumerate(parts))
+    return lines
 
 
 def _keep(report: ImportReport, name: str, source: str, *, overwrite: bool, place: Place) -> Path:
