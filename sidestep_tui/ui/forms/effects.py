@@ -7,6 +7,7 @@ from typing import Any
 
 from sidestep_tui.core import text
 from sidestep_tui.schema.fields import FieldSpec
+from sidestep_tui.schema.pace import about
 from sidestep_tui.schema.values import format_value
 from sidestep_tui.ui.forms.cells import shown_text
 from sidestep_tui.ui.forms.numbers import bumped
@@ -66,7 +67,7 @@ def _differences(session: FormSession, spec: FieldSpec, other: Any) -> Iterator[
 
 def _time(before: float | None, after: float | None) -> Iterator[str]:
     if before is not None and after is not None and _is_notable(before, after) and abs(after - before) >= 60:
-        yield f"{_sign(after - before)}{text.duration(abs(after - before))}"
+        yield f"{_sign(after - before)}{about(abs(after - before)).removeprefix('about ')}"
 
 
 def _is_notable(before: float, after: float) -> bool:
