@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sidestep_tui.core import paths
+from sidestep_tui.schema.disk_maths import DiskNeeds
 from sidestep_tui.schema.settings import Settings
 
 
@@ -22,6 +23,12 @@ class DiskRoom:
     cache_is_writable: bool
     is_shared: bool
     """Whether both lie on one file system."""
+
+    def holds(self, needs: DiskNeeds) -> bool:
+        """Whether there is room for a run and for its songs."""
+        if self.is_shared:
+            return needs.total <= self.free
+        return needs.run <= self.free and needs.cache <= self.cache_free
 
 
 def room(settings: Settings) -> DiskRoom:

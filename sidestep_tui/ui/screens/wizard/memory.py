@@ -168,7 +168,7 @@ class MemoryPage(Page):
         room = self.outlook.room
         rows = [*times, *forecast.disk_rows(needs, room)]
         lines = [Content.assemble((f"{name:<6}", "$muted"), words) for name, words in rows]
-        if room is not None and (needs.total if room.is_shared else needs.run) > room.free:
+        if room is not None and not room.holds(needs):
             lines[-1] = Content.assemble(lines[-1], (f"  {self.glyphs.bad} too little", "$error"))
         return Content("\n").join([line.truncate(max(1, width), ellipsis=True) for line in lines])
 
