@@ -39,7 +39,10 @@ def compare(names: tuple[str, ...], as_json: bool) -> None:
             }
         )
         return
-    rows = [[item.path, *(render.plain(text) if text is not None else "?" for text in item.texts)] for item in found]
+    rows = [
+        [item.path, *(render.plain(text) or "none" if text is not None else "?" for text in item.texts)]
+        for item in found
+    ]
     for line in render.table(rows, ("SETTING", *(side.name for side in sides))):
         render.data(line)
     if not rows:

@@ -15,7 +15,8 @@ from sidestep_tui.core.errors import RunError
 from sidestep_tui.engine.fake_history import FakeRun
 from sidestep_tui.protocol import registry
 from sidestep_tui.protocol.rundir import RunDir
-from sidestep_tui.schema import drafts
+from sidestep_tui.schema import drafts, presets
+from sidestep_tui.schema.draft import Draft
 from sidestep_tui.schema.run import read_run
 from sidestep_tui.ui.dialogs.confirm import Tell
 from sidestep_tui.ui.dialogs.one_of import OneOf
@@ -26,7 +27,6 @@ from sidestep_tui.ui.screens.dashboard.screen import DashboardScreen
 from sidestep_tui.ui.screens.runs.columns import age
 from sidestep_tui.ui.screens.runs.entries import entry_of_run
 from sidestep_tui.ui.screens.runs.screen import RunsListed, RunsScreen
-from sidestep_tui.ui.screens.wizard.screen import fresh_draft
 from sidestep_tui.ui.widgets.rows import Rows
 from tests.ui.watching import NOW, SIZE, Watch, app_on, make_run, until, utc
 
@@ -175,7 +175,7 @@ async def test_a_resume_that_fails_says_why(some_runs: dict[str, FakeRun], monke
 
 
 async def test_drafts_are_listed_after_the_runs_and_open_in_the_wizard(some_runs: dict[str, FakeRun]) -> None:
-    draft = fresh_draft("vram_12gb")
+    draft = Draft(presets.find("vram_12gb").layers())
     draft.set("output.name", "half_done")
     drafts.save(draft, NOW - 7200)
     async with app_on(None).run_test(size=SIZE) as pilot:
@@ -334,7 +334,7 @@ async def test_a_run_goes_only_after_its_name(some_runs: dict[str, FakeRun]) -> 
 
 
 async def test_a_draft_is_deleted_after_a_word(some_runs: dict[str, FakeRun]) -> None:
-    drafts.save(fresh_draft("vram_12gb"), NOW)
+    drafts.save(Draft(presets.find("vram_12gb").layers()), NOW)
     async with app_on(None).run_test(size=SIZE) as pilot:
         screen = await listed(pilot)
         await pilot.press("G", "D")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +10,7 @@ from textual.pilot import Pilot
 
 from sidestep_tui.core import env
 from sidestep_tui.engine.fake_history import FakeRun
-from sidestep_tui.protocol import registry
 from sidestep_tui.ui.dialogs.confirm import Confirm
-from sidestep_tui.ui.screens.runs.screen import RunsScreen
 from tests.ui.watching import SIZE, app_on, make_run, settled, until, utc
 
 __all__ = ["make_run", "utc"]
@@ -27,14 +24,6 @@ MakeRun = Callable[..., FakeRun]
 async def read(pilot: Pilot[Any]) -> None:
     """Wait until the journal has been read and painted."""
     await settled(pilot)
-
-
-async def listed(pilot: Pilot[Any]) -> None:
-    """Wait until the runs have been looked up."""
-    screen = pilot.app.screen
-    assert isinstance(screen, RunsScreen)
-    await until(pilot, lambda: screen.looked, "the list")
-    await pilot.pause()
 
 
 @by_size
@@ -67,19 +56,6 @@ def test_dashboard_with_cursor_and_filter(snap_compare: Any, make_run: MakeRun) 
 def test_dashboard_in_ascii(snap_compare: Any, make_run: MakeRun) -> None:
     facts = env.terminal_facts({"TERM": "xterm", "LANG": "C"}, stdin_is_tty=True, stderr_is_tty=True, size=SIZE)
     assert snap_compare(app_on(make_run("live", steps=2000).path, facts=facts), terminal_size=SIZE, run_before=read)
-
-
-@by_size
-def test_runs(snap_compare: Any, make_run: MakeRun, size: tuple[int, int]) -> None:
-    for number, scenario in enumerate(["live", "paused", "crashed", "diverged", "finished", "stopped"]):
-        run = make_run(scenario, f"{number}_{scenario}", steps=400 + 100 * number)
-        registry.register(run.run_dir)
-    assert snap_compare(app_on(None), terminal_size=size, run_before=listed)
-
-
-@by_size
-def test_no_runs_yet(snap_compare: Any, size: tuple[int, int], tmp_path: Path) -> None:
-    assert snap_compare(app_on(None), terminal_size=size, run_before=listed)
 
 
 @pytest.mark.parametrize("theme", ["sidestep-light", "ansi-dark", "textual-dark"])

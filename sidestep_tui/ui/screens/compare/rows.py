@@ -13,6 +13,7 @@ from rich.cells import cell_len, set_cell_size
 from sidestep_tui.core import text
 from sidestep_tui.launch.comparison import Difference, Result, Side
 from sidestep_tui.protocol.heldout import HeldOut
+from sidestep_tui.protocol.liveness import Liveness
 from sidestep_tui.protocol.series import Series
 from sidestep_tui.ui.screens.runs.columns import DASH, measure
 from sidestep_tui.ui.widgets import plot
@@ -21,7 +22,7 @@ from sidestep_tui.ui.widgets.rows import Row, Span, fit, row
 from sidestep_tui.ui.widgets.status import condition
 
 LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
-STYLES: Final = ("line", "accent", "warn", "good", "bad", "strong")
+STYLES: Final = ("line", "warn", "good", "accent", "bad", "strong")
 HELD_OUT: Final = "held_out"
 METRICS: Final = (
     ("loss", "training loss"),
@@ -48,13 +49,14 @@ class Line:
     series: Series
     ruler: Ruler
 
-    def at(self, x: float, keep: float | None) -> float | None:
-        """The value that the curve has reached at `x`; None before its first point and beyond its last."""
+    def at(self, x: float, keep: float | None, reach: float = 0.0) -> float | None:
+        """The value that the curve has reached at `x`; None before its first point, and beyond its last by `reach`."""
         if not self.series.xs or x < self.ruler.at(self.series.xs[0]):
             return None
-        step = x if self.ruler.across == "step" else self.ruler.step_at(x)
-        if x > self.ruler.at(self.series.xs[-1]) * (1 + 1e-9):
+        last = self.ruler.at(self.series.xs[-1])
+        if x - reach > last:
             return None
+        step = min(x, last) if self.ruler.across == "step" else self.ruler.step_at(min(x, last))
         values = self.series.ys if keep is None else self.series.smoothed(1 - keep)
         place = bisect_right(self.series.xs, step) - 1
         return values[place] if place >= 0 else None
@@ -94,6 +96,8 @@ class View:
     keep: float | None = 0.98
     log: bool = False
     cursor: float | None = None
+    reach: float = 0.0
+    """How much of the axis lies in the cursor's column, up to the cursor."""
 
 
 def figure(sides: Sequence[Side], view: View, *, ascii_only: bool) -> plot.Figure:
@@ -150,7 +154,7 @@ def result_rows(sides: Sequence[Side], width: int, *, ascii_only: bool) -> list[
     titles = "".join(title.rjust(size) for title, size, _ in shown)
     rows = [fit(row((f"   {'run'.ljust(name)}  {'':<15}{titles}", "muted")), width)]
     for place, side in enumerate(sides):
-        state = condition(side.result.status, None)
+        state = condition(side.result.status, Liveness.DIED if side.result.status == "died" else None)
         spans: list[Span] = [
             (f" {LETTERS[place]} ", style_of(place)),
             (_cut(side.name, name), "strong"),
@@ -166,7 +170,9 @@ def cursor_row(sides: Sequence[Side], view: View, width: int) -> Row:
     if view.cursor is None:
         return fit(row((" h and l move a cursor over the curves", "muted")), width)
     keep = view.keep if view.metric in SMOOTHED else None
-    by_letter = {line.letter: line.at(view.cursor, keep) for line in lines_of(sides, view.metric, view.across)}
+    by_letter = {
+        line.letter: line.at(view.cursor, keep, view.reach) for line in lines_of(sides, view.metric, view.across)
+    }
     spans: list[Span] = [(f" {place_of(view)}", "strong")]
     for place in range(len(sides)):
         value = by_letter.get(LETTERS[place])

@@ -97,6 +97,7 @@ class CompareScreen(SidestepScreen):
         self._clock = clock
         self._top = 0
         self._drawing: plot.Drawing | None = None
+        self._last = 0.0
 
     def compose(self) -> ComposeResult:
         yield Rows(id="heading")
@@ -146,7 +147,7 @@ class CompareScreen(SidestepScreen):
         if not self.sides:
             return
         shown = painted.figure(self.sides, view, ascii_only=self.facts.ascii_only)
-        self._drawing = plot.draw(shown, width, chart)
+        self._drawing, self._last = plot.draw(shown, width, chart), shown.last
         self.query_one("#curves", Rows).put(self._drawing.rows)
         self.query_one("#at-cursor", Rows).put([painted.cursor_row(self.sides, view, width)])
         self._paint_settings(settings, below)
@@ -212,9 +213,9 @@ class CompareScreen(SidestepScreen):
         wanted = measured[-1] if at is None else at + columns
         ahead = [column for column in measured if (column >= wanted if columns > 0 else column <= wanted)]
         column = (ahead[0] if columns > 0 else ahead[-1]) if ahead else measured[-1 if columns > 0 else 0]
-        last = axis.start + axis.width * 2 * (column + 1)
-        x = last - 1e-6 * axis.width
-        self._look_at(replace(view, cursor=x))
+        reach = axis.width * 2
+        x = min(axis.start + reach * (column + 1) - 1e-6 * reach, self._last)
+        self._look_at(replace(view, cursor=x, reach=reach))
 
     def action_scroll(self, lines: int) -> None:
         """Show further settings."""

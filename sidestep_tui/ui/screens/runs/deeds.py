@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.screen import Screen
 
 from sidestep_tui.core import paths, text
+from sidestep_tui.core.env import TerminalFacts
 from sidestep_tui.core.errors import RunError, SidestepError
 from sidestep_tui.protocol import registry
 from sidestep_tui.protocol.rundir import RunDir
@@ -40,6 +41,7 @@ class RunDeeds(Screen[None]):
 
     app: SidestepApp
     listing: Listing
+    facts: TerminalFacts
 
     def say(self, words: str, style: str = "accent") -> None:
         """Put a sentence above the list."""
@@ -238,7 +240,7 @@ class RunDeeds(Screen[None]):
             return
         from sidestep_tui.ui.screens.compare.screen import CompareScreen
 
-        self.app.push_screen(CompareScreen([entry.path for entry in chosen]))
+        self.app.push_screen(CompareScreen([entry.path for entry in chosen], clock=self._now, facts=self.facts))
 
     # Freeing disk
 
@@ -265,7 +267,9 @@ class RunDeeds(Screen[None]):
             self.say("draft deleted", "muted")
 
     async def _forget(self, entry: Entry) -> None:
-        body = f"{entry.path} is not reachable. It is only left out of the list; its files stay wherever they are."
+        body = (
+            f"{paths.shorten(entry.path)} is not reachable.\n\nIt is left out of the list; its files stay as they are."
+        )
         if await self.app.push_screen_wait(TypeWord("Forget a run", body, "forget")):
             registry.forget(RunDir(entry.path))
             self.say(f"{entry.title} is no longer listed", "muted")
@@ -275,7 +279,7 @@ class RunDeeds(Screen[None]):
 
         try:
             plan = removal.plan(RunDir(entry.path))
-            body = f"{entry.path}\n\n{plan.sentence}"
+            body = f"{paths.shorten(entry.path)}\n\n{plan.sentence}"
             if not await self.app.push_screen_wait(TypeWord("Delete a run", body, entry.title)):
                 return
             left = removal.delete(plan)

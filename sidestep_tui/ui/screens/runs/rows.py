@@ -66,9 +66,9 @@ def empty_rows(searched: bool) -> list[Row]:
         row(("  No runs yet.", "strong")),
         row(""),
         row(("  n ", "accent"), "  make a new run: model, songs, adapter, review, start"),
-        row(("  o ", "accent"), "  open a run, or a folder of runs, for example of another machine"),
+        row(("  o ", "accent"), "  open a run, or list the runs of a folder"),
         row(""),
         row(("  To see the whole path at work first, leave with ", "muted"), ("q", "accent"), (" and try", "muted")),
         row(("      sidestep-tui demo", "")),
-        row(("  It makes a tiny model and songs of its own and trains in minutes.", "muted")),
+        row(("  It makes a tiny model and songs, and trains in minutes.", "muted")),
     ]

@@ -20,6 +20,7 @@ from sidestep_tui.launch.ledger import Ledger, LedgerRow
 from sidestep_tui.ui.base import SidestepScreen
 from sidestep_tui.ui.screens.runs.columns import BY_NAME, layout
 from sidestep_tui.ui.screens.runs.deeds import RunDeeds
+from sidestep_tui.ui.screens.runs.details import detail_rows
 from sidestep_tui.ui.screens.runs.entries import Entry, ended_word, entry_of_run
 from sidestep_tui.ui.screens.runs.keys import KEYS
 from sidestep_tui.ui.screens.runs.listing import Listing
@@ -96,6 +97,7 @@ class RunsScreen(RunDeeds, SidestepScreen):
         listing = Rows(id="runs")
         listing.can_focus = True
         yield listing
+        yield Rows(id="details")
         field = Input(placeholder="words, state:failed kind:lora data:drums loss:<0.2", id="runs-filter", compact=True)
         field.cursor_blink = False
         yield field
@@ -177,9 +179,11 @@ class RunsScreen(RunDeeds, SidestepScreen):
         self.refresh_bindings()
         if not shown:
             rows.put(empty_rows(bool(self.listing.query.typed)))
+            self.query_one("#details", Rows).put([])
             return
         visible = self.listing.window(max(rows.size.height, 1))
         now, current, columns = self._clock(), self.selected, layout(width)
+        self.query_one("#details", Rows).put(detail_rows(current, width, now))
         rows.put(
             [
                 entry_row(
