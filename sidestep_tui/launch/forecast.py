@@ -103,7 +103,11 @@ def time_rows(found: Pace) -> list[tuple[str, str]]:
         return [("time", f"{each} a step, {found.basis}"), ("", "how many steps there are depends on the songs")]
     spread = f" ({found.range})" if found.range != found.short else ""
     steps = f"{text.thousands(found.steps)} {'step' if found.steps == 1 else 'steps'}"
-    return [("time", f"{found.short}{spread}: {steps} of {each}"), ("", found.basis), ("", NOT_COUNTED)]
+    return [
+        ("time", f"{found.short}{spread}: {steps} of {each}"),
+        ("", f"{found.basis}, the steps alone"),
+        ("", NOT_COUNTED),
+    ]
 
 
 def disk_rows(disk: DiskNeeds, room: DiskRoom | None) -> list[tuple[str, str]]:
