@@ -124,6 +124,14 @@ async def test_the_preview_says_what_would_change_and_the_filter_narrows(ready_d
         assert "22 GiB of GPU memory !" in shown
         assert draft(pilot).value("adapter.rank") == 8
         screen = browser(pilot)
+        await press(pilot, "space", "up")
+        assert "against the preset: vram_24gb_plus" in text_of(pilot, "heading")
+        assert "differs from vram_24gb_plus in" in text_of(pilot, "preview")
+        assert "was yours" not in text_of(pilot, "preview")
+        await press(pilot, "down")
+        assert "has the settings of vram_24gb_plus" in text_of(pilot, "preview")
+        await press(pilot, "space")
+        assert "8 → 128" in text_of(pilot, "preview")
         await press(pilot, "slash", *"quick", "underscore", *"te")
         assert [item.name for item in screen.listing.shown] == ["quick_test"]
         await press(pilot, "enter", "escape")
@@ -299,6 +307,9 @@ async def test_broken_files_are_listed_wrong_ones_checked_and_shipped_ones_stay(
         assert "cannot be used" in text_of(pilot, "presets")
         assert "line 2" in text_of(pilot, "preview")
         assert isinstance(await press(pilot, "v"), Paper)
+        told = await press(pilot, "escape", "e")
+        assert isinstance(told, Tell)
+        assert "editor" in told._title
         await press(pilot, "escape", "enter", "d", "x")
         assert pilot.app.screen is screen
         await press(pilot, "D")
@@ -311,7 +322,7 @@ async def test_broken_files_are_listed_wrong_ones_checked_and_shipped_ones_stay(
         assert "train.best_after" in paper.plain
         await press(pilot, "escape")
         await go_to(pilot, "recommended")
-        for key in ("D", "m"):
+        for key in ("D", "m", "e"):
             told = await press(pilot, key)
             assert isinstance(told, Tell)
             assert "d makes a copy" in told._hint

@@ -142,6 +142,20 @@ class PresetsActions(PresetsJobs):
         if await self.app.push_screen_wait(TypeWord(f"Delete {item.name}", body, item.name)):
             self.keep(lambda: _delete(item), f"deleted {item.name}")
 
+    def action_edit(self) -> None:
+        """A preset of one's own in the person's editor; afterwards it is read again."""
+        item = self.listing.current
+        if item is None or not item.is_own:
+            self._refuse(item, "edited")
+            return
+        from sidestep_tui.ui.editor import edit
+
+        try:
+            edit(self.app, item.path)
+        except SidestepError as error:
+            self.app.tell(error)
+        self.look(self.opened, item.key)
+
     def action_check(self) -> None:
         """What the rules say about the preset, or what is wrong with its file."""
         item = self.listing.current

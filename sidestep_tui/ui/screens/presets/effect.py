@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sidestep_tui.launch import hardware
@@ -85,6 +85,15 @@ def effect_of(bench: Bench, layers: Iterable[Layer], *, keep: Collection[str] = 
     if bench.device is not None:
         then.apply_hardware(hardware.layer(then.settings, device=bench.device, shape=bench.shape))
     return Effect(tuple(_changes(now, then)), then.settings, cost_of(bench, then.settings))
+
+
+def bench_on(bench: Bench, layers: Iterable[Layer]) -> Bench:
+    """The same bench with the draft started from `layers`, without the person's edits of the recipe."""
+    draft = Draft.from_json(bench.draft)
+    draft.apply_layer(*layers)
+    if bench.device is not None:
+        draft.apply_hardware(hardware.layer(draft.settings, device=bench.device, shape=bench.shape))
+    return replace(bench, draft=draft.to_json())
 
 
 def cost_of(bench: Bench, settings: Settings) -> Cost:

@@ -14,10 +14,12 @@ choose one. The right side says what the preset under the bar would change in th
 then. Enter applies it, and u takes that back. Edits of your own can stay on top: you are asked.
 
 Signs in the list: a dot for the preset that the draft starts from, a tick for one that fits this machine, an
-exclamation mark for one that does not. The number is the GPU memory that it takes, in GiB.
+exclamation mark for one that does not. The number is the GPU memory that it takes, in GiB. Space puts = before a
+preset: the others are then compared with that one instead of the draft.
 
-Your own presets lie in the configuration directory as TOML files that you may edit; those in ./presets belong to the
-folder that you work in, and can be kept with it. s saves the draft, with only what differs from the defaults.
+Your own presets lie in the configuration directory as TOML files, which e opens in your editor; those in ./presets
+belong to the folder that you work in, and can be kept with it. s saves the draft, with only what differs from the
+defaults. The settings of a guide or a script can be pasted into the list: a dict, flags, lines of any kind.
 
 The filter looks in names, descriptions, comments and in values that are words: dora, adamw8bit, guide.
 
@@ -38,6 +40,8 @@ KEYS: Final = (
     _key("d", "duplicate", "Duplicate", "duplicate", "A copy of your own, to change", footer=True),
     _key("i", "import_file", "Import", "import", "A preset of another trainer, key by key", footer=True),
     _key("x", "export", "Export", "export", "Write it to a file that stands on its own", footer=True),
+    _key("space", "compare", "Compare with", "compare", "Compare the others with this preset, not with the draft"),
+    _key("e", "edit", "Edit file", "edit", "A preset of your own in your editor"),
     _key("m", "rename", "Rename", "rename", "Give a preset of your own another name"),
     _key("D", "delete", "Delete", "delete", "Delete a preset of your own; asks for its name"),
     _key("v", "check", "Check", "check", "What the rules say about this preset"),
@@ -61,5 +65,5 @@ KEYS: Final = (
     _key("q", "leave", "Leave", "leave", "Back to where you came from", footer=True),
 )
 
-NEEDS_PRESET: Final = frozenset({"apply", "duplicate", "export", "check"})
+NEEDS_PRESET: Final = frozenset({"apply", "compare", "duplicate", "export", "check"})
 """Actions that are grey while no preset that can be used is under the bar."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from sidestep_tui.core.errors import SettingsError
-from sidestep_tui.schema import presets
+from sidestep_tui.schema import layers, presets
+from sidestep_tui.schema.adapter_maths import size_words
 from sidestep_tui.schema.fields import fields_by_path
 from sidestep_tui.schema.presets import Preset
 from sidestep_tui.ui.dialogs.pick import words_in
@@ -35,6 +36,8 @@ class Item:
     preset: Preset | None
     problem: SettingsError | None = field(default=None, compare=False)
     notes: tuple[tuple[str, str], ...] = ()
+    kind: str = ""
+    """Its adapter in a word or two: `lora 64`."""
 
     @property
     def key(self) -> str:
@@ -88,7 +91,14 @@ def read(path: Path) -> Item:
 
 def _item(path: Path, preset: Preset | None, problem: SettingsError | None = None) -> Item:
     name = preset.name if preset is not None else path.stem
-    return Item(path, name, _group_of(path, preset), preset, problem, notes_of(path))
+    return Item(path, name, _group_of(path, preset), preset, problem, notes_of(path), _kind(preset))
+
+
+def _kind(preset: Preset | None) -> str:
+    if preset is None:
+        return ""
+    adapter = layers.resolve(preset.layers()).settings.adapter
+    return f"{adapter.kind} {size_words(adapter).removeprefix('rank ').removesuffix(' matrices')}"
 
 
 def _group_of(path: Path, preset: Preset | None) -> str:
@@ -127,6 +137,8 @@ class Listing:
     def __init__(self) -> None:
         self.items: Sequence[Item] = ()
         self.query = ""
+        self.against = ""
+        """The key of the preset that the others are compared with; empty for the draft."""
         self.top = 0
         self._current = ""
         self._at = 0
@@ -158,6 +170,11 @@ class Listing:
         """The item under the bar."""
         shown = self.shown
         return shown[self.index] if shown else None
+
+    @property
+    def compared(self) -> Item | None:
+        """The preset that the others are compared with; None for the draft."""
+        return next((item for item in self.items if item.key == self.against and item.preset is not None), None)
 
     def move(self, by: int) -> None:
         """Move the bar, as far as there are items."""

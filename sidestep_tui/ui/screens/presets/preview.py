@@ -30,9 +30,17 @@ _NEEDS = {"vram_gib": "GPU memory", "ram_gib": "memory", "disk_gib": "disk"}
 
 
 def preview_rows(
-    item: Item, effect: Effect | None, also: Sequence[str], width: int, glyphs: Glyphs, *, whole: bool = False
+    item: Item,
+    effect: Effect | None,
+    also: Sequence[str],
+    width: int,
+    glyphs: Glyphs,
+    *,
+    whole: bool = False,
+    against: str = "",
 ) -> list[Row]:
-    """The preview, as many rows as it takes. `also` is what else a run would cost: time and disk, if known.
+    """The preview, as many rows as it takes. `also` is what else a run would cost: time and disk, if known; `against`
+    the name of another preset that it is compared with instead of the draft.
 
     The small print is there only where the `whole` is asked for: a page of prose for each preset that the bar passes
     would be most of what a slow line has to carry.
@@ -43,7 +51,7 @@ def preview_rows(
     head = spread(row(" ", (preset.name, "strong")), row((f"{item.group} ", "muted")), width)
     described = [row(f" {line}") for line in _wrapped(preset.description or "No description.", width - 2, 2)]
     rows = [head, *described, *([row("")] * (2 - len(described))), *_facts(item, preset, effect, also, width, glyphs)]
-    rows += [row(""), *_changes(effect, width, glyphs)]
+    rows += [row(""), *_changes(effect, width, glyphs, against)]
     if not whole:
         return [*rows, row(""), fit(row((" l reads more: when it is for, its source", "muted")), width)]
     for title, entries in _papers(item, preset):
@@ -99,14 +107,16 @@ def _needs(preset: Preset, effect: Effect, glyphs: Glyphs) -> list[tuple[str, st
     return [(words, ""), (f" {glyphs.ok if enough else glyphs.warn}", "good" if enough else "warn")]
 
 
-def _changes(effect: Effect, width: int, glyphs: Glyphs) -> list[Row]:
+def _changes(effect: Effect, width: int, glyphs: Glyphs, against: str) -> list[Row]:
     changes = effect.changes
-    if not changes:
-        return [row((" changes nothing in the draft", "muted"))]
-    lost = len(effect.lost)
-    mine = "" if not lost else f", {lost} of them yours {glyphs.changed}"
-    title = row((f" changes {text.plural(len(changes), 'setting')}{mine}", "muted"))
-    return [title, *(_change_row(change, width, glyphs) for change in changes)]
+    many, lost = text.plural(len(changes), "setting"), len(effect.lost)
+    if against:
+        words = f" differs from {against} in {many}" if changes else f" has the settings of {against}"
+    elif changes:
+        words = f" changes {many}" + (f", {lost} of them yours {glyphs.changed}" if lost else "")
+    else:
+        words = " changes nothing in the draft"
+    return [fit(row((words, "muted")), width), *(_change_row(change, width, glyphs) for change in changes)]
 
 
 def _change_row(change: Change, width: int, glyphs: Glyphs) -> Row:
@@ -159,6 +169,13 @@ def _broken(item: Item, width: int, glyphs: Glyphs) -> list[Row]:
     for part, style in ((problem.title, ""), (problem.message, ""), (problem.hint, "muted")):
         for line in part.splitlines():
             rows += [row((f" {piece}", style)) for piece in _wrapped(line, width - 2, 20)]
+    if item.is_own:
+        rows += [
+            row(""),
+            row(
+                " ", ("e", "accent"), (" opens it in your editor, ", "muted"), ("D", "accent"), (" deletes it", "muted")
+            ),
+        ]
     return [*rows, row(""), row((f" {paths.shorten(item.path)}", "muted"))]
 
 

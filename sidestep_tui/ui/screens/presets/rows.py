@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from sidestep_tui.schema.adapter_maths import size_words
 from sidestep_tui.ui.screens.presets.effect import Cost, Verdict
 from sidestep_tui.ui.screens.presets.listing import Heading, Item, Line
 from sidestep_tui.ui.theme import Glyphs
@@ -19,13 +18,18 @@ _KIND = 14
 
 
 def list_rows(
-    lines: list[Line], current: Item | None, base: str, costs: Mapping[str, Cost], width: int, glyphs: Glyphs
+    lines: list[Line],
+    current: Item | None,
+    marks: Mapping[str, str],
+    costs: Mapping[str, Cost],
+    width: int,
+    glyphs: Glyphs,
 ) -> list[Row]:
-    """The lines of the list; `base` is the origin that the draft starts from, which has a mark."""
+    """The lines of the list; `marks` are signs before some, by key."""
     return [
         heading_row(line, width)
         if isinstance(line, Heading)
-        else item_row(line, base, costs.get(line.key), width, glyphs, selected=line is current)
+        else item_row(line, marks.get(line.key, ""), costs.get(line.key), width, glyphs, selected=line is current)
         for line in lines
     ]
 
@@ -36,28 +40,19 @@ def heading_row(heading: Heading, width: int) -> Row:
     return fit(row((f" {heading.group}{note}", "muted")), width)
 
 
-def item_row(item: Item, base: str, cost: Cost | None, width: int, glyphs: Glyphs, *, selected: bool) -> Row:
-    """One preset: a mark for the one that the draft starts from, its name, its size, its memory and whether it fits."""
-    is_base = item.preset is not None and item.preset.layer_name == base
+def item_row(item: Item, mark: str, cost: Cost | None, width: int, glyphs: Glyphs, *, selected: bool) -> Row:
+    """One preset: its mark, its name, its adapter, its memory and whether it fits."""
     pointer = glyphs.focus if selected else " "
-    mark = glyphs.bad if item.problem else glyphs.changed if is_base else " "
+    is_marked, mark = bool(mark), glyphs.bad if item.problem else mark or " "
     right = row(*_right(item, cost, glyphs))
-    left = row(f"{pointer}{mark} ", (item.name, "bad" if item.problem else "strong" if is_base else ""))
+    left = row(f"{pointer}{mark} ", (item.name, "bad" if item.problem else "strong" if is_marked else ""))
     if item.preset is not None and width >= _NAME + _KIND + 10:
-        left = (*fit(left, _NAME + 3), (" " * max(0, _NAME + 4 - width_of(left)), ""), (_kind(item), "muted"))
+        left = (*fit(left, _NAME + 3), (" " * max(0, _NAME + 4 - width_of(left)), ""), (item.kind, "muted"))
     line = spread(left, right, width)
     if not selected:
         return line
     text = "".join(part for part, _ in line)
     return ((text + " " * (width - width_of(line)), "selected"),)
-
-
-def _kind(item: Item) -> str:
-    from sidestep_tui.schema import layers
-
-    assert item.preset is not None
-    adapter = layers.resolve(item.preset.layers()).settings.adapter
-    return f"{adapter.kind} {size_words(adapter).replace('rank ', '').replace(' matrices', '')}"
 
 
 def _right(item: Item, cost: Cost | None, glyphs: Glyphs) -> list[tuple[str, str]]:

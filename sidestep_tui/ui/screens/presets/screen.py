@@ -13,7 +13,7 @@ from textual.widgets import Input
 
 from sidestep_tui.core import text
 from sidestep_tui.ui.forms.session import FormSession
-from sidestep_tui.ui.screens.presets.effect import Bench, Cost, Effect, edits_of, effect_of, short_origin
+from sidestep_tui.ui.screens.presets.effect import Bench, Cost, Effect, bench_on, edits_of, effect_of, short_origin
 from sidestep_tui.ui.screens.presets.jobs import EffectsKnown, MachineSeen, PresetsListed
 from sidestep_tui.ui.screens.presets.keys import HELP, KEYS, NEEDS_PRESET
 from sidestep_tui.ui.screens.presets.listing import Item, Listing
@@ -116,7 +116,9 @@ class PresetsScreen(PresetsTrade):
 
     def _keep_up(self) -> None:
         """Work everything out anew where the draft, the machine or the files are others by now."""
-        bench = self.bench()
+        bench, compared = self.bench(), self.listing.compared
+        if compared is not None and compared.preset is not None:
+            bench = bench_on(bench, compared.preset.layers())
         if bench != self._bench:
             self._bench = bench
             self._effects.clear()
@@ -187,7 +189,18 @@ class PresetsScreen(PresetsTrade):
         if current is None:
             table.put([row(""), row("  Nothing matches the filter."), row("  ", ("esc", "accent"), " clears it.")])
             return
-        table.put(list_rows(lines, current, self.session.draft.base_name, self._costs, table.size.width, self.glyphs))
+        table.put(list_rows(lines, current, self._marks(), self._costs, table.size.width, self.glyphs))
+
+    def _marks(self) -> dict[str, str]:
+        """Signs for the preset that the draft starts from, and for the one that others are compared with."""
+        base = self.session.draft.base_name
+        marks = {
+            item.key: self.glyphs.changed
+            for item in self.listing.items
+            if item.preset is not None and item.preset.layer_name == base
+        }
+        compared = self.listing.compared
+        return marks | ({compared.key: "="} if compared is not None else {})
 
     def _show_preview(self) -> None:
         pane, item = self.query_one("#preview", Rows), self.listing.current
@@ -196,7 +209,16 @@ class PresetsScreen(PresetsTrade):
             return
         effect = self.effect(item)
         also = self._time_and_disk(effect) if effect is not None else []
-        rows = preview_rows(item, effect, also, pane.size.width, self.glyphs, whole=self.is_reading)
+        compared = self.listing.compared
+        rows = preview_rows(
+            item,
+            effect,
+            also,
+            pane.size.width,
+            self.glyphs,
+            whole=self.is_reading,
+            against=compared.name if compared is not None else "",
+        )
         shown, self._top = window_of(rows, self._top, pane.size.height, key="j" if self.is_reading else "l")
         pane.put(shown)
 
@@ -220,6 +242,9 @@ class PresetsScreen(PresetsTrade):
 
     def _against(self) -> Row:
         """What the presets are compared with."""
+        compared = self.listing.compared
+        if compared is not None:
+            return row(("against the preset: ", "muted"), (compared.name, "accent"), ("  space ends that", "muted"))
         draft, device = self.session.draft, self.session.device
         base = draft.base_name if draft.base_name != "default" else "the defaults"
         parts: list[tuple[str, str]] = [("against the draft: ", "muted"), (base, "accent")]
@@ -233,7 +258,7 @@ class PresetsScreen(PresetsTrade):
     def _refresh_keys(self) -> None:
         """Tell the footer when a key has come or gone."""
         item = self.listing.current
-        keys = (item is not None, item is not None and item.preset is not None, self.is_reading)
+        keys = (item is not None, item is not None and item.preset is not None, self.is_reading, self.is_split)
         if keys != self._keys:
             self._keys = keys
             self.refresh_bindings()
@@ -242,7 +267,8 @@ class PresetsScreen(PresetsTrade):
         """Grey what cannot be done now."""
         if action in NEEDS_PRESET:
             item = self.listing.current
-            usable = item is not None and (item.preset is not None or action == "check")
+            shows_more = action == "apply" and not self.is_split and not self.is_reading
+            usable = item is not None and (item.preset is not None or action == "check" or shows_more)
             return True if usable else None
         return super().check_action(action, parameters)
 
@@ -294,6 +320,15 @@ class PresetsScreen(PresetsTrade):
             self.action_read(True)
         else:
             self.apply(item)
+
+    def action_compare(self) -> None:
+        """Compare the others with this preset; with the draft again, where it is compared with already."""
+        item = self.listing.current
+        if item is None or item.preset is None:
+            return
+        self.listing.against = "" if item.key == self.listing.against else item.key
+        self._notice = ()
+        self.repaint()
 
     # Filter
 
