@@ -1,6 +1,6 @@
 """Which settings have no effect beside the others, and why: the one place that says so. Pure.
 
-A reason is a clause that ends no sentence: it stands behind a value in a form ("no effect: only LoKr has factors")
+A reason is of few words, so that it stands whole beside the value on a terminal of 80 columns ("full matrix is on"),
 and in the listings of presets. A setting whose value a rule refuses is an error and not inert, whatever is said here.
 """
 
@@ -14,7 +14,7 @@ from sidestep_tui.schema.settings import Settings
 Reason = tuple[str, str]
 """A path, and why it has no effect."""
 
-_RATE_FINDERS = {"prodigy": "Prodigy finds the rate itself", "schedule_free": "the average stands for a schedule"}
+_RATE_FINDERS = {"prodigy": "Prodigy has none", "schedule_free": "averaged instead"}
 _ADAM_ONLY = {
     "adafactor": ("Adafactor", ("beta1", "beta2", "eps")),
     "muon": ("Muon", ("beta1", "beta2", "eps")),
@@ -33,34 +33,34 @@ def inert(settings: Settings) -> dict[str, str]:
 def _data(settings: Settings) -> Iterator[Reason]:
     data = settings.data
     if not data.tag and data.tag_position != "replace":
-        yield "data.tag_position", "there is no trigger tag"
+        yield "data.tag_position", "no trigger tag"
     if data.crop_seconds == 0:
-        yield "data.duration_text", "whole songs are as long as they are"
+        yield "data.duration_text", "whole songs"
     if data.variants == 0:
         for name in ("pitch", "stretch", "noise"):
-            yield f"data.{name}", "no altered copies are made"
+            yield f"data.{name}", "no altered copies"
 
 
 def _of_kind(settings: Settings) -> Iterator[Reason]:
     adapter = settings.adapter
     name = KIND_NAMES[adapter.kind]
     if adapter.kind in ("lokr", "loha", "oft"):
-        yield "adapter.dropout", f"{name} has no dropout"
+        yield "adapter.dropout", f"{name}: no dropout"
         for path in ("adapter.rank_pattern", "adapter.alpha_pattern"):
-            yield path, f"all matrices of a {name} are of one size"
-        yield "adapter.init", f"{name} has one beginning only"
-        yield "optim.lr_ratio_b", f"{name} has no B matrices"
+            yield path, f"{name}: one size"
+        yield "adapter.init", f"not for {name}"
+        yield "optim.lr_ratio_b", f"{name}: no B matrix"
     elif adapter.start_from:
-        yield "adapter.init", "the adapter is there already"
+        yield "adapter.init", "start from is set"
     if adapter.kind != "lokr":
         for path in ("lokr_factor", "lokr_full_matrix", "lokr_decompose_both"):
             yield f"adapter.{path}", "LoKr only"
     if adapter.kind != "oft":
         yield "adapter.oft_block_size", "OFT only"
     if adapter.attention == "none":
-        yield "adapter.projections", "no attention is trained"
+        yield "adapter.projections", "no attention"
     if adapter.kind == "oft":
-        yield "output.comfyui", "ComfyUI reads no OFT"
+        yield "output.comfyui", "ComfyUI: no OFT"
 
 
 def _scale(settings: Settings) -> Iterator[Reason]:
@@ -68,11 +68,11 @@ def _scale(settings: Settings) -> Iterator[Reason]:
     if has_scale(adapter):
         return
     if adapter.kind == "oft":
-        why = "the OFT block decides the size"
+        why = "OFT block decides"
     elif adapter.lokr_full_matrix:
-        why = "full matrix: both factors are whole"
+        why = "full matrix is on"
     else:
-        why = f"no factor is split at rank {adapter.rank}"
+        why = "rank splits none"
     # The rank decides from where on a LoKr is split, so it stays of interest until full matrices leave it no say.
     of_kind = ("rank",) if adapter.kind == "oft" or adapter.lokr_full_matrix else ()
     for name in (*of_kind, "alpha", "rslora", *(("lokr_decompose_both",) if adapter.kind == "lokr" else ())):
@@ -85,42 +85,42 @@ def _optimizer(settings: Settings) -> Iterator[Reason]:
     if why and optim.schedule == "constant":
         yield "optim.schedule", why
     if optim.optimizer == "prodigy" and optim.lr == 1:
-        yield "optim.lr", "Prodigy finds it; 1 takes it as found"
+        yield "optim.lr", "found by Prodigy"
     if optim.schedule == "constant":
-        yield "optim.lr_floor", "a constant schedule does not fall"
+        yield "optim.lr_floor", "constant schedule"
     if optim.optimizer in _ADAM_ONLY:
         name, constants = _ADAM_ONLY[optim.optimizer]
         for constant in constants:
-            yield f"optim.{constant}", f"{name} has none"
+            yield f"optim.{constant}", f"none in {name}"
 
 
 def _objective(settings: Settings) -> Iterator[Reason]:
     train = settings.train
     if train.timesteps in ("uniform", "turbo8"):
-        yield "train.timestep_sigma", f"{train.timesteps} levels have no spread"
-        yield "train.timestep_mu", f"{train.timesteps} levels have no centre"
+        yield "train.timestep_sigma", f"not for {train.timesteps}"
+        yield "train.timestep_mu", f"not for {train.timesteps}"
     elif train.timestep_sigma == 0:
-        yield "train.timestep_mu", "without a spread it is the model's own"
+        yield "train.timestep_mu", "no spread is set"
     if train.loss != "huber":
-        yield "train.huber_delta", "the loss is mse"
+        yield "train.huber_delta", "loss is mse"
     if train.loss_weighting == "none":
-        yield "train.snr_gamma", "the loss is not weighted"
+        yield "train.snr_gamma", "no loss weighting"
 
 
 def _best(settings: Settings) -> Iterator[Reason]:
     train, held_out = settings.train, settings.data.validation > 0
     if not held_out:
         if train.best_by != "held_out":
-            yield "train.best_by", "no song is held out"
-        yield "train.validate_every", "no song is held out"
+            yield "train.best_by", "no song held out"
+        yield "train.validate_every", "no song held out"
     follows_held_out = held_out and train.best_by != "training"
     if train.epochs < _EPOCHS_IN_MEAN and not follows_held_out:
         for name in ("best_after", "patience"):
-            yield f"train.{name}", f"under {_EPOCHS_IN_MEAN} epochs there is no best one"
+            yield f"train.{name}", f"under {_EPOCHS_IN_MEAN} epochs"
     if train.rollbacks == 0:
-        yield "train.rollback_lr", "the run never goes back"
+        yield "train.rollback_lr", "no rollbacks"
     if not settings.output.keep_last:
-        yield "output.keep_best", "all checkpoints are kept"
+        yield "output.keep_best", "all are kept"
 
 
 def _machine(settings: Settings) -> Iterator[Reason]:
@@ -128,12 +128,12 @@ def _machine(settings: Settings) -> Iterator[Reason]:
     if adapter.kind != "lora":
         yield "speed.lean_lora", "LoRA only"
     elif adapter.dropout:
-        yield "speed.lean_lora", "LoRA without dropout only"
+        yield "speed.lean_lora", "not with dropout"
     if speed.compile == "off":
-        yield "speed.activation_budget", "nothing is compiled"
-        yield "speed.cuda_graphs", "nothing is compiled"
+        yield "speed.activation_budget", "compile is off"
+        yield "speed.cuda_graphs", "compile is off"
     elif settings.memory.gradient_checkpointing == "on":
-        yield "speed.activation_budget", "checkpointing takes it to 0"
+        yield "speed.activation_budget", "checkpointing on"
 
 
 _PARTS: tuple[Callable[[Settings], Iterator[Reason]], ...] = (

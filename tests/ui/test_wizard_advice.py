@@ -45,15 +45,15 @@ async def test_what_has_no_effect_says_why_and_is_passed_by(ready_draft: Callabl
     ready_draft(step="adapter", field="adapter.kind", level="advanced", adapter__kind="lokr")
     async with make_app().run_test(size=SIZE) as pilot:
         await settle(pilot)
-        assert "full matrix: both factors are whole" in shown(pilot, "adapter.alpha")
+        assert "full matrix is on" in shown(pilot, "adapter.alpha")
         await pilot.press("enter")
         assert focused(pilot) == "adapter.lokr_factor", "rank, alpha and dropout are passed by"
         await pilot.press("up", "up")
         assert focused(pilot) == "adapter.alpha", "on purpose it can be reached"
-        assert "No effect now: full matrix" in help_text(pilot)
+        assert "No effect now: full matrix is on" in help_text(pilot)
         await pilot.press("down", "down", "down", "space")
         assert wizard(pilot).session.draft.value("adapter.lokr_full_matrix") is False
-        assert "full matrix" not in shown(pilot, "adapter.rank")
+        assert "full matrix is on" not in shown(pilot, "adapter.rank")
 
 
 async def test_advice_is_followed_by_one_key_on_its_field_and_taken_back_by_another(

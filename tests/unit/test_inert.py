@@ -77,7 +77,7 @@ def test_every_reason_fits_beside_a_value_and_names_a_setting() -> None:
         for optimizer in fields_by_path()["optim.optimizer"].choices:
             for path, reason in inert(settings(adapter__kind=kind, optim__optimizer=optimizer)).items():
                 assert path in fields_by_path()
-                assert 3 < len(reason) <= 38
+                assert 3 < len(reason) <= 17, reason
                 assert not reason.endswith(".")
 
 
@@ -110,6 +110,8 @@ def test_advice_about_what_has_no_effect_agrees() -> None:
 def test_no_shipped_preset_changes_what_has_no_effect() -> None:
     for preset in presets.list_presets():
         found = resolve(preset.layers()).settings
-        dead = {path for path in inert(found) if path in preset.values}
+        # What an optimizer needs to be set, so that it counts for nothing, is no mistake.
+        needed = {"optim.schedule", "optim.lr"}
+        dead = {path for path in inert(found) if path in preset.values} - needed
         wrong = {path for path in dead if preset.values[path] != fields_by_path()[path].default}
         assert not wrong, (preset.name, wrong)

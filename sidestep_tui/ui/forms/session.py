@@ -8,62 +8,43 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sidestep_tui.core.errors import SidestepError
-from sidestep_tui.launch import gpus, hardware
+from sidestep_tui.launch import hardware
 from sidestep_tui.launch.gpus import Device
-from sidestep_tui.schema import disk_maths, drafts, fit_ladder, memory_model, pace, rules
+from sidestep_tui.schema import drafts, rules
 from sidestep_tui.schema.advice import Advice, Facts
 from sidestep_tui.schema.draft import Draft
 from sidestep_tui.schema.fields import FieldSpec, fields_by_path
 from sidestep_tui.schema.inert import inert
 from sidestep_tui.schema.layers import YOURS, Layer
 from sidestep_tui.schema.meta import Level
-from sidestep_tui.schema.model_shape import ModelShape, shape_for_variant
-from sidestep_tui.schema.plan_maths import run_steps, steps_per_epoch
-from sidestep_tui.schema.settings import Settings
+from sidestep_tui.schema.plan_maths import steps_per_epoch
 from sidestep_tui.schema.values import format_value
 from sidestep_tui.ui.forms.cells import RowState
+from sidestep_tui.ui.forms.costs import Cost as Cost
+from sidestep_tui.ui.forms.costs import SessionCosts
 from sidestep_tui.ui.forms.numbers import bumped, nearest
 
 if TYPE_CHECKING:
     from sidestep_tui.core.nvml import Gpu
-    from sidestep_tui.dataset.manifest import Manifest
-    from sidestep_tui.launch.models import FoundModel
 
 LEVELS: tuple[Level, ...] = ("basic", "advanced", "expert")
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What the settings cost now: memory by parts, trainable weights."""
-
-    estimate: memory_model.MemoryEstimate
-    parameters: int
-
-
-class FormSession:
+class FormSession(SessionCosts):
     """The state behind the forms. `on_change` is called after every change of the draft."""
 
     def __init__(self, draft: Draft, on_change: Callable[[], None], clock: Callable[[], float] = time.time) -> None:
-        self.draft = draft
-        self.gpus: list[Gpu] | None = None
-        self.model: FoundModel | None = None
+        super().__init__(draft)
         self.model_problem: SidestepError | None = None
-        self.manifest: Manifest | None = None
         self.data_problem: SidestepError | None = None
         self.scan_progress: tuple[int, int] | None = None
         self.offers: dict[str, str] = {}
         """What enter takes where a setting is empty: the checkpoint and the songs used last."""
-        self.measured: pace.Measured | None = None
-        """How fast this machine trained before, where it did."""
-        self.free_disk: int | None = None
-        """Bytes that are free where runs go, once that is known."""
-        self.stand_in: Device | None = None
-        """A GPU that is not here, to judge by; None to judge by this machine."""
         self._on_change = on_change
         self._clock = clock
         self.typing = ""
@@ -72,9 +53,7 @@ class FormSession:
         self._burst_pushed = False
         self._saved: dict[str, Any] | None = draft.to_json() if draft.stored_as else None
         self._judged: tuple[int, list[Advice], dict[str, str]] | None = None
-        self._devices: dict[str, Device | None] = {}
         self._hardware: Layer | None = None
-        self._counted: tuple[Manifest, int, int] | None = None
 
     # Reading
 
@@ -82,11 +61,6 @@ class FormSession:
     def level(self) -> Level:
         """How much is shown: basic, advanced or expert."""
         return next((level for level in LEVELS if level == self.draft.level), "basic")
-
-    @property
-    def settings(self) -> Settings:
-        """The settings in force, with base values where the text is not valid."""
-        return self.draft.settings
 
     def next_level(self) -> None:
         """Show more, or after the last level the least again."""
@@ -157,84 +131,6 @@ class FormSession:
         if not offer:
             return item
         return replace(item, fix={item.path: offer}, fix_label=f"Take {Path(offer).name}")
-
-    def shape(self) -> ModelShape:
-        """The shape of the chosen checkpoint, or of the variant asked for, or of the 2B model."""
-        return self.model.shape if self.model is not None else shape_for_variant(self.settings.model.variant)
-
-    def cost(self, settings: Settings | None = None) -> Cost:
-        """What `settings` (or those in force) cost."""
-        settings = settings or self.settings
-        shape = self.shape()
-        device = self.device
-        estimate = memory_model.estimate(shape, settings)
-        if device is not None:
-            estimate = hardware.estimate_for(settings, device, shape)
-        return Cost(estimate, memory_model.adapter_parameters(shape, settings))
-
-    def cost_with(self, changes: Mapping[str, Any]) -> Cost:
-        """What it would cost with some settings changed."""
-        return self.cost(self.with_values(changes))
-
-    def with_values(self, changes: Mapping[str, Any]) -> Settings:
-        """The settings in force with some of them changed."""
-        return fit_ladder.with_values(self.settings, changes)
-
-    def steps(self, settings: Settings | None = None) -> int | None:
-        """Optimizer steps of the run, as far as they can be known."""
-        settings = settings or self.settings
-        songs = self.training_songs
-        each = steps_per_epoch(settings, songs, self.processes) if songs else None
-        return run_steps(settings, steps_per_epoch=each)
-
-    def pace(self, settings: Settings | None = None) -> pace.Pace:
-        """How long the run takes, with where that is known from."""
-        settings = settings or self.settings
-        device, shape = self.device, self.shape()
-        if device is not None:
-            settings = fit_ladder.settled(settings, hardware.needs(device, shape), device.free)
-        lengths = [song.duration for song in self.manifest.songs] if self.manifest else []
-        steps = self.steps(settings)
-        return pace.estimate(settings, shape, device, steps=steps, measured=self.measured, lengths=lengths)
-
-    def disk(self, settings: Settings | None = None) -> int:
-        """Bytes that the run takes on disk."""
-        songs = len(self.manifest.songs) if self.manifest else None
-        return disk_maths.needs(settings or self.settings, self.shape(), songs=songs, trained=self.training_songs).total
-
-    @property
-    def device(self) -> Device | None:
-        """The device that the run would take; None while the machine has not told, or when there is no such device."""
-        if self.stand_in is not None or self.gpus is None:
-            return self.stand_in
-        wanted = self.settings.memory.device
-        if wanted not in self._devices:
-            self._devices[wanted] = gpus.choose(self.settings, self.gpus)
-        return self._devices[wanted]
-
-    @property
-    def processes(self) -> int:
-        """How many processes would train together; 1 while the machine has not told its GPUs."""
-        return 1 if self.stand_in is not None else gpus.processes(self.settings, self.gpus or ())
-
-    @property
-    def fits(self) -> bool:
-        """Whether the estimate is within what is free on the device, as far as that is known."""
-        device = self.device
-        return device is None or self.cost().estimate.total <= device.free
-
-    @property
-    def training_songs(self) -> int | None:
-        """How many songs are trained on: all but those held out; None before the folder was read."""
-        manifest, percent = self.manifest, self.settings.data.validation
-        if manifest is None or not percent:
-            return len(manifest.songs) or None if manifest else None
-        # Deferred with the manifest itself, which the wizard opens without.
-        from sidestep_tui.dataset import split
-
-        if self._counted is None or self._counted[0] is not manifest or self._counted[1] != percent:
-            self._counted = (manifest, percent, split.training_count(manifest.songs, percent))
-        return self._counted[2]
 
     def rule_facts(self) -> Facts:
         """What the rules may know about songs and machine."""
@@ -362,6 +258,7 @@ class FormSession:
                 self._hardware = layer
                 self.draft.apply_hardware(layer)
         self._judged = None
+        self.forget_costs()
         self._on_change()
 
     def judge_by(self, device: Device | None) -> None:

@@ -55,7 +55,6 @@ class ReviewPage(Page):
         yield RowList("to put right, and advice", [self._wrong_row(item) for item in self._shown_wrong], id="advice")
         self._shown_changes = self._changes()
         yield RowList("differs from the preset", self._change_rows(), id="changes")
-        yield Note(self._no_changes, id="no-changes", classes="gap")
         yield Heading(classes="gap-above")
         yield from self.field_rows()
         yield self.more_note()
@@ -97,21 +96,17 @@ class ReviewPage(Page):
         """Time, memory and disk, each as far as it is known."""
         session = self.session
         device, pace = session.device, session.pace()
-        memory = text.gibibytes(session.cost().estimate.total)
-        room = f"of {text.gibibytes(device.total)} " if device is not None else ""
-        parts = [pace.range or pace.short or "time not known", f"{memory} {room}of memory"]
+        room = f"of {device.total / 1024**3:.1f} " if device is not None else ""
+        memory = f"{session.cost().estimate.total / 1024**3:.1f} {room}GiB of memory"
+        parts = [pace.range or pace.short or "time not known", memory]
         if session.manifest is not None:
             parts.append(f"{text.file_size(session.disk())} on disk")
         return Content.assemble((f" {self.glyphs.separator} ".join(parts), "bold"), ("   " + pace.basis, "$faint"))
 
     def _place(self) -> Content:
         where = f"{self.session.settings.output.path.rstrip('/')}/{self._run_name()}"
-        return Content.assemble(("into ", "$muted"), where)
-
-    def _no_changes(self, width: int) -> Content:
-        if self._changes():
-            return Content("")
-        return Content.styled(f"{self.session.draft.base_name}: as it is, nothing was changed.", "$muted")
+        as_is = "" if self._changes() else f" {self.glyphs.separator} {self.session.draft.base_name}, unchanged"
+        return Content.assemble(("into ", "$muted"), where, (as_is, "$muted"))
 
     def _run_name(self) -> str:
         from sidestep_tui.launch.plan import default_name
@@ -196,7 +191,9 @@ class ReviewPage(Page):
         )
 
     def show_checks(self, checks: Sequence[Check]) -> None:
-        """List what the machine has answered."""
+        """List what the machine has answered; the same answer leaves the rows and the focus alone."""
+        if checks == self.checks:
+            return
         self.checks = checks
         self.query_one("#preflight", RowList).fill([self._check_row(check) for check in checks])
         self.update()
