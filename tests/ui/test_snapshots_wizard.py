@@ -11,11 +11,14 @@ import pytest
 from textual.app import App
 from textual.pilot import Pilot
 
+from sidestep_tui.launch import discover
+from sidestep_tui.schema import drafts
 from sidestep_tui.schema.draft import Draft
 from sidestep_tui.ui.dialogs.confirm import Choose, Confirm, Tell
 from sidestep_tui.ui.dialogs.typed import TypeWord
 from sidestep_tui.ui.forms.panes import StepRail
 from sidestep_tui.ui.forms.rows import ActionRow
+from sidestep_tui.ui.screens.wizard.screen import fresh_draft
 from sidestep_tui.ui.screens.wizard.steps import STEP_IDS
 from tests.ui.conftest import GIB, GPU_12, make_app, settle
 
@@ -56,6 +59,28 @@ def test_page_of_the_expert(
 
 def test_first_visit_without_anything(snap_compare: SnapCompare, machine: SimpleNamespace) -> None:
     machine.gpus = []
+    assert snap_compare(make_app(), terminal_size=(80, 24), run_before=after())
+
+
+@pytest.mark.parametrize("step", ["model", "data"])
+def test_what_was_used_last_is_offered(snap_compare: SnapCompare, places: Path, step: str) -> None:
+    discover.remember(model=places / "checkpoints" / "acestep-v15-turbo", dataset=places / "songs")
+    draft = fresh_draft()
+    draft.step = step
+    drafts.save(draft, 1.0)
+    assert snap_compare(make_app(), terminal_size=(80, 24), run_before=after())
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_has_no_effect_is_grey(
+    snap_compare: SnapCompare, ready_draft: Callable[..., Draft], size: tuple[int, int]
+) -> None:
+    ready_draft(step="adapter", field="adapter.alpha", level="advanced", adapter__kind="lokr")
+    assert snap_compare(make_app(), terminal_size=size, run_before=after())
+
+
+def test_advice_is_shown_on_its_field(snap_compare: SnapCompare, ready_draft: Callable[..., Draft]) -> None:
+    ready_draft(step="optim", field="optim.schedule", level="advanced", optim__optimizer="prodigy")
     assert snap_compare(make_app(), terminal_size=(80, 24), run_before=after())
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sidestep_tui.launch.preflight import Check
 
 _SAID_ELSEWHERE = frozenset({"model.path", "data.path", "output.path", "output.name"})
+_LEAST_BASIS = 24
+"""Cells below which nothing is said of where an estimate comes from."""
 _SEVERITY_STYLE = {"error": "$error", "warning": "$warning", "advice": "$muted"}
 _STATUS_STYLE = {"ok": "$success", "warn": "$warning", "fail": "$error"}
 
@@ -74,7 +76,7 @@ class ReviewPage(Page):
 
     def _summary(self, width: int) -> Content:
         """What is trained on what, what it takes, and where it goes."""
-        lines = [self._recipe(), self._estimates(), self._place()]
+        lines = [self._recipe(), self._estimates(width), self._place()]
         return Content("\n").join(line.truncate(width, ellipsis=True) for line in lines)
 
     def _recipe(self) -> Content:
@@ -92,20 +94,22 @@ class ReviewPage(Page):
         parts.append(text.plural(settings.train.epochs, "epoch"))
         return Content(f" {self.glyphs.separator} ".join(parts))
 
-    def _estimates(self) -> Content:
+    def _estimates(self, width: int) -> Content:
         """Time, memory and disk, each as far as it is known."""
         session = self.session
         device, pace = session.device, session.pace()
         room = f"of {device.total / 1024**3:.1f} " if device is not None else ""
-        memory = f"{session.cost().estimate.total / 1024**3:.1f} {room}GiB of memory"
+        memory = f"{session.cost().estimate.total / 1024**3:.1f} {room}GiB"
         parts = [pace.range or pace.short or "time not known", memory]
         if session.manifest is not None:
             parts.append(f"{text.file_size(session.disk())} on disk")
-        return Content.assemble((f" {self.glyphs.separator} ".join(parts), "bold"), ("   " + pace.basis, "$faint"))
+        line = Content.styled(f" {self.glyphs.separator} ".join(parts), "bold")
+        has_room = line.cell_length + _LEAST_BASIS < width
+        return Content.assemble(line, ("   " + pace.basis, "$faint")) if has_room else line
 
     def _place(self) -> Content:
         where = f"{self.session.settings.output.path.rstrip('/')}/{self._run_name()}"
-        as_is = "" if self._changes() else f" {self.glyphs.separator} {self.session.draft.base_name}, unchanged"
+        as_is = "" if self._changes() else f" {self.glyphs.separator} {self.session.draft.base_name} as it is"
         return Content.assemble(("into ", "$muted"), where, (as_is, "$muted"))
 
     def _run_name(self) -> str:
