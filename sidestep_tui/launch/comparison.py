@@ -61,6 +61,7 @@ class Side:
     """Why the settings are not known."""
     state: RunState
     result: Result
+    is_alive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,9 @@ def read(run_dir: RunDir, *, now: float) -> Side:
         state.apply_all(events)
     settings, problem = _settings(run_dir)
     summary = summarise(run_dir, now=now)
-    return Side(run_dir.path, run_dir.name, settings, problem, state, _result(run_dir, state, summary, now))
+    return Side(
+        run_dir.path, run_dir.name, settings, problem, state, _result(run_dir, state, summary, now), summary.is_alive
+    )
 
 
 def _settings(run_dir: RunDir) -> tuple[dict[str, Any], str]:

@@ -99,7 +99,7 @@ class Ledger:
                 rows.append(self._row(path, now))
             except OSError:
                 rows.append(self._last_known(path))
-        rows += [self._last_known(path) for path in registry.unreachable()]
+        rows += [self._last_known(path) for path in self._away()]
         self._save()
         return sorted(rows, key=_order)
 
@@ -116,6 +116,12 @@ class Ledger:
             self._read[path] = (signature, row)
         measured = self._sizes.get(path)
         return replace(self._read[path][1], size=measured[1] if measured else None)
+
+    def _away(self) -> list[Path]:
+        """Runs whose disk is not there: those that are remembered, and those that were read in remembered folders."""
+        listed = registry.known()
+        of_folders = [path for path in self._read if path.parent in listed.folders or path in listed.folders]
+        return [path for path in dict.fromkeys((*listed.runs, *of_folders)) if registry.is_away(path)]
 
     def _last_known(self, path: Path) -> LedgerRow:
         known, measured = self._read.get(path), self._sizes.get(path)
@@ -163,6 +169,10 @@ class Ledger:
         if state == self._saved:
             return
         self._saved = state
+        gone = [path for path in {*self._read, *self._sizes} if not path.is_dir() and not registry.is_away(path)]
+        for path in gone:
+            self._read.pop(path, None)
+            self._sizes.pop(path, None)
         runs = [{"path": str(path), "signature": sign, **_plain(row)} for path, (sign, row) in self._read.items()]
         sizes = {str(path): found for path, found in self._sizes.items()}
         with suppress(OSError, SidestepError):  # only speed is lost

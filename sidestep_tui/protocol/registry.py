@@ -115,11 +115,6 @@ def is_away(path: Path) -> bool:
         return True
 
 
-def unreachable() -> list[Path]:
-    """Runs that are remembered and cannot be looked at now: their disk is not there."""
-    return [path for path in known().runs if is_away(path)]
-
-
 def run_paths(folders: Iterable[Path] = ()) -> list[Path]:
     """Every run directory that is remembered, is one of `folders` or of the remembered ones, or lies inside one."""
     remembered = known()

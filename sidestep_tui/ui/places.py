@@ -68,7 +68,7 @@ class PlacesApp(App[Any]):
     def _runs_screen(self) -> Screen[Any]:
         from sidestep_tui.ui.screens.runs.screen import RunsScreen
 
-        return RunsScreen(facts=self.facts)
+        return RunsScreen(facts=self.facts, readonly=self._readonly)
 
     def _wizard_screen(self) -> Screen[Any]:
         from sidestep_tui.ui.screens.wizard.screen import WizardScreen

@@ -95,8 +95,11 @@ def test_a_run_that_was_deleted_beside_others_is_not_away(home: Path) -> None:
     run = make(home / "runs", "gone")
     make(home / "runs", "stays")
     registry.register(run)
+    Ledger().look(now=NOW)
     shutil.rmtree(run.path)
-    assert registry.unreachable() == []
+    make(home / "runs", "third")
+    assert [row.name for row in Ledger().look([home / "runs"], now=NOW)] == ["stays", "third"]
+    assert "gone" not in (paths.state_dir() / "ledger.json").read_text()
 
 
 def test_a_folder_is_remembered_with_the_runs_it_receives_later(home: Path) -> None:
@@ -104,6 +107,8 @@ def test_a_folder_is_remembered_with_the_runs_it_receives_later(home: Path) -> N
     registry.remember_folder(home / "elsewhere")
     make(home / "elsewhere", "two")
     assert {row.name for row in Ledger().look(now=NOW)} == {"one", "two"}
+    (home / "elsewhere").rename(home / "unplugged")
+    assert {(row.name, row.reachable) for row in Ledger().look(now=NOW)} == {("one", False), ("two", False)}
     registry.forget_folder(home / "elsewhere")
     assert Ledger().look(now=NOW) == []
 

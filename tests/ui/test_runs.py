@@ -397,3 +397,13 @@ async def test_a_run_that_cannot_be_reached_is_only_forgotten(make_run: MakeRun,
         await pilot.press(*"forget", "enter")
         await until(pilot, lambda: not screen.listing.entries, "the empty list")
     assert (tmp_path / "unplugged" / "far" / "run.toml").is_file()
+
+
+async def test_a_viewer_that_only_looks_has_no_keys_that_change_runs(some_runs: dict[str, FakeRun]) -> None:
+    app = app_on(None)
+    app._modes["runs"] = lambda: RunsScreen(clock=lambda: NOW, readonly=True)
+    async with app.run_test(size=SIZE) as pilot:
+        screen = await listed(pilot)
+        for action in ("resume", "tidy", "delete"):
+            assert screen.check_action(action, ()) is False
+        assert screen.check_action("open", ()) is True

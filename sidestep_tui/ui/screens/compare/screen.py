@@ -28,6 +28,10 @@ from sidestep_tui.ui.widgets.rows import Row, Rows, row, spread
 if TYPE_CHECKING:
     from sidestep_tui.ui.app import SidestepApp
 
+REFRESH_SECONDS = 5.0
+"""How often runs that are alive are read again."""
+_PATIENCE = 20
+"""How many times as long as a reading took is waited for the next one."""
 _KEEPS: tuple[float | None, ...] = (0.98, None, 0.9)
 _PER_STEP = {"step": "by step", "samples": "by samples", "minutes": "by minutes"}
 
@@ -39,9 +43,10 @@ def _key(keys: str, action: str, label: str, name: str, tooltip: str, *, shown: 
 class SidesRead(Message):
     """The journals and settings of all runs have been read."""
 
-    def __init__(self, sides: Sequence[Side]) -> None:
+    def __init__(self, sides: Sequence[Side], seconds: float) -> None:
         super().__init__()
         self.sides = list(sides)
+        self.seconds = seconds
 
 
 class CompareScreen(SidestepScreen):
@@ -96,6 +101,8 @@ class CompareScreen(SidestepScreen):
         self.view_of_curves = View()
         self._clock = clock
         self._top = 0
+        self._ticks = 0
+        self._read_seconds = 0.0
         self._drawing: plot.Drawing | None = None
         self._last = 0.0
 
@@ -112,19 +119,32 @@ class CompareScreen(SidestepScreen):
         self.query_one("#settings").focus()
         self.repaint()
         self.look()
+        self.set_interval(REFRESH_SECONDS, self._look_at_living)
+
+    def _look_at_living(self) -> None:
+        """Follow runs that are alive, unless reading them takes so long that it would never end."""
+        if self.is_current and any(side.is_alive for side in self.sides):
+            self._ticks += 1
+            if self._ticks * REFRESH_SECONDS >= _PATIENCE * self._read_seconds:
+                self._ticks = 0
+                self.look()
 
     def action_look(self) -> None:
-        """Read the runs again."""
+        """Read the runs again, those that are over too."""
+        self.sides = []
         self.look()
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="read")
     def look(self) -> None:
         """Read journals and settings on a thread: a day's history takes a second."""
-        self.post_message(SidesRead([comparison.read(RunDir(path), now=self._clock()) for path in self.runs]))
+        began = time.monotonic()
+        known = {side.path: side for side in self.sides if not side.is_alive}
+        sides = [known.get(path) or comparison.read(RunDir(path), now=self._clock()) for path in self.runs]
+        self.post_message(SidesRead(sides, time.monotonic() - began))
 
     def on_sides_read(self, message: SidesRead) -> None:
         """Show them."""
-        self.sides = message.sides
+        self.sides, self._read_seconds = message.sides, message.seconds
         self.differences = comparison.differences(self.sides)
         self.same = comparison.same_count(self.sides)
         self.repaint()

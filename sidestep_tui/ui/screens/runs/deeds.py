@@ -42,6 +42,8 @@ class RunDeeds(Screen[None]):
     app: SidestepApp
     listing: Listing
     facts: TerminalFacts
+    readonly: bool
+    """Whether the keys that change a run are not there."""
 
     def say(self, words: str, style: str = "accent") -> None:
         """Put a sentence above the list."""
@@ -55,6 +57,8 @@ class RunDeeds(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Grey what the line under the bar cannot do."""
+        if self.readonly and action in _CHANGING:
+            return False
         entry = self.listing.current
         able = _ABLE.get(action)
         if able is not None:
@@ -320,6 +324,7 @@ def _can_resume(entry: Entry) -> bool:
     return entry.can_resume or entry.can_extend
 
 
+_CHANGING = frozenset({"resume", "tidy", "delete"})
 _ABLE: dict[str, Callable[[Entry], bool]] = {
     "open": _can_open,
     "resume": _can_resume,

@@ -81,9 +81,11 @@ class RunsScreen(RunDeeds, SidestepScreen):
         clock: Callable[[], float] = time.time,
         list_runs: Callable[[], list[LedgerRow]] | None = None,
         facts: env.TerminalFacts | None = None,
+        readonly: bool = False,
     ) -> None:
         super().__init__()
         self.facts = facts or env.terminal_facts()
+        self.readonly = readonly
         self.listing = Listing()
         self.notice: Row = ()
         self._clock = clock
