@@ -54,7 +54,7 @@ def time_row(state: RunState) -> Row:
     """The parts of a step in 33 cells, in percent of the time."""
     shares = {part.name: part.share for part in state.anatomy.shares()}
     if not shares:
-        return row(("time by part                     –", "muted"))
+        return row((f"{'time by part':<24}{'–':>9}", "muted"))
     if "compute" in shares:
         cells = [("data", "data"), ("compute", "compute"), ("save", "save")]
     else:

@@ -265,7 +265,18 @@ def _spark(points: Series, width: int, *, peaks: bool, growing: bool, ascii_only
     values: list[float | None] = []
     for bucket in buckets[: end + 1]:
         values.append((values[-1] if values else None) if bucket is None else bucket[1 if peaks else 2])
-    return braille.spark(values, ascii_only=ascii_only)
+    # Two values in front hold the scale to round bounds: it rarely moves, and so rarely the whole row.
+    return braille.spark([*_round_bounds(values), *values], ascii_only=ascii_only)[2:]
+
+
+def _round_bounds(values: Sequence[float | None]) -> tuple[float | None, float | None]:
+    """Bounds of the values, widened to multiples of a power of two near a quarter of what lies between them."""
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
+    if not high - low > abs(high) * 1e-9:
+        return None, None
+    unit = 2.0 ** math.floor(math.log2((high - low) / 4))
+    return math.floor(low / unit) * unit, math.ceil(high / unit) * unit
 
 
 def checkpoint_rows(view: View, *, offset: int = 0) -> list[Row]:
