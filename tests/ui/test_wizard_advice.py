@@ -71,7 +71,7 @@ async def test_advice_is_followed_by_one_key_on_its_field_and_taken_back_by_anot
         assert "F  Set alpha" not in help_text(pilot)
         await pilot.press("u")
         assert draft.value("adapter.alpha") == 1
-        await pilot.press("U")
+        await pilot.press("ctrl+underscore")
         assert draft.value("adapter.alpha") == 64
 
 

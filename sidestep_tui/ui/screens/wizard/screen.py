@@ -57,7 +57,7 @@ class WizardScreen(WizardDrafts, WizardPresets, WizardOutlook):
         Binding("f6,slash", "find", "All settings", id="wizard.all", show=False, tooltip="Find a setting by name"),
         Binding("ctrl+y", "undo", "Undo", id="form.undo", show=False, tooltip="Take back the last edit"),
         Binding("u", "undo", "Undo", id="form.undo_plain", show=False, tooltip="Take back the last edit"),
-        Binding("ctrl+_,U", "redo", "Redo", id="form.redo", show=False, tooltip="Do it again"),
+        Binding("ctrl+underscore,U", "redo", "Redo", id="form.redo", show=False, tooltip="Do it again"),
         Binding("F,f12", "fix", "Fix", id="form.fix", show=False, tooltip="Do what the advice on this line says"),
         Binding("ctrl+t", "flip_txt", "Flip name.txt", id="data.flip_txt", show=False, tooltip="What name.txt holds"),
         Binding("N", "new_draft", "New draft", id="wizard.new", show=False, tooltip="Start over; this draft is kept"),
