@@ -25,9 +25,9 @@ class Jump(ModalScreen[Widget | None]):
         position: absolute;
         width: 3;
         height: 1;
-        background: $warning;
-        color: $background;
-        text-style: bold;
+        background: $background;
+        color: $warning;
+        text-style: bold reverse;  /* readable, too, where both are the terminal's own */
     }
     """
 
