@@ -121,7 +121,7 @@ async def test_a_measurement_counts_as_long_as_what_it_depends_on_stays(
         await settle(pilot)
         session = wizard(pilot).session
         await press_on(pilot, "#probe", "enter")
-        await until(pilot, lambda: "took 7.0 of 12.0 GiB" in verdict(pilot), "the answer")
+        await until(pilot, lambda: "took 7.7 of 12.0 GiB" in verdict(pilot), "the answer")
         assert "(8.3 estimated)" in verdict(pilot)
         assert "0.50 s, activations kept" in page_of(pilot).query_one("#probed", Note).build().plain
         assert session.pace().basis == "as measured in the probe"

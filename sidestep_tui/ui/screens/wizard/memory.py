@@ -15,7 +15,7 @@ from textual.widget import Widget
 
 from sidestep_tui.core import text
 from sidestep_tui.launch import forecast, hardware
-from sidestep_tui.schema import automatic, disk_maths, fit_ladder, pace
+from sidestep_tui.schema import automatic, disk_maths, fit_ladder, memory_model, pace
 from sidestep_tui.schema.profiles import PROFILES, Profile
 from sidestep_tui.ui.forms.bar import flowing, legend, memory_bar
 from sidestep_tui.ui.forms.cost import verdict_style
@@ -34,6 +34,7 @@ from sidestep_tui.ui.screens.wizard.places import choice_line
 
 if TYPE_CHECKING:
     from sidestep_tui.core.nvml import Gpu
+    from sidestep_tui.launch.gpus import Device
     from sidestep_tui.launch.models import FoundModel
 
 _WIDEST_BAR = 96
@@ -135,7 +136,7 @@ class MemoryPage(Page):
         session, glyphs = self.session, self.glyphs
         found, device = self._found(), session.device
         estimated = session.cost().estimate.total
-        total = int(found["peak"]) if found is not None else estimated
+        total = _held(found, device) if found is not None else estimated
         verb = "needs" if found is None else "took"
         if device is None:
             missing = "" if session.gpus is None else f"  {glyphs.bad} no {session.settings.memory.device} here"
@@ -336,9 +337,8 @@ class MemoryPage(Page):
         if found is None:
             return Content("")
         device = self.session.device
-        room = f" of {text.gibibytes(device.total)}" if device is not None else ""
         facts = [
-            ("memory", f"{text.gibibytes(found['peak'])}{room}, {found['difference']:+.0%} against the estimate"),
+            ("memory", f"{text.gibibytes(_held(found, device))}, {found['difference']:+.0%} against the estimate"),
             ("a step", f"{pace.seconds(found['seconds_per_step'])}, activations {_kept(found)}"),
             ("a song", f"{pace.seconds(found['seconds_to_validate'])} to measure"),
             ("saving", f"{pace.seconds(found['seconds_to_save'])} a checkpoint"),
@@ -366,6 +366,12 @@ def _users(gpu: Gpu) -> str:
     """The largest other processes on a GPU."""
     names = [process.name or f"process {process.pid}" for process in gpu.processes if not process.ours]
     return f", used by {text.listing(names, most=2)}" if names else ""
+
+
+def _held(found: Mapping[str, Any], device: Device | None) -> int:
+    """What a probe's run held of the device: what it measured, and the context, of which no process sees the size."""
+    context = memory_model.CONTEXT_BYTES if device is not None and device.kind == "cuda" else 0
+    return int(found["peak"]) + context
 
 
 def _kept(found: Mapping[str, Any]) -> str:
