@@ -9,7 +9,7 @@ from typing import Any
 from textual import events
 from textual.pilot import Pilot
 from textual.screen import Screen
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from sidestep_tui.core import paths
 from sidestep_tui.schema import presets
@@ -222,14 +222,20 @@ async def test_saving_keeps_the_recipe_and_leaves_paths_out(
         assert "data.path" not in saved.own
         assert draft(pilot).base_name == "preset mine"
         screen = await open_browser(pilot)
+        screen.session.set("train.epochs", "7")
         await press(pilot, "s")
         pilot.app.screen.query_one("#preset-purpose", Input).value = "Small drums."
+        await press(pilot, "down", "down", "right")
+        kept = str(pilot.app.screen.query_one("#kept", Static).render())
+        assert "1 setting differs from mine" in kept
+        assert "train.epochs = 7" in kept
         assert isinstance(await answer(pilot, "recommended"), SavePreset)
         await answer(pilot, "drums")
         await settle(pilot)
         assert screen.listing.current is not None
         assert (screen.listing.current.name, screen.listing.current.group) == ("drums", "Yours")
-        assert presets.find("drums").description == "Small drums."
+        saved = presets.find("drums")
+        assert (saved.description, saved.extends, saved.own) == ("Small drums.", "mine", {"train.epochs": 7})
 
 
 async def test_a_preset_is_overwritten_only_by_typing_its_name(ready_draft: Callable[..., Draft]) -> None:

@@ -10,13 +10,17 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.message import Message
+from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from sidestep_tui.core import text
 from sidestep_tui.schema.import_report import Verdict
+from sidestep_tui.schema.presets import Place
 from sidestep_tui.ui.base import Dialog
 from sidestep_tui.ui.dialogs.text import AskText
 from sidestep_tui.ui.forms.complete import complete_file
+from sidestep_tui.ui.theme import glyphs_of
 
 if TYPE_CHECKING:
     from sidestep_tui.schema.importers import ImportReport
@@ -26,18 +30,78 @@ _VERDICT_STYLE = {"taken": "$success", "translated": "$accent", "refused": "$err
 _VERDICTS: tuple[Verdict, ...] = ("refused", "translated", "taken")
 PRESET_SUFFIXES = (".toml", ".json", ".yaml", ".yml")
 
+_PLACE_WORDS: Mapping[Place, str] = {
+    "user": "kept among your own, for every folder",
+    "project": "kept in ./presets, with this folder",
+}
+
 ImportAnswer = Literal["apply", "save"]
 
 
 class Saved(NamedTuple):
-    """What a draft is to be saved as."""
+    """What a draft is to be saved as: `extends` names the preset that it goes on top of, `place` where it is kept."""
 
     name: str
     description: str
+    extends: str
+    place: Place
+
+
+class Savable(NamedTuple):
+    """One way of saving a draft: on top of a preset, or, with an empty `extends`, by itself; and what the file holds
+    then."""
+
+    extends: str
+    values: Mapping[str, Any]
+
+
+class Cycle(Widget, can_focus=True):
+    """One of a few answers on a line; left, right and space go round."""
+
+    DEFAULT_CSS = "Cycle { height: 1; width: 1fr; background: $panel; }"
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("right,space,l", "turn(1)", "Next choice", id="cycle.next", show=False),
+        Binding("left,h", "turn(-1)", "Previous choice", id="cycle.previous", show=False),
+        Binding("enter", "accept", "Accept", id="cycle.accept", show=False),
+    ]
+
+    class Turned(Message):
+        """Another answer is shown."""
+
+    class Accepted(Message):
+        """Enter was pressed."""
+
+    def __init__(self, choices: Sequence[str], *, id: str) -> None:
+        super().__init__(id=id)
+        self._choices = choices
+        self.at = 0
+
+    def render(self) -> Content:
+        glyphs = glyphs_of(self.app)
+        left, right = (glyphs.left, glyphs.right) if len(self._choices) > 1 else (" ", " ")
+        style = "bold $primary" if self.has_focus else "$muted"
+        return Content.assemble((f"{left} ", style), self._choices[self.at], (f" {right}", style))
+
+    def on_focus(self) -> None:
+        self.refresh()
+
+    def on_blur(self) -> None:
+        self.refresh()
+
+    def action_turn(self, step: int) -> None:
+        """Another answer."""
+        self.at = (self.at + step) % len(self._choices)
+        self.refresh()
+        self.post_message(self.Turned())
+
+    def action_accept(self) -> None:
+        """Enter means the same as in the fields."""
+        self.post_message(self.Accepted())
 
 
 class SavePreset(Dialog[Saved | None]):
-    """A name and what it is for, above the settings that will be in the file."""
+    """A name, what it is for and where to keep it, above the settings that will be in the file."""
 
     DEFAULT_CSS = """
     SavePreset > .dialog {
@@ -45,7 +109,7 @@ class SavePreset(Dialog[Saved | None]):
         & Input { margin-top: 0; }
         & .label { color: $muted; }
         & #problem { margin-top: 0; height: 1; }
-        & VerticalScroll { height: auto; max-height: 9; scrollbar-size-vertical: 1; margin-top: 1; }
+        & VerticalScroll { height: auto; max-height: 8; scrollbar-size-vertical: 1; margin-top: 1; }
     }
     """
 
@@ -56,19 +120,20 @@ class SavePreset(Dialog[Saved | None]):
 
     def __init__(
         self,
-        values: Mapping[str, Any],
+        ways: Sequence[Savable],
         name: str,
         *,
-        is_taken: Callable[[str], Preset | None],
-        problem: Callable[[str], str],
+        places: Sequence[Place],
+        is_taken: Callable[[str, Place], Preset | None],
+        problem: Callable[[str, Place], str],
     ) -> None:
         """`is_taken` finds the preset that would be overwritten, `problem` says why a name cannot be."""
         super().__init__()
-        self._values = values
+        self._ways = ways
         self._name_given = name
+        self._places = places
         self._taken = is_taken
         self._problem = problem
-        self._description_typed = False
 
     def compose(self) -> ComposeResult:
         box = Vertical(classes="dialog")
@@ -80,36 +145,59 @@ class SavePreset(Dialog[Saved | None]):
             yield Static("", markup=False, classes="hint", id="problem")
             yield Static("what it is for", classes="label")
             yield self._field("", "preset-purpose", "one line, shown in the list (may stay empty)")
+            if len(self._ways) > 1:
+                yield Cycle([self._way_words(way) for way in self._ways], id="preset-way")
+            if len(self._places) > 1:
+                yield Cycle([_PLACE_WORDS[place] for place in self._places], id="preset-place")
             with VerticalScroll(can_focus=False):
-                yield Static(self._kept())
+                yield Static(self._kept(), id="kept")
 
     def _field(self, value: str, name: str, placeholder: str) -> Input:
         field = Input(value, placeholder=placeholder, compact=True, id=name)
         field.cursor_blink = False
         return field
 
-    def _kept(self) -> Content:
+    def _way_words(self, way: Savable) -> str:
+        return f"on top of {way.extends}, which it names" if way.extends else "by itself, with all that it needs"
+
+    @property
+    def _way(self) -> Savable:
+        return self._ways[self.query_one("#preset-way", Cycle).at] if len(self._ways) > 1 else self._ways[0]
+
+    @property
+    def _place(self) -> Place:
+        return self._places[self.query_one("#preset-place", Cycle).at] if len(self._places) > 1 else self._places[0]
+
+    def _kept(self, way: Savable | None = None) -> Content:
         from sidestep_tui.schema.fields import fields_by_path
 
-        specs = fields_by_path()
-        many = len(self._values)
+        extends, values = way or self._ways[0]
+        specs, many = fields_by_path(), len(values)
         head = (
-            f"{text.plural(many, 'setting')} {'differs' if many == 1 else 'differ'} from the defaults."
+            f"{text.plural(many, 'setting')} {'differs' if many == 1 else 'differ'} from {extends or 'the defaults'}."
             " Paths, the trigger tag and the run's name are left out."
         )
         lines = [Content.styled(head, "$muted")]
-        for path, value in self._values.items():
+        for path, value in values.items():
             lines.append(Content.assemble(f"  {path} = ", (specs[path].write(value), "bold")))
         return Content("\n").join(lines)
 
     def on_mount(self) -> None:
         self.query_one("#preset-name", Input).focus()
 
+    @on(Cycle.Turned)
+    def _turned(self) -> None:
+        self.query_one("#kept", Static).update(self._kept(self._way))
+        self._judge(self.query_one("#preset-name", Input).value)
+
     @on(Input.Changed, "#preset-name")
     def _named(self, event: Input.Changed) -> None:
-        problem = self._problem(event.value) if event.value else ""
-        taken = self._taken(event.value) if not problem else None
-        words = problem or (f"'{event.value}' is yours already: enter asks before it is overwritten." if taken else "")
+        self._judge(event.value)
+
+    def _judge(self, name: str) -> None:
+        problem = self._problem(name, self._place) if name else ""
+        taken = self._taken(name, self._place) if not problem else None
+        words = problem or (f"'{name}' is yours already: enter asks before it is overwritten." if taken else "")
         line = self.query_one("#problem", Static)
         line.set_class(bool(problem), "problem")
         line.update(words)
@@ -118,12 +206,13 @@ class SavePreset(Dialog[Saved | None]):
             purpose.value = taken.description
 
     @on(Input.Submitted)
+    @on(Cycle.Accepted)
     def _submitted(self) -> None:
-        name = self.query_one("#preset-name", Input).value.strip()
-        if not name or self._problem(name):
+        name, purpose = (self.query_one(f"#preset-{part}", Input).value.strip() for part in ("name", "purpose"))
+        if not name or self._problem(name, self._place):
             self.query_one("#preset-name", Input).focus()
             return
-        self.dismiss(Saved(name, self.query_one("#preset-purpose", Input).value.strip()))
+        self.dismiss(Saved(name, purpose, self._way.extends, self._place))
 
 
 class AskPath(AskText):

@@ -121,7 +121,7 @@ def _changes(effect: Effect, width: int, glyphs: Glyphs, against: str) -> list[R
 
 def _change_row(change: Change, width: int, glyphs: Glyphs) -> Row:
     mark = glyphs.changed if change.yours else " "
-    label = min(_LABEL, max(10, width - 2 * _VALUE - 8))
+    label = min(_LABEL, max(10, width - 2 * _VALUE - 6))
     values = f"{_cut(change.now, _VALUE, glyphs):>{_VALUE}} {glyphs.arrow} "
     # What will be stands out: and three styles a row are fewer bytes than four.
     left = row((f" {mark} {_cut(change.label, label, glyphs):<{label}} {values}", "muted"))

@@ -244,7 +244,11 @@ class PresetsScreen(PresetsTrade):
         """What the presets are compared with."""
         compared = self.listing.compared
         if compared is not None:
-            return row(("against the preset: ", "muted"), (compared.name, "accent"), ("  space ends that", "muted"))
+            return row(
+                ("against the preset: ", "muted"),
+                (compared.name, "accent"),
+                ("  esc: against the draft again", "muted"),
+            )
         draft, device = self.session.draft, self.session.device
         base = draft.base_name if draft.base_name != "default" else "the defaults"
         parts: list[tuple[str, str]] = [("against the draft: ", "muted"), (base, "accent")]
@@ -359,12 +363,15 @@ class PresetsScreen(PresetsTrade):
     # Leaving
 
     def action_back(self) -> None:
-        """One step out: the filter, the preview, the place."""
+        """One step out: the filter, the preview, the comparison, the place."""
         if self.has_class("-filtering") or self.listing.query:
             self.listing.query = ""
             self._close_filter()
         elif self.is_reading:
             self.action_read(False)
+        elif self.listing.against:
+            self.listing.against = ""
+            self.repaint()
         else:
             self.action_leave()
 
