@@ -25,30 +25,31 @@ class Pace:
     """Steps against the wall clock, over the newest ones."""
 
     def __init__(self) -> None:
-        self._points: deque[tuple[float, int]] = deque(maxlen=_WINDOW)
+        self._steps: deque[Event] = deque(maxlen=_WINDOW)
 
     def add(self, events: Sequence[Event]) -> None:
-        """Take in steps."""
-        for event in events[-_WINDOW:]:
-            t = float_of(event, "t")
-            if math.isfinite(t):
-                self._points.append((t, event["step"]))
+        """Take in steps; they are looked at when somebody asks."""
+        self._steps.extend(events[-_WINDOW:])
 
     def clear(self) -> None:
         """A new stretch begins."""
-        self._points.clear()
+        self._steps.clear()
 
     @property
     def newest_t(self) -> float | None:
         """When the newest step was done."""
-        return self._points[-1][0] if self._points else None
+        times = (float_of(event, "t") for event in reversed(self._steps))
+        return next((t for t in times if math.isfinite(t)), None)
 
     @property
     def seconds_per_step(self) -> float | None:
         """The recent pace; None until two steps of this stretch are in."""
-        if len(self._points) < 2:
+        points: list[tuple[float, int]] = [
+            (t, event["step"]) for event in self._steps if math.isfinite(t := float_of(event, "t"))
+        ]
+        if len(points) < 2:
             return None
-        (t0, step0), (t1, step1) = self._points[0], self._points[-1]
+        (t0, step0), (t1, step1) = points[0], points[-1]
         if step1 <= step0 or t1 < t0:
             return None
         return (t1 - t0) / (step1 - step0)

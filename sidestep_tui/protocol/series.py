@@ -19,6 +19,7 @@ FANOUT = 32
 """Points (or blocks) under one block of the level above."""
 
 _MARK = 1024
+_BULK = 16_384
 _KEPT_WINDOWS = 8
 
 Bucket = tuple[float, float, float]
@@ -53,6 +54,20 @@ class _Level:
     def __init__(self) -> None:
         self.lows = array("d")
         self.highs = array("d")
+
+    def add(self, lows: array[float], highs: array[float] | None) -> None:
+        """Add whole blocks of the level below; of the points themselves there is only one value each."""
+        total = sum(lows) + (sum(highs) if highs else 0.0)
+        if total - total == 0.0:  # All are finite: a column for each place in a block, and the rest is C.
+            above = lows if highs is None else highs
+            self.lows.extend(array("d", map(min, *(lows[place::FANOUT] for place in range(FANOUT)))))
+            self.highs.extend(array("d", map(max, *(above[place::FANOUT] for place in range(FANOUT)))))
+            return
+        for start in range(0, len(lows), FANOUT):
+            part = slice(start, start + FANOUT)
+            low, high = _bounds(lows[part]) if highs is None else _merge(lows[part], highs[part])
+            self.lows.append(low)
+            self.highs.append(high)
 
     def truncate(self, blocks: int) -> None:
         del self.lows[blocks:]
@@ -161,6 +176,11 @@ class Series:
         if total - total != 0.0:
             self.gaps.extend(x for x, y in zip(xs, ys, strict=True) if y - y != 0.0)
 
+    def prepare(self) -> None:
+        """Build the pyramid while a long history is read, not in one stall when it is drawn first."""
+        if len(self.ys) - FANOUT * (len(self._levels[0].lows) if self._levels else 0) >= _BULK:
+            self._grow()
+
     def truncate_after(self, x: float) -> None:
         """Drop the points beyond `x`: a resumed run went back to it."""
         self._truncate(bisect_right(self.xs, x))
@@ -192,14 +212,10 @@ class Series:
             if depth == len(self._levels):
                 self._levels.append(_Level())
             level = self._levels[depth]
-            for block in range(len(level.lows), len(below_lows) // FANOUT):
-                part = slice(block * FANOUT, (block + 1) * FANOUT)
-                if depth:
-                    low, high = _merge(below_lows[part].tolist(), below_highs[part].tolist())
-                else:
-                    low, high = _bounds(below_lows[part].tolist())
-                level.lows.append(low)
-                level.highs.append(high)
+            done, blocks = len(level.lows), len(below_lows) // FANOUT
+            if done < blocks:
+                part = slice(done * FANOUT, blocks * FANOUT)
+                level.add(below_lows[part], below_highs[part] if depth else None)
             below_lows, below_highs = level.lows, level.highs
             depth += 1
 

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sidestep_tui.core import text
-from sidestep_tui.protocol import columns
+from sidestep_tui.protocol import bulk, columns
+from sidestep_tui.protocol.bulk import StepColumns
 from sidestep_tui.protocol.columns import STEP_METRICS
 from sidestep_tui.protocol.events import Event, unseen
 from sidestep_tui.protocol.facts import (
@@ -29,7 +30,7 @@ from sidestep_tui.protocol.facts import (
     Phase,
     Status,
 )
-from sidestep_tui.protocol.fields import LARGEST, float_of, int_of, seconds_of, text_of
+from sidestep_tui.protocol.fields import float_of, int_of, seconds_of, text_of
 from sidestep_tui.protocol.pace import PARTS, Anatomy, Pace
 from sidestep_tui.protocol.series import Series
 from sidestep_tui.protocol.songs import SongLosses
@@ -90,6 +91,7 @@ class RunState:
         self.last_t: float | None = None
         """When the newest event was written."""
         self._bests: list[Best] = []
+        self._intake = columns.Intake()
         self.pace = Pace()
         self.anatomy = Anatomy()
         self.songs = SongLosses()
@@ -113,10 +115,14 @@ class RunState:
         """Take in many events; runs of steps go in as columns. Events seen before are left out."""
         events, self.seq = unseen(events, self.seq)
         for stretch in columns.stretches(events):
-            if stretch[0].get("type") in ("step", "gpu"):
+            kind = stretch[0].get("type")
+            if kind in ("step", "gpu"):
                 self._apply_flow(stretch)
-            else:
-                self._apply_other(stretch[0])
+                continue
+            if kind == "session_started":
+                self._intake.settle(self.series)  # It may take back what the steps before it added.
+            self._apply_other(stretch[0])
+        self._intake.settle(self.series)
         if events:
             self.version += 1
 
@@ -137,28 +143,19 @@ class RunState:
         self._new_stretch()
 
     def _apply_flow(self, events: Sequence[Event]) -> None:
-        """Take in steps and the gauges between them, of which only the newest are kept, and the memory as a curve."""
-        gauges = [event for event in events if event["type"] == "gpu"]
-        if not gauges:
-            self._apply_steps(events)
-            return
+        """Take in steps and the gauges between them: the newest at once, the curves when the batch is through."""
+        steps, gauges = columns.parted(events)
         if self._history:
-            self.series[columns.MEMORY].extend(*columns.memory_points(events, self.step))
-        steps = [event for event in events if event["type"] == "step"]
-        if events[-1]["type"] == "gpu":
-            self._apply_steps(steps)
+            self._intake.add(events, steps, self.step)
+        if gauges and events[-1] is not gauges[-1]:
             self._apply_other(gauges[-1])
-        else:
-            self._apply_other(gauges[-1])
+        if steps:
             self._apply_steps(steps)
+        if gauges and events[-1] is gauges[-1]:
+            self._apply_other(gauges[-1])
 
     def _apply_steps(self, events: Sequence[Event]) -> None:
-        events = [event for event in events if type(event.get("step")) is int and 0 <= event["step"] < LARGEST]
-        if not events:
-            return
         self._notice_session(events[0])
-        if self._history:
-            columns.extend(self.series, events)
         newest = events[-1]
         for name in STEP_METRICS:
             if name in newest:
@@ -173,6 +170,16 @@ class RunState:
         self.last_t = self.pace.newest_t or self.last_t
         if self.status in ("starting", "encoding", "fresh", "paused"):
             self.status = "running"
+
+    def _on_steps(self, event: Event) -> None:
+        """Many steps at once, as a reader of a long journal hands them over."""
+        block = event.get("columns")
+        if not isinstance(block, StepColumns):
+            return
+        if self._history:
+            self._intake.add_columns(block, self.series)
+        self._apply_steps([block.newest()])
+        self._new_stretch()  # Where its time went is told by the steps that come one by one.
 
     def _point(self, name: str, step: int, value: float) -> None:
         self.metrics[name] = value
@@ -236,7 +243,7 @@ class RunState:
         name = text_of(event, "name")
         self.stages.add(event, self.step)
         if {name, self.phase.name} - {"training", "saving"}:
-            self._new_stretch()  # A checkpoint belongs to the pace of training; anything else begins a new stretch.
+            self.pace.clear()  # A checkpoint belongs to the pace of training; anything else begins a new stretch.
         self.phase = Phase(name, int_of(event, "done"), int_of(event, "total"), text_of(event, "detail"))
         if name == "training" and self.phase.total:
             self.total_steps = self.phase.total
@@ -373,6 +380,7 @@ class RunState:
 
 
 _HANDLERS = {
+    bulk.STEPS: RunState._on_steps,
     "session_started": RunState._on_session_started,
     "phase": RunState._on_phase,
     "epoch": RunState._on_epoch,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from sidestep_tui.protocol import bulk
 from sidestep_tui.protocol.events import Event, decode_lines
 
 DEFAULT_LIMIT = 1 << 20
@@ -19,8 +20,10 @@ class Tail:
     begin a new `RunState`.
     """
 
-    def __init__(self, path: Path, offset: int = 0) -> None:
+    def __init__(self, path: Path, offset: int = 0, *, bulk: bool = False) -> None:
         self.path = path
+        self.bulk = bulk
+        """Whether what lies far before the end may come as columns, with few gauges: see `protocol.bulk`."""
         self.offset = offset
         """The byte after the last line handed out; always the start of a line."""
         self.skipped = 0
@@ -29,6 +32,7 @@ class Tail:
         """How often the file was found shorter than what had been read."""
         self.at_end = False
         """Whether the last read reached the end of the file."""
+        self._left = 0
 
     def read(self, limit_bytes: int = DEFAULT_LIMIT) -> list[Event]:
         """The next events, at most about `limit_bytes` of journal; an empty list when there is nothing yet."""
@@ -42,7 +46,8 @@ class Tail:
         finally:
             os.close(fd)
         self.offset += len(data)
-        events, bad = decode_lines(data)
+        far = self.bulk and self._left > limit_bytes
+        events, bad = bulk.read(bulk.thinned(data)) if far else decode_lines(data)
         self.skipped += bad
         return events
 
@@ -55,7 +60,8 @@ class Tail:
         while True:
             data = os.pread(fd, wanted, self.offset)
             end = data.rfind(b"\n") + 1
-            self.at_end = self.offset + len(data) >= size
+            self._left = size - self.offset - len(data)
+            self.at_end = self._left <= 0
             if end or len(data) < wanted:
                 return data[:end]
             wanted *= 2  # One line longer than the block: take a larger one.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from textual.message import Message
 
-from sidestep_tui.protocol import snapshot
+from sidestep_tui.protocol import bulk, snapshot
 from sidestep_tui.protocol.events import Event
 from sidestep_tui.protocol.liveness import Death, Liveness, explain_death, liveness
 from sidestep_tui.protocol.rundir import RunDir
@@ -27,7 +27,7 @@ POLL_SECONDS = 0.25
 
 _LIVENESS_SECONDS = 1.0
 _MOST_WAITING = 20_000
-_BLOCK_BYTES = 256 * 1024
+_BLOCK_BYTES = 1024 * 1024
 
 
 class RunAdvanced(Message):
@@ -63,10 +63,11 @@ class Feed:
         self.run_dir = RunDir(path)
         self._notify = notify
         self._clock = clock
-        self._tail = Tail(self.run_dir.events)
+        self._tail = Tail(self.run_dir.events, bulk=True)
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._events: deque[Event] = deque()
+        self._waiting = 0
         self._restarted = False
         self._picture: RunState | None = None
         self._liveness: Liveness | None = None
@@ -89,24 +90,27 @@ class Feed:
                 self._wake.clear()
 
     def read_block(self) -> int:
-        """Read one block of the journal; returns how many events it held."""
+        """Read one block of the journal; returns how many lines it held."""
         if self._crowded():
             return 0
         restarts = self._tail.restarts
         events = self._tail.read(_BLOCK_BYTES)
+        lines = sum(map(bulk.weight, events))
         with self._lock:
             if self._tail.restarts != restarts:
                 self._events.clear()
+                self._waiting = 0
                 self._restarted = True
             self._events.extend(events)
+            self._waiting += lines
             news = bool(events) or self._restarted or (self._tail.at_end and not self._caught_up)
             self._caught_up = self._caught_up or self._tail.at_end
         if news:
             self._notify()
-        return len(events)
+        return lines
 
     def _crowded(self) -> bool:
-        return len(self._events) > _MOST_WAITING
+        return self._waiting > _MOST_WAITING
 
     def _look(self, first: Snapshot | None) -> None:
         """Judge whether the engine lives; notify only when the verdict changed."""
@@ -125,9 +129,15 @@ class Feed:
             self._notify()
 
     def drain(self, most: int = 4_000) -> Batch:
-        """Take what waits, at most `most` events; notifies again when more is left."""
+        """Take what waits, about `most` lines at most; notifies again when more is left."""
+        taken: list[Event] = []
         with self._lock:
-            taken = [self._events.popleft() for _ in range(min(most, len(self._events)))]
+            left = most
+            while self._events and left > 0:
+                event = self._events.popleft()
+                taken.append(event)
+                left -= bulk.weight(event)
+            self._waiting = self._waiting - (most - left) if self._events else 0
             batch = Batch(
                 taken,
                 restarted=self._restarted,

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
 import pytest
 
 from sidestep_tui.engine.fake_history import history, write_run
-from sidestep_tui.protocol import snapshot
-from sidestep_tui.protocol.events import encode
+from sidestep_tui.protocol import bulk, snapshot
+from sidestep_tui.protocol.events import Event, encode
 from sidestep_tui.protocol.liveness import Liveness
 from sidestep_tui.protocol.rundir import RunDir
+from sidestep_tui.protocol.state import RunState
+from sidestep_tui.protocol.tail import Tail
+from sidestep_tui.ui import feed as feed_module
 from sidestep_tui.ui.feed import Feed, RunAdvanced
+from tests.ui.watching import app_on, settled
 
 NOW = 1_790_000_000.0
 
@@ -142,3 +147,65 @@ def test_the_summary_is_handed_over_once(tmp_path: Path) -> None:
 
 def test_newer_messages_replace_older_ones() -> None:
     assert RunAdvanced().can_replace(RunAdvanced())
+
+
+def test_the_first_picture_needs_the_summary_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the journal is: not a byte of it is read before there is something to paint."""
+    run = write_run(tmp_path / "run", "finished", now=NOW, steps=2000)
+    read: list[int] = []
+    pread = os.pread
+
+    def counting(fd: int, count: int, offset: int) -> bytes:
+        data = pread(fd, count, offset)
+        read.append(len(data))
+        return data
+
+    monkeypatch.setattr(os, "pread", counting)
+    pictures: list[tuple[int, int | None]] = []
+
+    def look() -> None:
+        picture = feed.drain().picture
+        pictures.append((sum(read), picture.step if picture else None))
+
+    feed = Feed(run.path, look, lambda: NOW)
+    feed.run(lambda: feed.run_dir.events.stat().st_size <= sum(read))
+    assert pictures[0] == (0, 2000)
+    assert sum(read) == run.run_dir.events.stat().st_size
+    assert max(read) <= 1024 * 1024
+
+
+def test_a_long_history_comes_as_columns_and_counts_as_what_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_module, "_BLOCK_BYTES", 64 * 1024)
+    run = write_run(tmp_path / "run", "finished", now=NOW, steps=3000)
+    feed = feed_on(run.path)
+    lines = 0
+    while block := feed.read_block():
+        lines += block
+    gauges = sum(event["type"] == "gpu" for event in run.events)
+    assert len(run.events) - gauges < lines <= len(run.events)
+    state, batches = RunState(), 0
+    while events := feed.drain(500).events:
+        batches += 1
+        assert sum(map(bulk.weight, events[:-1])) <= 500
+        assert all(bulk.weight(event) <= 400 for event in events)
+        state.apply_all(events)
+    assert batches >= 6
+    assert len(state.series["loss"]) == 3000
+
+
+async def test_the_journal_is_read_off_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = write_run(tmp_path / "run", "finished", now=NOW, steps=400)
+    readers: set[int] = set()
+    read = Tail.read
+
+    def noting(self: Tail, limit_bytes: int) -> list[Event]:
+        readers.add(threading.get_ident())
+        return read(self, limit_bytes)
+
+    monkeypatch.setattr(Tail, "read", noting)
+    async with app_on(run.path).run_test(size=(120, 40)) as pilot:
+        screen = await settled(pilot)
+        assert len(screen.state.series["loss"]) == 400
+    assert readers and threading.get_ident() not in readers
