@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sidestep_tui.schema import activation_model, automatic, compute_model, gpu_table, pace
-from sidestep_tui.schema.model_shape import SHAPE_2B, SHAPE_XL
+from sidestep_tui.schema.model_shape import SHAPE_2B, SHAPE_XL, ModelShape
 from sidestep_tui.schema.pace import Measured, Pace
 from sidestep_tui.schema.settings import Settings
 
@@ -49,6 +49,33 @@ def test_a_step_is_arithmetic_and_memory_traffic_by_hand() -> None:
     traffic = 10.0 * kept / (936e9 * 0.8)
     assert step(asked) == pytest.approx(arithmetic + traffic, rel=1e-9)
     assert 0.15 < step(asked) < 0.25  # ENGINE.md: 150 ms busy at best, 153 ms at 50 % of the rate
+
+
+@pytest.mark.parametrize(
+    ("shape", "seconds", "name", "kept", "recomputed"),
+    [
+        (SHAPE_2B, 60.0, "RTX 3090", 153, 227),
+        (SHAPE_2B, 60.0, "RTX 4090", 66, 98),
+        (SHAPE_2B, 60.0, "H200", 14, 20),
+        (SHAPE_2B, 240.0, "RTX 4090", 282, 408),
+        (SHAPE_XL, 60.0, "RTX 3090", 409, 604),
+        (SHAPE_XL, 240.0, "RTX 3090", 1774, 2574),
+    ],
+)
+def test_compiled_batches_of_four_come_near_half_of_the_rate(
+    shape: ModelShape, seconds: float, name: str, kept: int, recomputed: int
+) -> None:
+    """ENGINE.md §1.1: milliseconds a sample at a utilisation of 50 %, without and with full recomputing."""
+    for checkpointing, expected in (("off", kept), ("on", recomputed)):
+        asked = settings(
+            data={"crop_seconds": seconds},
+            train={"batch_size": 4},
+            memory={"gradient_checkpointing": checkpointing},
+            speed={"compile": "on"},
+        )
+        found = pace.estimate(asked, shape, Gpu(name)).seconds_per_step
+        assert found is not None
+        assert 1000 * found / 4 == pytest.approx(expected, rel=0.13)
 
 
 def test_recomputing_does_the_forward_pass_again() -> None:
