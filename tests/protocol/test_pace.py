@@ -76,3 +76,8 @@ def test_a_pause_is_no_part_of_training() -> None:
     events.append({**last, "seq": last["seq"] + 1, "t": last["t"] + 3600, "type": "resumed", "step": 248})
     state = RunState.from_events(events)
     assert state.anatomy.shares() == []
+
+
+def test_a_finished_run_still_tells_where_its_time_went() -> None:
+    state = RunState.from_events(history(400, scenario="finished"))
+    assert shares(state.anatomy)["backward"] > 0.5

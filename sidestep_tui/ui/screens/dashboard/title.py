@@ -17,7 +17,7 @@ def title_for(view: View) -> str:
     """Condition, share done and name; made of what a title can hold."""
     state = view.state
     shown = condition(state.status, view.liveness)
-    share = f" {100 * state.step // state.total_steps} %" if state.total_steps and view.live else ""
+    share = f" {100 * state.step // state.total_steps} %" if state.step and state.total_steps and view.live else ""
     text = f"{shown.label(ascii_only=view.ascii_only)}{share} · {view.name}"
     return "".join(character for character in text if character.isprintable())
 
