@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from sidestep_tui.schema.problems import Problem, refuse, unknown_key
 SCHEMA_VERSION = 1
 # A settings file is a page of text; anything near this size is something else.
 LARGEST_FILE = 1024 * 1024
+_MOST_HINTS = 200
+_UNQUOTED = str.maketrans("", "", "\"' ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,29 +252,33 @@ def toml_text(
 
 
 def line_of(content: str, path: str) -> int:
-    """The line (from 1) of `content` that sets dotted `path`, or that opens the group it names, or 0.
-
-    tomllib keeps no positions; a scan for the header and the key is enough to point a person at the place.
-    """
+    """The line (from 1) of `content` that sets dotted `path`, or that opens the group it names, or 0."""
+    tables, keys = _lines_by_path(content)
     group, _, name = path.partition(".")
+    found = [tables.get(path, 0), keys.get(path, 0), keys.get(group, 0) if name else 0]
+    return min(filter(None, found), default=tables.get(group, 0))
+
+
+@lru_cache(maxsize=2)
+def _lines_by_path(content: str) -> tuple[dict[str, int], dict[str, int]]:
+    """The first lines of headers and of keys, by dotted path.
+
+    tomllib keeps no positions; a scan for headers and keys is enough to point a person at the place.
+    """
+    tables: dict[str, int] = {}
+    keys: dict[str, int] = {}
     table = ""
-    opened = 0
     for number, line in enumerate(content.splitlines(), start=1):
         header = re.match(r"\s*\[\[?\s*([^\]]+?)\s*\]", line)
         if header:
-            table = header.group(1).replace('"', "").replace("'", "").replace(" ", "")
-            if table == path:
-                return number
-            opened = opened or (number if table == group else 0)
+            table = header.group(1).translate(_UNQUOTED)
+            tables.setdefault(table, number)
             continue
         key = re.match(r"\s*([A-Za-z0-9_.\"' -]+?)\s*=", line)
-        if key is None:
-            continue
-        bare = key.group(1).replace('"', "").replace("'", "").replace(" ", "")
-        full = f"{table}.{bare}" if table else bare
-        if full == path or (name and full == group):
-            return number
-    return opened
+        if key is not None:
+            bare = key.group(1).translate(_UNQUOTED)
+            keys.setdefault(f"{table}.{bare}" if table else bare, number)
+    return tables, keys
 
 
 def _plain(value: Any) -> Any:
@@ -282,11 +289,17 @@ def _flatten(mapping: Mapping[str, Any], ignore: Iterable[str]) -> tuple[dict[st
     values: dict[str, Any] = {}
     problems: list[Problem] = []
     skipped = set(ignore)
+
+    def unknown(key: str) -> None:
+        # Looking for the nearest name takes a millisecond, and a file may hold a hundred thousand that are none.
+        hint = len(problems) < _MOST_HINTS
+        problems.append(Problem(key, unknown_key(key) if hint else f"There is no setting '{key}'."))
+
     for group, content in mapping.items():
         if group in skipped:
             continue
         if group not in group_names():
-            problems.append(Problem(group, unknown_key(group)))
+            unknown(group)
         elif not isinstance(content, Mapping):
             problems.append(Problem(group, f"{group} is a group of settings and must be a [{group}] table."))
         else:
@@ -295,5 +308,5 @@ def _flatten(mapping: Mapping[str, Any], ignore: Iterable[str]) -> tuple[dict[st
                 if path in fields_by_path():
                     values[path] = value
                 else:
-                    problems.append(Problem(path, unknown_key(path)))
+                    unknown(path)
     return values, problems

@@ -165,6 +165,7 @@ def _import_mapping(name: str, source: Mapping[str, Any], doubles: list[str], *,
     for key in doubles:
         state.refuse(key, "given twice; the last one counts")
     leaves = {key.rpartition(".")[2]: key for key in flat}
+    kind = import_adapter.kind_of(flat)
     for key, value in flat.items():
         leaf = key.rpartition(".")[2]
         if key in ABOUT_KEYS:
@@ -173,7 +174,7 @@ def _import_mapping(name: str, source: Mapping[str, Any], doubles: list[str], *,
             if leaves[leaf] != key:
                 state.refuse(key, f"given twice; {leaves[leaf]} counts")
             continue
-        _translate_key(state, key, leaf, value)
+        _translate_key(state, kind, key, leaf, value)
     _translate_crop(state, {leaf: leaves[leaf] for leaf in CROP_KEYS if leaf in leaves})
     import_targets.translate_targets(state, {leaf: leaves[leaf] for leaf in TARGET_KEYS if leaf in leaves})
     import_sound.translate_alterations(state, {leaf: leaves[leaf] for leaf in ALTERATION_KEYS if leaf in leaves})
@@ -191,7 +192,7 @@ def _import_mapping(name: str, source: Mapping[str, Any], doubles: list[str], *,
     )
 
 
-def _translate_key(state: Translation, key: str, leaf: str, value: Any) -> None:
+def _translate_key(state: Translation, kind: str, key: str, leaf: str, value: Any) -> None:
     if leaf == "use_dora":
         _translate_dora(state, key, value)
         return
@@ -199,7 +200,6 @@ def _translate_key(state: Translation, key: str, leaf: str, value: Any) -> None:
     if switched_off:
         state.idle(key, switched_off)
         return
-    kind = import_adapter.kind_of(state.source)
     if import_adapter.translate(state, kind, key, leaf, value):
         return
     meaning = import_adapter.meaning_of(kind, leaf) or meaning_of(key, leaf)
@@ -228,6 +228,8 @@ def _translate_key(state: Translation, key: str, leaf: str, value: Any) -> None:
 
 def _off_beside(state: Translation, leaf: str) -> str:
     """Why a key that is the detail of another says nothing in this preset; empty where it does."""
+    if not leaf.startswith("target_loss_") and leaf != "cosine_restarts_count":
+        return ""
     beside = {key.rpartition(".")[2]: value for key, value in state.source.items()}
     if leaf.startswith("target_loss_") and not number(beside.get("target_loss")):
         return "target_loss is off"

@@ -384,3 +384,12 @@ def test_any_text_is_read_or_refused_in_words(content: str) -> None:
     except SettingsError:
         return
     resolve([Layer("pasted", report.values)])
+
+
+def test_a_file_of_twenty_thousand_keys_is_answered_at_all(home: Path) -> None:
+    """A walk over all keys for each of them would not end within the time limit of a test."""
+    keys = {"rank": 3} | {f"k{number}": 1 for number in range(20_000)}
+    report = _import(home, keys)
+    assert len(report.refused) == 20_000
+    (home / "mine.toml").write_text("[adapter]\n" + "".join(f"{key} = 1\n" for key in keys))
+    assert len(_import(home, (home / "mine.toml").read_text(), "mine.toml").refused) == 20_000
