@@ -12,6 +12,7 @@ from sidestep_tui.core import paths, text
 from sidestep_tui.core.errors import ExitCode
 from sidestep_tui.launch import adapter_jobs, models
 from sidestep_tui.launch import plan as plans
+from sidestep_tui.launch.job import Said
 from sidestep_tui.schema import adapter_names, layers
 from sidestep_tui.schema.settings import Settings
 
@@ -122,8 +123,9 @@ def _run_of(path: Path) -> Path | None:
     return None
 
 
-def _progress(phase: str, done: int, total: int, detail: str) -> None:
-    render.say(f"{phase.replace('_', ' ').capitalize()}: {done} of {total} {render.plain(detail)}".rstrip())
+def _progress(said: Said) -> None:
+    phase = said.what.replace("_", " ").capitalize()
+    render.say(f"{phase}: {said.done} of {said.total} {render.plain(said.name)}".rstrip())
 
 
 def _model_for(path: Path, model: Path | None) -> Path | None:

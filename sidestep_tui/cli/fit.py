@@ -19,6 +19,7 @@ from sidestep_tui.launch import probe as probes
 from sidestep_tui.launch.disks import DiskRoom
 from sidestep_tui.launch.forecast import Forecast, Songs
 from sidestep_tui.launch.gpus import Device
+from sidestep_tui.launch.job import Said
 from sidestep_tui.schema import (
     adapter_maths,
     adapter_targets,
@@ -33,6 +34,7 @@ from sidestep_tui.schema import (
 from sidestep_tui.schema.activation_model import Attention
 from sidestep_tui.schema.fields import fields_by_path
 from sidestep_tui.schema.fit_ladder import Needs, Rung
+from sidestep_tui.schema.layers import flat_values
 from sidestep_tui.schema.model_shape import SHAPE_2B, SHAPE_XL, ModelShape
 from sidestep_tui.schema.settings import Settings
 
@@ -103,12 +105,15 @@ def fit(
     if not is_known:
         seen = _timed_here(seen, settings, shape)
     room = disks.room(settings)
+    offered = _profiles(settings, seen, device, shape, needs)
     if as_json:
-        about = {"attention": kernel, "free": free, "recomputes": seen.settings.memory.recomputes}
+        about = {"attention": kernel, "free": free, "recomputes": seen.settings.memory.recomputes, "profiles": offered}
         render.data_json({**about, **_fields(shape, seen, ladder, free, device if is_known else None, room)})
         return
     _show(shape, seen, device if is_known else None, is_here=is_here)
     _show_time_and_disk(seen, room)
+    if is_known:
+        _show_profiles(offered)
     _show_ladder(ladder, free, settings, seen, shape, device, needs)
     if settings.speed.attention == "stock":
         render.data(f"attention kernel of the sliding layers: {kernel}")
@@ -118,13 +123,13 @@ def _probe(settings: Settings, shape: ModelShape, *, as_json: bool) -> None:
     """Measure, and set the estimate beside it."""
     render.say("measuring on the device; this loads the model" if settings.model.path else "measuring a made-up model")
 
-    def report(event: probes.Event) -> None:
-        if event["type"] == "phase":
-            render.say(f"  {event['name']}")
+    def report(said: Said) -> None:
+        if not said.done:
+            render.say(f"  {said.what}")
 
     found = probes.measure(settings, shape, report)
     if as_json:
-        render.data_json({name: value for name, value in found.items() if name != "type"})
+        render.data_json(found)
         return
     for line in render.table(measured_rows(found)):
         render.data(line)
@@ -189,7 +194,8 @@ def _songs(settings: Settings, asked: int | None, *, must_be_there: bool) -> Son
         if must_be_there:
             raise
         return Songs()
-    return Songs(len(found.songs), split.training_count(found.songs, data.validation))
+    lengths = tuple(song.duration for song in found.songs)
+    return Songs(len(found.songs), split.training_count(found.songs, data.validation), lengths)
 
 
 def _show(shape: ModelShape, seen: Forecast, device: Device | None, *, is_here: bool) -> None:
@@ -215,14 +221,47 @@ def _show(shape: ModelShape, seen: Forecast, device: Device | None, *, is_here: 
     render.data(f"what is chosen {where}:")
     for line in render.table([["", name, value, why] for name, value, why in automatic.lines(seen.answers)]):
         render.data(line)
-    if device.total:
-        render.data(f"profile for its size: {profiles.profile_for(device.total).name}")
 
 
 def _show_time_and_disk(seen: Forecast, room: DiskRoom) -> None:
     """How long the steps take and by what that is known, what is written, and how much room there is for it."""
     render.data("")
     for line in render.table([*forecast.time_rows(seen.pace), *forecast.disk_rows(seen.disk, room)]):
+        render.data(line)
+
+
+def _profiles(
+    settings: Settings, seen: Forecast, device: Device, shape: ModelShape, needs: Needs
+) -> list[dict[str, Any]]:
+    """Every profile with what it would set, need and take, against the settings as they are."""
+    offered, now = [], flat_values(settings)
+    for profile in profiles.PROFILES:
+        values = profile.values_for(xl=shape.hidden != shape.encoder_hidden)
+        changed = fit_ladder.with_values(settings, values)
+        offered.append(
+            {
+                "name": profile.name,
+                "is_for_this": bool(device.total) and profiles.profile_for(device.total) is profile,
+                "needs": needs(changed),
+                "fits": needs(changed) <= fit_ladder.HEADROOM * device.free if device.total else None,
+                "time": pace.compared(changed, seen.settings, shape, device),
+                "values": dict(values),
+                "changes": {path: value for path, value in values.items() if now[path] != value},
+            }
+        )
+    return offered
+
+
+def _show_profiles(offered: Sequence[Mapping[str, Any]]) -> None:
+    render.data("")
+    render.data("profiles by size of GPU, and what -s would have to set:")
+    rows = []
+    for profile in offered:
+        sets = ", ".join(f"{path}={fields_by_path()[path].write(value)}" for path, value in profile["changes"].items())
+        mark = "fits" if profile["fits"] else "too large"
+        own = ">" if profile["is_for_this"] else " "
+        rows.append([own, profile["name"], text.gibibytes(profile["needs"]), mark, profile["time"], sets or "as it is"])
+    for line in render.table(rows, right=(2, 4)):
         render.data(line)
 
 

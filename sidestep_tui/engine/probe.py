@@ -1,24 +1,17 @@
-"""`python -m sidestep_tui.engine.probe`: what a run really needs, measured on its device in a process of its own.
-
-Standard input holds one line of JSON: the settings, and the shape of the model to make up where they name no
-checkpoint. Standard output gets an event a line as in a journal: `phase` and `step`, then `result` or `error`; the exit
-code is that of the error. Nothing is left on disk.
-"""
+"""What a run really needs, measured on its device as a job of its own. Nothing is left on disk."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sidestep_tui.core import text
-from sidestep_tui.core.errors import ExitCode, OutOfMemoryError, SidestepError
+from sidestep_tui.core.errors import OutOfMemoryError, SidestepError
 from sidestep_tui.engine import failures
 from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.schema import fit_ladder, memory_model
@@ -31,7 +24,8 @@ if TYPE_CHECKING:
 
     from sidestep_tui.engine.trainer import Trainer
 
-Say = Callable[..., None]
+Progress = Callable[[str, int, int, str], None]
+"""Phase, done, total, what is at hand."""
 
 STEPS = 3
 """Of which the first, which makes the optimizer's state and warms everything up, is not timed."""
@@ -80,32 +74,7 @@ class _LongestSong:
         return _noise((self.tokens, self.width))
 
 
-def main() -> int:
-    """Measure what standard input asks for; returns the process's exit code."""
-    # Libraries print to standard output as they like: lines of JSON keep a descriptor to themselves.
-    sink = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-
-    def say(kind: str, **fields: Any) -> None:
-        sink.write(json.dumps({"type": kind, **fields}) + "\n")
-        sink.flush()
-
-    try:
-        request = json.loads(sys.stdin.readline())
-        shape = ModelShape(**request["shape"])
-        measured = measure(Settings.model_validate(request["settings"]), shape, say)
-    except Exception as error:  # noqa: BLE001 - the border: everything that goes wrong is said in words
-        failure = failures.known(error) or failures.EngineBug(
-            "The probe hit a bug.", f"{type(error).__name__}: {error}", "Please report this."
-        )
-        fields = {"kind": failure.kind, "title": failure.title, "message": failure.message, "hint": failure.hint}
-        say("error", **fields, code=int(failure.exit_code))
-        return int(failure.exit_code)
-    say("result", **dataclasses.asdict(measured), difference=measured.difference)
-    return int(ExitCode.DONE)
-
-
-def measure(settings: Settings, shape: ModelShape, say: Say) -> Measured:
+def measure(settings: Settings, shape: ModelShape, progress: Progress) -> Measured:
     """Load, train on the longest batch, measure held-out songs and save, as a run of these settings would.
 
     `shape` is the model's; where `model.path` is empty one of that shape is made up. Raises OutOfMemoryError with the
@@ -127,12 +96,12 @@ def measure(settings: Settings, shape: ModelShape, say: Say) -> Measured:
     asked = fit_ladder.with_values(fit_ladder.settled(settings, needs, free), {"memory.on_oom": "stop"})
     meter = _Meter(device)
     try:
-        say("phase", name="loading")
+        progress("loading", 0, 0, "")
         trainer = _trainer(asked, shape, device, dtype)
         meter.look()
-        seconds = _train(trainer, meter, say)
-        validating = _validate(trainer, meter, say)
-        saving = _save(trainer, meter, say)
+        seconds = _train(trainer, meter, progress)
+        validating = _validate(trainer, meter, progress)
+        saving = _save(trainer, meter, progress)
     except (RuntimeError, MemoryError, OutOfMemoryError) as error:
         if not (isinstance(error, OutOfMemoryError) or failures.is_out_of_memory(error)):
             raise
@@ -239,26 +208,26 @@ def _trainer(settings: Settings, shape: ModelShape, device: torch.device, dtype:
     return trainer.build(transformer, material, fit_ladder.with_values(settings, short), seed=0)
 
 
-def _train(trainer: Trainer, meter: _Meter, say: Say) -> float:
+def _train(trainer: Trainer, meter: _Meter, progress: Progress) -> float:
     """Seconds of an optimizer step."""
-    say("phase", name="training")
+    progress("training", 0, STEPS, "")
     timed = []
     for number in range(STEPS):
         began = time.perf_counter()
-        result = trainer.step()
+        trainer.step()
         meter.wait()
         meter.look()
         seconds = time.perf_counter() - began
-        say("step", step=number + 1, seconds=seconds, loss=result.loss)
+        progress("training", number + 1, STEPS, "")
         timed.append(seconds)
     return sum(timed[1:]) / (STEPS - 1)
 
 
-def _validate(trainer: Trainer, meter: _Meter, say: Say) -> float:
+def _validate(trainer: Trainer, meter: _Meter, progress: Progress) -> float:
     """Seconds to measure one held-out song."""
     from sidestep_tui.engine.validation import Validator
 
-    say("phase", name="validating")
+    progress("validating", 0, 0, "")
     material = trainer.material
     mu, sigma = material.timestep_mu, material.timestep_sigma
     validator = Validator(material.store, trainer.settings, seed=0, mu=mu, sigma=sigma)
@@ -268,11 +237,11 @@ def _validate(trainer: Trainer, meter: _Meter, say: Say) -> float:
     return time.perf_counter() - began
 
 
-def _save(trainer: Trainer, meter: _Meter, say: Say) -> float:
+def _save(trainer: Trainer, meter: _Meter, progress: Progress) -> float:
     """Seconds to write a checkpoint, into a directory that is gone afterwards."""
     from sidestep_tui.engine import checkpoint, export
 
-    say("phase", name="saving")
+    progress("saving", 0, 0, "")
     about = export.Provenance("probe", "", STEPS, 1, None, "", trainer.settings.model.variant, "")
     with tempfile.TemporaryDirectory(prefix="sidestep-probe-") as scratch:
         run_dir = RunDir.create(Path(scratch), "probe")
@@ -300,7 +269,3 @@ def _noise(shape: tuple[int, ...]) -> torch.Tensor:
     import torch
 
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from sidestep_tui.launch import adapter_jobs, spawn
+from sidestep_tui.launch.job import Said
 
 from .conftest import Outcome
 
@@ -49,7 +50,8 @@ def test_an_export_is_written_and_named(tmp_path: Path, run_cli: Cli, monkeypatc
     ("script", "code", "says"),
     [
         (
-            'print(\'{"event": "error", "kind": "adapter", "words": ["It is lonely.", "a.st: x.", "Copy."]}\')',
+            "import json; print(json.dumps({'event': 'error', 'kind': 'adapter', 'title': 'It is lonely.', "
+            "'message': 'a.st: x.', 'hint': 'Copy.'}))",
             4,
             ["It is lonely.", "a.st: x."],
         ),
@@ -61,7 +63,7 @@ def test_what_the_engine_says_is_passed_on(
     tmp_path: Path, run_cli: Cli, monkeypatch: pytest.MonkeyPatch, script: str, code: int, says: list[str]
 ) -> None:
     monkeypatch.setattr(
-        spawn, "python", lambda module: [sys.executable, "-c", f"import sys; sys.stdin.read(); {script}"]
+        spawn, "python", lambda module: [sys.executable, "-c", f"import sys; sys.stdin.readline(); {script}"]
     )
     outcome = run_cli("adapter", "export", lora(tmp_path / "a.safetensors"), "--to", "comfyui")
     assert outcome.code == code
@@ -76,7 +78,7 @@ def test_the_effect_is_a_table_and_a_sentence(
 
     def effect(path, settings, source, progress):
         asked.append((settings.model.path, settings.data.path, source))
-        progress("listening", 1, 2, "the adapted model")
+        progress(Said("progress", "listening", 1, 2, "the adapted model"))
         return result
 
     monkeypatch.setattr(adapter_jobs, "effect", effect)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sidestep_tui.core.errors import AdapterError
-from sidestep_tui.engine import adapter_job, adapters, effect_job, export, weights
+from sidestep_tui.engine import adapters, effect_job, export, job, weights
 from sidestep_tui.engine.adapter_formats import read_parts
 from sidestep_tui.engine.effect import relative_change
 from sidestep_tui.schema.adapter import AdapterSettings
@@ -37,7 +37,7 @@ def adapters_of_tiny(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFac
 def ask(**request: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The result of a request, and the lines on the way to it."""
     sink = io.StringIO()
-    result = adapter_job._carry_out(request, sink)
+    result = job.JOBS[request["do"]](request, job.Channel(0, sink))
     return json.loads(json.dumps(result)), [json.loads(line) for line in sink.getvalue().splitlines()]
 
 

@@ -13,6 +13,7 @@ from sidestep_tui.cli import fit
 from sidestep_tui.core.errors import OutOfMemoryError
 from sidestep_tui.engine import probe, weights
 from sidestep_tui.engine.quantised import QuantisedLinear
+from sidestep_tui.launch import failures, job
 from sidestep_tui.launch import probe as launch
 from sidestep_tui.schema.model_shape import SHAPE_2B, ModelShape
 
@@ -45,7 +46,7 @@ def test_running_out_of_memory_names_the_rung_that_would_fit(new_settings, monke
     monkeypatch.setattr(AceStepTransformer1DModel, "forward", starve)
     events = []
     with pytest.raises(OutOfMemoryError, match="does not fit") as caught:
-        probe.measure(new_settings(), TINY, lambda kind, **fields: events.append(kind))
+        probe.measure(new_settings(), TINY, lambda phase, *_: events.append(phase))
     assert "2.50 GiB were wanted" in caught.value.message
     assert caught.value.hint.startswith("Try -s memory.gradient_checkpointing=on: by the estimate")
     assert int(caught.value.exit_code) == 5
@@ -62,9 +63,9 @@ def test_a_made_up_model_answers_and_is_of_the_shape_asked_for(base):
 
 
 def test_a_probe_that_dies_says_so(new_settings, monkeypatch):
-    monkeypatch.setattr(launch, "MODULE", "sidestep_tui.engine.no_such_module")
-    with pytest.raises(launch.SidestepError, match="probe"):
-        launch.measure(new_settings(), TINY, json.dumps)
+    monkeypatch.setattr(job, "MODULE", "sidestep_tui.engine.no_such_module")
+    with pytest.raises(failures.EngineBug, match="probe"):
+        launch.measure(new_settings(), TINY, print)
 
 
 @pytest.mark.gpu
@@ -72,7 +73,7 @@ def test_a_probe_that_dies_says_so(new_settings, monkeypatch):
 @pytest.mark.parametrize("base", ["full", "int8"])
 def test_a_gpu_is_measured_and_the_estimate_holds(new_settings, base):
     settings = new_settings(data={"crop_seconds": 60}, adapter={"rank": 64}, memory={"device": "cuda", "base": base})
-    found = probe.measure(settings, SHAPE_2B, lambda kind, **fields: None)
+    found = probe.measure(settings, SHAPE_2B, lambda *_: None)
     assert found.peak_allocated is not None
     assert found.peak >= found.peak_allocated
     assert -0.15 < found.difference <= 0.05

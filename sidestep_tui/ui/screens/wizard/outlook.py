@@ -10,12 +10,14 @@ from textual import on, work
 from textual.message import Message
 from textual.worker import Worker, get_current_worker
 
+from sidestep_tui.core import text
 from sidestep_tui.core.errors import SidestepError
 from sidestep_tui.ui.screens.wizard.jobs import WizardJobs
 
 if TYPE_CHECKING:
     from sidestep_tui.launch.disks import DiskRoom
     from sidestep_tui.launch.gpus import Device
+    from sidestep_tui.launch.job import Said
     from sidestep_tui.schema.model_shape import ModelShape
     from sidestep_tui.schema.pace import Measured
     from sidestep_tui.schema.settings import Settings
@@ -92,6 +94,7 @@ class WizardOutlook(WizardJobs):
 
     _outlook: Outlook | None = None
     _probe: Worker[None] | None = None
+    _judge: Device | None = None
 
     @property
     def outlook(self) -> Outlook:
@@ -107,6 +110,8 @@ class WizardOutlook(WizardJobs):
             return
         session, settings = self.session, self.session.settings
         device, shape = session.device, session.shape()
+        if session.stand_in != self._judge:
+            self._judge, self.outlook.problem = session.stand_in, None
         if session.stand_in is not None:
             self._asked.pop("pace", None)
         elif device is not None:
@@ -157,6 +162,10 @@ class WizardOutlook(WizardJobs):
     @on(RoomFound)
     def _room_found(self, message: RoomFound) -> None:
         self.outlook.room = message.room
+        free = message.room.free if message.room is not None else None
+        if self.session.free_disk != free:
+            self.session.free_disk = free
+            self.session.changed()
         self._show_outlook()
 
     def _show_outlook(self) -> None:
@@ -191,9 +200,9 @@ class WizardOutlook(WizardJobs):
 
         worker = get_current_worker()
 
-        def report(event: Mapping[str, Any]) -> None:
-            words = _PHASES["training"] + f", step {event['step']}" if event["type"] == "step" else ""
-            self.post_message(ProbeAdvanced(words or _PHASES.get(str(event.get("name")), str(event.get("name")))))
+        def report(said: Said) -> None:
+            words = _PHASES.get(said.what, said.what)
+            self.post_message(ProbeAdvanced(f"{words}, step {said.done}" if said.done else words))
 
         try:
             found = probe.measure(settings, shape, report, lambda: worker.is_cancelled)
@@ -228,6 +237,9 @@ class WizardOutlook(WizardJobs):
             if session.stand_in is None:
                 session.measured = measured.by_probe(message.found, message.settings)
             session.changed()
+            self.notify(f"Measured: {text.gibibytes(message.found['peak'])} at most.", timeout=6)
+        elif message.problem is not None:
+            self.notify(message.problem.title, title="The measurement failed", severity="error", timeout=10)
         self._show_outlook()
 
 
@@ -247,7 +259,7 @@ def _hindrance(session: FormSession) -> SidestepError | None:
     device = session.device
     if session.stand_in is not None:
         return SidestepError(
-            f"A {session.stand_in.name} is not here to measure on.", "", "Judge by this machine, then measure."
+            f"The {session.stand_in.name} is not here to measure on.", "", "Judge by this machine, then measure."
         )
     if session.model_problem is not None:
         return session.model_problem
