@@ -56,9 +56,8 @@ def import_preset(
             if not as_json:
                 _show(report, title=str(file) if len(files) > 1 else "")
             _refuse_wrong(report, strict=strict)
-            source = "standard input" if str(file) == "-" else file.name
             chosen = name or slug(report.own_name, fallback="imported")
-            kept = None if dry_run else _keep(report, chosen, source, overwrite=overwrite, place=_place(here=here))
+            kept = None if dry_run else _keep(report, chosen, file, overwrite=overwrite, place=_place(here=here))
         except SettingsError as error:
             if len(files) == 1:
                 raise
@@ -103,16 +102,20 @@ def _report_lines(report: ImportReport, width: int) -> list[str]:
     return lines
 
 
-def _keep(report: ImportReport, name: str, source: str, *, overwrite: bool, place: Place) -> Path:
-    saved = store.save(
-        name,
-        report.values,
-        f"Imported from {source} ({report.source_format}).",
-        overwrite,
-        description=report.description or f"From {source}.",
-        provenance=report.provenance(source),
-        place=place,
-    )
+def _keep(report: ImportReport, name: str, file: Path, *, overwrite: bool, place: Place) -> Path:
+    source = "standard input" if str(file) == "-" else file.name
+    if report.is_ours_as_it_is and not overwrite:
+        saved = store.duplicate(store.read(paths.expand(file)), name, place=place)
+    else:
+        saved = store.save(
+            name,
+            report.values,
+            f"Imported from {source} ({report.source_format}).",
+            overwrite,
+            description=report.description or f"From {source}.",
+            provenance=report.provenance(source),
+            place=place,
+        )
     render.say(f"Saved as '{saved.name}' in {paths.shorten(saved.path)}.")
     return saved.path
 

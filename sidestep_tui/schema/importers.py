@@ -32,13 +32,14 @@ from sidestep_tui.schema.import_keys import (
     meaning_of,
 )
 from sidestep_tui.schema.import_report import Row, Translation, Verdict, number, shown
-from sidestep_tui.schema.preset_file import Provenance
+from sidestep_tui.schema.preset_file import HEAD_KEYS, Provenance
 from sidestep_tui.schema.run import is_run
 
 _FILES_OF_FOLDERS: Final = ("run.toml", "adapter_config.json", "training_config.json", "lokr_config.json")
 # Looking for the nearest key takes a millisecond, and a file may have a hundred thousand of them.
 _MOST_HINTS: Final = 200
 _TRAINERS: Final = ("Side-Step", "ace-lora-trainer", "PEFT")
+_OURS: Final = "sidestep-tui preset"
 _WEIGHTS: Final = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
 
@@ -81,6 +82,12 @@ class ImportReport:
         stem = presets.safe_name(f"{trainer.lower()}_{self.name}")
         tries = (stem, *(f"{stem[:60]}_{number}" for number in range(2, 100)))
         return next((name for name in tries if not presets.name_problem(name)), stem)
+
+    @property
+    def is_ours_as_it_is(self) -> bool:
+        """Whether it is a preset of ours that can be kept as it stands, comments and all."""
+        written_out = any(row.key == "extends" for row in self.rows)
+        return self.source_format == _OURS and not self.refused and not written_out
 
     def provenance(self, source: str) -> Provenance:
         """Where it came from, for the preset that is kept: `source` names the file."""
@@ -335,8 +342,7 @@ def _import_toml(path: Path) -> ImportReport:
     run = is_run(document)
     about = document.data["run"] if run else document.data
     codec.check_version(about.get("schema_version", codec.SCHEMA_VERSION), document.source)
-    about_keys = ("schema_version", "description", "extends", "requires")
-    ignored = [name for name in document.data if (name not in group_names() if run else name in about_keys)]
+    ignored = [name for name in document.data if (name not in group_names() if run else name in HEAD_KEYS)]
     values, problems = codec.document_values(document, ignore=ignored)
     state = Translation(document.data)
     for problem in problems:
@@ -357,7 +363,7 @@ def _import_toml(path: Path) -> ImportReport:
         state.rows.append(Row("extends", "translated", detail))
     name = str(about.get("name") or document.path.stem) if run else document.path.stem
     description = str(about.get("description", ""))
-    source_format = "sidestep-tui run" if run else "sidestep-tui preset"
+    source_format = "sidestep-tui run" if run else _OURS
     return ImportReport(state.values, state.rows, presets.safe_name(name), source_format, description)
 
 

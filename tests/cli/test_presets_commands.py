@@ -131,3 +131,15 @@ def test_many_files_are_imported_at_once_and_one_bad_one_stops_none(run_cli: Cli
     assert outcome.code == 4
     assert [made["name"] for made in outcome.json] == ["a", "c"]
     assert "b.json is not a preset" in outcome.err
+
+
+def test_a_preset_of_ours_is_imported_with_its_comments(run_cli: Cli, home: Path) -> None:
+    assert run_cli("presets", "export", "vram_8gb", "friends.toml").code == 0
+    (home / "friends.toml").write_text((home / "friends.toml").read_text() + "# thank you\n")
+    assert run_cli("presets", "import", "friends.toml").code == 0
+    shown = run_cli("presets", "show", "friends")
+    assert "# thank you" in shown.out
+    assert run_cli("presets", "diff", "friends", "vram_8gb", "--json").json == {}
+    fields = run_cli("presets", "show", "friends", "--json").json
+    assert fields["provenance"]["source"].startswith("vram_8gb.json of the ace-lora-trainer guide")
+    assert fields["requires"] == {"vram_gib": 7.0}
