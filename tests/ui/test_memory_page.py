@@ -11,9 +11,10 @@ from types import SimpleNamespace
 import pytest
 from textual.pilot import Pilot
 
-from sidestep_tui.launch import spawn
+from sidestep_tui.launch import forecast, spawn
 from sidestep_tui.schema.draft import Draft
 from sidestep_tui.ui.forms.rows import ActionRow, FieldRow
+from sidestep_tui.ui.forms.session import FormSession
 from sidestep_tui.ui.screens.wizard.memory import MemoryPage
 from sidestep_tui.ui.screens.wizard.page import Note
 from sidestep_tui.ui.screens.wizard.screen import WizardScreen
@@ -225,3 +226,22 @@ async def test_the_device_is_one_thing(ready_draft: Callable[..., Draft], machin
         assert "no cuda:7 here" in verdict(pilot)
         await press_on(pilot, "#device-cuda-1", "enter")
         assert not typed(pilot).display
+
+
+def test_the_frozen_base_follows_the_gpu_that_is_judged_by() -> None:
+    """The large model does not fit into 8 GB in full, and goes back to full with this machine."""
+    draft = Draft()
+    draft.set("model.variant", "xl-base")
+    session = FormSession(draft, lambda: None)
+    session.machine_known([replace(GPU_12, total=24 * GIB, free=23 * GIB, name="NVIDIA GeForce RTX 3090")])
+    assert session.settings.memory.base == "full"
+    here = session.pace().seconds_per_step
+    session.judge_by(forecast.stand_in("4060"))
+    assert session.settings.memory.base == "int8"
+    assert session.draft.origin("memory.base") == "hardware"
+    there = session.pace().seconds_per_step
+    assert here is not None
+    assert there is not None
+    assert there > 2 * here
+    session.judge_by(None)
+    assert session.settings.memory.base == "full"
