@@ -71,8 +71,8 @@ class WizardFrame(WizardJobs):
         index = STEP_IDS.index(current)
         is_roomy = self.size.width >= _ROOMY
         return Content.assemble(
-            ("sidestep", "bold $primary"),
-            ("  new run  " if is_roomy else "  ", "$muted"),
+            ("sidestep" if is_roomy else "", "bold $primary"),
+            ("  new run  " if is_roomy else "", "$muted"),
             (f"{index + 1}/{len(STEPS)} ", "$muted"),
             (STEPS[index].label, "bold"),
             ("" if is_roomy else f" {self.session.level}", "$muted"),

@@ -43,8 +43,10 @@ class WizardScreen(WizardDrafts, WizardPresets, WizardOutlook):
     """A run in the making."""
 
     HELP = (
-        "New run\nSix steps, in any order. Every change is saved as a draft at once: leave whenever you like and come"
-        " back to the same field. Settings by name: ctrl+p, or / outside a text field."
+        "New run\nSix steps, in any order. Enter accepts a field, or what is offered where it is empty, and goes on to"
+        " the next that counts: a grey one has no effect beside the others, and says why. F does what the advice on a"
+        " line says, u takes it back. Every change is saved as a draft at once: leave whenever you like and come back"
+        " to the same field. Settings by name: ctrl+p, or / outside a text field."
     )
 
     BINDINGS: ClassVar[list[BindingType]] = [
