@@ -17,13 +17,16 @@ from sidestep_tui.protocol.journal import Journal
 from sidestep_tui.protocol.liveness import Liveness
 from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.protocol.state import RunState
+from sidestep_tui.ui.dialogs.confirm import Tell
 from sidestep_tui.ui.screens.dashboard.info import RunInfo, summary_rows
 from sidestep_tui.ui.screens.dashboard.screen import DashboardScreen
 from sidestep_tui.ui.screens.dashboard.title import has_title
+from sidestep_tui.ui.screens.songs.screen import SongsScreen
 from sidestep_tui.ui.widgets.alerts import alert_rows
 from sidestep_tui.ui.widgets.log import LogPanel
 from sidestep_tui.ui.widgets.rows import Rows, width_of
 from sidestep_tui.ui.widgets.songs import SongsPanel, header_row, song_row
+from tests.ui.places import write_songs
 from tests.ui.watching import NOW, SIZE, Watch, app_on, facts_of, make_run, orders, settled, until, utc
 
 __all__ = ["make_run", "utc"]
@@ -266,3 +269,25 @@ def test_a_run_without_any_files_is_told_as_far_as_it_is_known(tmp_path: Path) -
     assert summary_rows({}, RunState(), RunDir(tmp_path))
     odd = {"run": 3, "versions": [1], "model": {"path": ""}, "fingerprints": "x"}
     assert summary_rows(odd, RunState(), RunDir(tmp_path))
+
+
+async def test_a_song_opens_with_its_words(make_run: Callable[..., FakeRun], tmp_path: Path) -> None:
+    run = make_run("live")
+    async with app_on(run.path).run_test(size=SMALL) as pilot:
+        screen = await settled(pilot)
+        assert screen.check_action("open_song", ()) is False
+        await pilot.press("6", "enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Tell), "why not")
+        await pilot.press("enter")
+        write_songs(tmp_path / "songs")
+        told = run.run_dir.run_toml.read_text()
+        run.run_dir.run_toml.write_text(told.replace('[data]\npath = ""', f'[data]\npath = "{tmp_path / "songs"}"'))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, SongsScreen), "the editor")
+        editor = pilot.app.screen
+        assert isinstance(editor, SongsScreen)
+        await until(pilot, lambda: editor.session is not None, "the songs")
+        assert editor.listing.current is not None
+        assert editor.listing.current.name == "song_08"
+        await pilot.press("q")
+        await until(pilot, lambda: pilot.app.screen is screen, "the dashboard")

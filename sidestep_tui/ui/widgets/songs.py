@@ -86,7 +86,8 @@ class SongsPanel(Rows, can_focus=True):
     caption or lyrics, or broken audio; one far below may be nearly silent, or be there twice. `h` marks held-out
     songs, against their own mean. The arrow says which way a song goes; n counts its measurements.
 
-    `j` and `k` move, `/` finds songs by name (or by what is said of them: try "caption"), `esc` shows all again.
+    `j` and `k` move, `enter` opens the song's words, where they can be edited. `/` finds songs by name, or by what is
+    said of them (try "caption"); `esc` shows all again.
     """
 
     def __init__(self, *, ascii_only: bool = False, id: str | None = None, classes: str | None = None) -> None:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from heapq import merge
 from operator import attrgetter
 from pathlib import Path
 from typing import ClassVar
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import Input
 
+from sidestep_tui.core.errors import SidestepError
 from sidestep_tui.protocol.alerts import AlertBook
 from sidestep_tui.protocol.facts import LogLine
 from sidestep_tui.protocol.liveness import Liveness
+from sidestep_tui.ui.dialogs.confirm import Tell
 from sidestep_tui.ui.governor import Governor
 from sidestep_tui.ui.notices import NoticesApp
+from sidestep_tui.ui.places import PlacesApp
 from sidestep_tui.ui.screens.dashboard.keys import ViewKeys
+from sidestep_tui.ui.screens.dashboard.song import songs_of_run
 from sidestep_tui.ui.widgets.alerts import alert_rows
 from sidestep_tui.ui.widgets.anatomy import anatomy_rows
 from sidestep_tui.ui.widgets.machine import machine_rows
@@ -40,6 +45,7 @@ class PageKeys(ViewKeys):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("6", "panel('songs')", "Songs", id="view.panel.6", show=False, tooltip="Go to the songs, worst first"),
         Binding("7", "panel('time')", "Time", id="view.panel.7", show=False, tooltip="Go to where the time goes"),
+        Binding("enter", "open_song", "Open song", id="song.open", show=False, tooltip="See and edit the song's words"),
         Binding("d", "clear_alert", "Clear alert", id="view.alert", show=False, tooltip="The alert was read: clear it"),
     ]
 
@@ -91,9 +97,11 @@ class PageKeys(ViewKeys):
                     yield LogLine(toast.t, _SEVERITIES[toast.severity], toast.words)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """There is nothing to clear while nothing stands."""
+        """There is nothing to clear while nothing stands, and no song to open while none is selected."""
         if action == "clear_alert":
             return self.alerts.first is not None
+        if action == "open_song":
+            return self._on_songs and not self.readonly and self.query_one(SongsPanel).selected is not None
         return super().check_action(action, parameters)
 
     def action_clear_alert(self) -> None:
@@ -168,6 +176,24 @@ class PageKeys(ViewKeys):
         field = self.query_one("#song-filter", Input)
         field.value = self.query_one(SongsPanel).filter
         field.focus()
+
+    @work(group="song", exclusive=True, exit_on_error=False)
+    async def action_open_song(self) -> None:
+        """Show the words of the selected song, where they can be edited."""
+        song, app = self.query_one(SongsPanel).selected, self.app
+        if song is None or not isinstance(app, PlacesApp):
+            return
+        try:
+            place = await asyncio.to_thread(songs_of_run, self.run_dir)
+        except SidestepError as error:
+            app.push_screen(Tell(error.title, error.message, error.hint))
+            return
+        await app.open_songs(place).wait()
+        from sidestep_tui.ui.screens.songs.screen import SongsScreen  # 25 ms, and loaded by now
+
+        if isinstance(app.screen, SongsScreen):
+            app.screen.listing.go_to(song.name)
+            app.screen.repaint()
 
     @on(Input.Changed, "#song-filter")
     def _song_typed(self, event: Input.Changed) -> None:
