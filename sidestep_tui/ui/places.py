@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sidestep_tui.ui.screens.wizard.screen import WizardScreen
     from sidestep_tui.ui.songs_place import SongsPlace
 
-Start = Literal["auto", "wizard", "runs"]
+Start = Literal["auto", "wizard", "runs", "presets"]
 
 KEYS: list[BindingType] = [
     Binding("f2", "runs", "Runs", id="app.runs", show=False, tooltip="Runs and drafts"),

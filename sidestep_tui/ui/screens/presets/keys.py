@@ -6,25 +6,26 @@ from typing import Final
 
 from textual.binding import Binding
 
-HELP: Final = """
-# Presets
+_PARAGRAPHS = (
+    "# Presets",
+    "A preset is a short file with the settings that make a recipe. Your songs, your model and the output stay as they"
+    " are when you choose one. Beside the list stands what the preset under the bar would change in the draft, and what"
+    " the run would cost then. Enter starts the draft from it, and u takes that back. Edits of your own can stay on"
+    " top: you are asked.",
+    "Signs in the list: a dot for the preset that the draft starts from, a tick for one that fits this machine, an"
+    " exclamation mark for one that needs more than is free, a cross for one that needs more than there is. The number"
+    " is the memory that it takes, in GiB. Space puts = before a preset: the others are then compared with that one"
+    " instead of the draft.",
+    "Presets of your own lie in the configuration directory, as TOML files that e opens in your editor; those in"
+    " ./presets belong to the folder that you work in. s saves the draft, with only what differs from the defaults or"
+    " from the preset that it starts from.",
+    "Presets of other trainers are imported from their files; the settings of a guide or a script can be pasted into"
+    " the list. Either way you see first what becomes of every key.",
+    "The filter looks in names, purposes, comments and in values that are words: dora, adamw8bit.",
+    "On the command line: sidestep-tui presets list, show, diff, check, import, export, rename, duplicate, delete.",
+)
 
-A preset is a short file with the settings that make a recipe; your songs, model and output stay as they are when you
-choose one. The right side says what the preset under the bar would change in the draft, and what the run would cost
-then. Enter applies it, and u takes that back. Edits of your own can stay on top: you are asked.
-
-Signs in the list: a dot for the preset that the draft starts from, a tick for one that fits this machine, an
-exclamation mark for one that does not. The number is the GPU memory that it takes, in GiB. Space puts = before a
-preset: the others are then compared with that one instead of the draft.
-
-Your own presets lie in the configuration directory as TOML files, which e opens in your editor; those in ./presets
-belong to the folder that you work in, and can be kept with it. s saves the draft, with only what differs from the
-defaults. The settings of a guide or a script can be pasted into the list: a dict, flags, lines of any kind.
-
-The filter looks in names, descriptions, comments and in values that are words: dora, adamw8bit, guide.
-
-On the command line: sidestep-tui presets list, show, diff, check, import, export, rename, duplicate, delete.
-"""
+HELP: Final = "\n\n".join(_PARAGRAPHS)
 
 
 def _key(
