@@ -163,6 +163,15 @@ def test_what_a_person_asked_for_or_touched_stays(run: FakeRun) -> None:
     assert (run.run_dir.checkpoints / "golden").is_dir()
 
 
+@pytest.mark.parametrize("name", ["KEEP.txt", "remarks.txt"])
+def test_the_last_door_looks_again_for_what_a_person_put_there(run: FakeRun, name: str) -> None:
+    place = run.run_dir.checkpoint_path(20)
+    (place / name).write_text("mine")
+    with pytest.raises(RunError, match="stays"):
+        removal.delete_checkpoint(place)
+    assert (place / "training_state.json").is_file()
+
+
 def test_a_checkpoint_that_another_run_begins_with_stays(run: FakeRun) -> None:
     start = run.run_dir.checkpoint_path(30)
     rows = [LedgerRow(run.path.parent / "other", facts=RunFacts(start_from=str(start)))]

@@ -407,3 +407,15 @@ async def test_a_viewer_that_only_looks_has_no_keys_that_change_runs(some_runs: 
         for action in ("resume", "tidy", "delete"):
             assert screen.check_action(action, ()) is False
         assert screen.check_action("open", ()) is True
+
+
+async def test_a_click_selects_and_a_double_click_opens(some_runs: dict[str, FakeRun]) -> None:
+    async with app_on(None).run_test(size=SIZE) as pilot:
+        screen = await listed(pilot)
+        await pilot.click("#runs", offset=(5, 2))
+        assert screen.selected is screen.listing.shown[2]
+        await pilot.click("#runs", offset=(5, 20))
+        assert screen.selected is screen.listing.shown[2]
+        await pilot.click("#runs", offset=(5, 1), times=2)
+        await until(pilot, lambda: isinstance(pilot.app.screen, DashboardScreen), "the dashboard")
+        assert pilot.app.current_run == screen.listing.shown[1].path

@@ -229,6 +229,27 @@ class RunsScreen(RunDeeds, SidestepScreen):
 
     # The list
 
+    def on_click(self, event: events.Click) -> None:
+        """A click puts the bar on a line, a second one opens it."""
+        rows = self.query_one("#runs", Rows)
+        place = self.listing.top + event.y
+        if event.widget is not rows or place >= len(self.listing.shown):
+            return
+        clicked = self.listing.shown[place]
+        if clicked is self.selected and event.chain > 1:
+            self.action_open()
+            return
+        self.listing.current_key = clicked.key
+        self.repaint()
+
+    def on_mouse_scroll_down(self) -> None:
+        """The wheel moves the bar."""
+        self.action_move(3)
+
+    def on_mouse_scroll_up(self) -> None:
+        """The wheel moves the bar."""
+        self.action_move(-3)
+
     def action_move(self, by: int) -> None:
         """Move the bar."""
         self.listing.move(by)
