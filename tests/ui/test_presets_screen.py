@@ -381,9 +381,10 @@ async def test_a_path_is_listed_and_pasted_settings_are_imported(ready_draft: Ca
         await settle(pilot)
         assert screen.listing.current is not None
         assert (screen.listing.current.name, screen.listing.current.group) == ("away", "Opened by path")
-        screen.post_message(events.Paste("--rank 12 --learning-rate 3e-4\n"))
+        screen.post_message(events.Paste("train --rank 12 --alpha 24 \\\r --learning-rate 3e-4\r"))
         report = await press(pilot, "ctrl+l")
         assert isinstance(report, ShowImport)
+        assert report.summary == "3 taken"
         await press(pilot, "escape", "enter")
         await settle(pilot)
         assert draft(pilot).value("adapter.rank") == 48

@@ -276,9 +276,14 @@ class ShowImport(Dialog[ImportAnswer | None]):
         box.border_title = Content(f"Import {self._source} ({self._report.source_format})")
         box.border_subtitle = "enter applies, s saves it as yours, esc cancels"
         with box:
-            yield Static(f"{self._report.summary}\n", markup=False, classes="summary")
+            yield Static(f"{self.summary}\n", markup=False, classes="summary")
             with VerticalScroll(can_focus=False):
                 yield Static(Content("\n").join(self.lines()))
+
+    @property
+    def summary(self) -> str:
+        """How many keys became what."""
+        return self._report.summary
 
     def lines(self) -> list[Content]:
         """A line for each key, wrong and refused ones first: that is what one has to know before the rest is of use."""

@@ -60,7 +60,8 @@ class PresetsTrade(PresetsActions):
         if self.has_class("-filtering") or not event.text.strip():
             return
         event.stop()
-        self._take_pasted(event.text)
+        # A terminal sends the key of the end of a line, which is a carriage return.
+        self._take_pasted(event.text.replace("\r\n", "\n").replace("\r", "\n"))
 
     @work(group="dialog", exclusive=True)
     async def _take_pasted(self, pasted: str) -> None:
