@@ -56,9 +56,11 @@ class CompareScreen(SidestepScreen):
     HELP = """
     # Compare
 
-    Each run has a letter, which stands on its curve. `x` counts steps, samples or minutes of training below the chart,
-    `[` and `]` show other metrics, `s` smooths, `v` is logarithmic. `h` and `l` move a cursor; the line below the chart
-    tells the exact values of all runs there. Below that: what was set differently, and nothing else.
+    Each run has a letter, which stands on its curve. `x` counts steps,
+    samples or minutes of training below the chart, `[` and `]` show
+    other metrics, `s` smooths, `v` is logarithmic. `h` and `l` move a
+    cursor; the line below the chart tells the exact values of all runs
+    there. Below that: what was set differently, and nothing else.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -60,15 +60,20 @@ class RunsScreen(RunDeeds, SidestepScreen):
     HELP = """
     # Runs
 
-    Every run started here, and those in folders you opened with `o`: living ones first, then the newest, then drafts.
-    `loss` is the smoothed training loss; `best` says whose it is, that of training or of held-out songs. Wider windows
-    show more columns. `s` sorts by the next column, `<` and `>` turn the order.
+    Every run started here, and those in folders you opened with `o`:
+    living ones first, then the newest, then drafts. `loss` is the
+    smoothed training loss; `best` says whose it is, that of training or
+    of held-out songs. Wider windows show more columns. `s` sorts by the
+    next column, `<` and `>` turn the order.
 
-    `/` filters by words and by `state:` (a word of the list, or alive, over, failed, draft, away), `kind:`, `data:`,
-    `model:`, `name:`, `preset:`, `folder:`, and by numbers: `rank:>32`, `loss:<0.2`, `best:`, `step:`, `epoch:`,
-    `size:>1g`, `time:>2h`, `age:<7d`. A dash before a part leaves out what it matches.
+    `/` filters by words and by `state:` (a word of the list, or alive,
+    over, failed, draft, away), `kind:`, `data:`, `model:`, `name:`,
+    `preset:`, `folder:`, and by numbers: `rank:>32`, `loss:<0.2`,
+    `best:`, `step:`, `epoch:`, `size:>1g`, `time:>2h`, `age:<7d`. A
+    dash before a part leaves out what it matches.
 
-    `space` marks runs, and `=` compares the marked ones. A run whose disk is away stays listed as not reachable.
+    `space` marks runs, and `=` compares the marked ones. A run whose
+    disk is away stays listed as not reachable.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*KEYS]
