@@ -25,6 +25,9 @@ from sidestep_tui.ui.widgets.status import condition, is_live
 SMOOTHING_SHOWN = 0.98
 """The average that the numbers row calls ema, whatever the chart shows."""
 
+_ROOMY = 72
+"""Cells from which on a live run tells how long it has been going."""
+
 _PHASES = {
     "loading": "loading the model",
     "encoding_audio": "encoding audio",
@@ -118,6 +121,8 @@ def _condition_row(view: View, width: int) -> Row:
         left.append((f"  no heartbeat for {text.duration(view.now - view.heartbeat)}", "warn"))
     elapsed = state.elapsed_seconds(view.now if view.live else state.last_t or view.now)
     right: list[Span] = [("elapsed ", "muted"), (f"{text.duration(elapsed) if elapsed is not None else '–':>9}", "")]
+    if view.live and width < _ROOMY:
+        right = []  # The name of the run and the time that is left matter more.
     if view.live:
         eta = None if view.relaunching else state.eta_seconds(view.now)
         right += [("  eta ", "muted"), (f"{text.duration(eta) if eta is not None else '–':>9}", "")]

@@ -50,6 +50,10 @@ class DashboardScreen(PageKeys):
 
     The chart shows the raw values as a faint cloud and their moving average as the line. `h` and `l` move a cursor
     that reads exact values; `w` chooses the steps, `s` the smoothing, `v` the scale, `[` and `]` the metric.
+
+    `1` to `7` go to the panels: loss, schedule, machine, checkpoints, log, songs (the hardest first) and time (where
+    it goes, with a verdict); `z` gives one the whole screen. What needs you stands above the chart until `d` clears
+    it, and stays in the log.
     """
 
     def __init__(
