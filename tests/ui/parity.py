@@ -12,7 +12,8 @@ from rich.color import ColorSystem
 from rich.console import Console
 from textual._compositor import ChopsUpdate, LayoutUpdate
 
-from sidestep_tui.ui.display import CellMemory, ChangedCellsApp
+from sidestep_tui.ui.cell_memory import CellMemory
+from sidestep_tui.ui.display import ChangedCellsApp
 
 
 class Parity:

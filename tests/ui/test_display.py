@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +21,8 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widgets import Static
 
-from sidestep_tui.ui.display import PLAIN, CellMemory, ChangedCellsApp, Look
+from sidestep_tui.ui.cell_memory import PLAIN, CellMemory, Look
+from sidestep_tui.ui.display import ChangedCellsApp
 
 WIDTH, HEIGHT = 24, 5
 CONSOLE = Console(color_system="256", force_terminal=True, width=WIDTH, height=HEIGHT)
@@ -65,6 +67,29 @@ def updates(draw: st.DrawFn) -> LayoutUpdate | ChopsUpdate:
     stop = draw(st.sampled_from([end for end in (cut, WIDTH) if end > start]))
     spans = [(y, start, stop) for y in sorted(draw(st.sets(st.integers(0, HEIGHT - 1), min_size=1)))]
     return ChopsUpdate(chops, spans, [[cut, WIDTH]] * HEIGHT)
+
+
+def test_histories_with_moved_rows_show_what_the_stock_path_shows() -> None:
+    wild = random.Random(3)
+    memory = CellMemory(WIDTH, HEIGHT + 9)
+    stock, ours = pyte.Screen(WIDTH, HEIGHT + 9), pyte.Screen(WIDTH, HEIGHT + 9)
+    texts = [f"{number:>3} {wild.choice('abc漢') * 10}".ljust(12) for number in range(90)]
+    lines = [Strip([Segment(text, STYLES[number % 7])]) for number, text in enumerate(texts)]
+    at, scrolled = 40, 0
+    for _ in range(80):
+        at = min(max(at + wild.choice([0, 1, 1, -1, 2, -2, 3, 9]), 0), 70)
+        top = wild.choice([0, 0, 0, 2])
+        rows = [[Strip.join([line]).adjust_cell_length(WIDTH)] for line in lines[at : at + HEIGHT + 9 - top]]
+        update = LayoutUpdate(rows, Region(0, top, WIDTH, len(rows)))  # type: ignore[arg-type]
+        pyte.Stream(stock).feed(update.render_segments(CONSOLE))
+        memory.apply(update, ColorSystem.EIGHT_BIT)
+        sequence = memory.flush()
+        scrolled += "\x1b[r" in sequence
+        pyte.Stream(ours).feed(sequence)
+        assert [[_visible(ours.buffer[y][x]) for x in range(WIDTH)] for y in range(HEIGHT + 9)] == [
+            [_visible(stock.buffer[y][x]) for x in range(WIDTH)] for y in range(HEIGHT + 9)
+        ]
+    assert scrolled > 10
 
 
 @st.composite
@@ -128,6 +153,30 @@ def test_one_changed_digit_costs_a_move_and_a_character() -> None:
     sequence = memory.flush()
     assert sequence.startswith("\x1b[2;11H")
     assert len(sequence) < 40
+
+
+@pytest.mark.parametrize("by", [1, 2, -1])
+def test_rows_that_move_are_scrolled_by_the_terminal(by: int) -> None:
+    memory = CellMemory(80, 12)
+    frame = Strip([Segment("=" * 80)], 80)
+    wild = random.Random(5)
+    texts = [f"│ {number} {wild.randbytes(30).hex()}" for number in range(20)]
+    lines = [Strip([Segment(text.ljust(79) + "│", STYLES[3])], 80) for text in texts]
+
+    def show(first: int) -> str:
+        rows = [[frame], *([line] for line in lines[first : first + 9]), [frame], [frame]]
+        memory.apply(LayoutUpdate(rows, Region(0, 0, 80, 12)), ColorSystem.EIGHT_BIT)  # type: ignore[arg-type]
+        return memory.flush()
+
+    sent = [show(5)]
+    sent.append(show(5 + by))
+    assert "r\x1b[" in sent[1]
+    assert len(sent[1]) < 110 * abs(by) + 60
+    screen = pyte.Screen(80, 12)
+    for text in sent:
+        pyte.Stream(screen).feed(text)
+    assert [line.split()[1] for line in screen.display[1:10]] == [str(number + 5 + by) for number in range(9)]
+    assert memory.flush() == ""
 
 
 def test_after_forgetting_every_cell_is_written_again() -> None:
@@ -199,13 +248,13 @@ async def test_a_line_that_is_full_is_written_nothing_and_gets_the_last_picture_
         assert _rows(driver.written, 30, 3)[0] == "0"
         driver.waiting = 3
         before = len(driver.written)
-        for number in range(50):
+        for number in range(20):
             app.query_one(Static).update(f"picture {number}")
             await pilot.pause()
         assert len(driver.written) == before
-        assert app.traffic.held > 10
+        assert app.traffic.held > 5
         assert app.is_behind
         driver.waiting = 0
         app._drain()
         assert 0 < len(driver.written) - before <= 3
-        assert _rows(driver.written, 30, 3)[0] == "picture 49"
+        assert _rows(driver.written, 30, 3)[0] == "picture 19"
