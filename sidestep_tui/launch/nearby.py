@@ -1,4 +1,4 @@
-"""Folders of songs that lie at hand, for somebody who has not used any yet."""
+"""Songs and checkpoints that lie at hand, for somebody who has not used any yet."""
 
 from __future__ import annotations
 
@@ -21,6 +21,16 @@ def song_folders(most: int = 5) -> list[Path]:
     Looks at few entries of few folders: it is asked whenever the wizard opens, on slow network homes too.
     """
     return list(islice((path for path in _candidates() if _has_songs(path)), most))
+
+
+def model_roots() -> list[Path]:
+    """Folders outside the working directory where checkpoints usually are, as far as they exist."""
+    home = Path.home()
+    parents = (Path("..").absolute(), home, home / "models")
+    usual = [parent / name for parent in parents for name in ("checkpoints", "ACE-Step-1.5/checkpoints")]
+    hub = home / ".cache" / "huggingface" / "hub"
+    usual += sorted(hub.glob("models--ACE-Step--*/snapshots/*"))
+    return [path for path in usual if path.is_dir()]
 
 
 def _candidates() -> Iterator[Path]:

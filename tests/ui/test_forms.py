@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidestep_tui.core.nvml import Gpu
+from sidestep_tui.schema.advice import Advice
 from sidestep_tui.schema.draft import Draft
 from sidestep_tui.schema.fields import all_fields, fields_by_path
 from sidestep_tui.schema.layers import Layer
@@ -78,10 +79,28 @@ def test_the_cursor_is_always_in_view(text: str, cursor: int, width: int) -> Non
 # Rows
 
 
-@given(st.sampled_from(all_fields()), st.integers(58, 200), st.booleans(), st.booleans(), st.text("ab1/", max_size=60))
-def test_a_row_is_exactly_as_wide_as_its_widget(spec, width: int, focused: bool, wrong: bool, typed: str) -> None:  # type: ignore[no-untyped-def]
+@given(
+    st.sampled_from(all_fields()),
+    st.integers(58, 200),
+    st.booleans(),
+    st.booleans(),
+    st.text("ab1/", max_size=60),
+    st.sampled_from(["", "inert", "advice", "offer"]),
+)
+def test_a_row_is_exactly_as_wide_as_its_widget(  # type: ignore[no-untyped-def]
+    spec, width: int, focused: bool, wrong: bool, typed: str, said: str
+) -> None:
     text = typed if spec.kind in cells.TYPED_KINDS else cells.format_value(spec, spec.default)
-    state = RowState(text, "preset vram_24gb_plus", changed=focused, error="No." if wrong else "")
+    state = RowState(
+        "" if said == "offer" else text,
+        "preset vram_24gb_plus",
+        changed=focused,
+        error="No." if wrong else "",
+        inert="full matrix is on" if said == "inert" else "",
+        advice=Advice("warning", spec.path, "It is too much.", {}, "Set it") if said == "advice" else None,
+        offer="/checkpoints/acestep-v15-turbo-with-a-long-name" if said == "offer" else "",
+    )
+    text = state.text
     line = Line.at_end(text) if focused else None
     content = cells.row(spec, state, Columns.of_width(width), UNICODE, line=line)
     assert content.cell_length == width

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from urllib.parse import unquote
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,22 @@ class Line:
     def with_text(self, text: str) -> Line:
         """Another text, with the cursor where it can be."""
         return self if text == self.text else replace(self, text=text, cursor=min(self.cursor, len(text)))
+
+
+def pasted(text: str) -> str:
+    """The first line of what was pasted."""
+    lines = text.strip().splitlines()
+    return lines[0].strip() if lines else ""
+
+
+def pasted_path(text: str) -> str:
+    """A path as file managers and shells copy it: in quotes, with its spaces escaped, or as a file:// address."""
+    path = pasted(text)
+    if len(path) > 1 and path[0] == path[-1] and path[0] in "'\"":
+        return path[1:-1]
+    if path.startswith("file://"):
+        return unquote(path.removeprefix("file://"))
+    return path.replace("\\ ", " ")
 
 
 _EDITS = {

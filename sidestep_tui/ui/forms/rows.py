@@ -18,7 +18,7 @@ from sidestep_tui.schema.values import format_value
 from sidestep_tui.ui.forms import cells
 from sidestep_tui.ui.forms.cells import TYPED_KINDS, Columns, RowState
 from sidestep_tui.ui.forms.complete import complete_path
-from sidestep_tui.ui.forms.line import Line
+from sidestep_tui.ui.forms.line import Line, pasted, pasted_path
 from sidestep_tui.ui.forms.session import FormSession
 from sidestep_tui.ui.theme import Glyphs, glyphs_of
 
@@ -214,10 +214,16 @@ class FieldRow(FormRow):
         event.prevent_default()
 
     def _on_paste(self, event: events.Paste) -> None:
-        if self._line is not None and self.typed:
-            first_line = event.text.strip().splitlines()[0] if event.text.strip() else ""
-            self._edit(self._line.insert(first_line))
-            event.stop()
+        if self._line is None or not self.typed:
+            return
+        event.stop()
+        if self.spec.kind != "path":
+            self._edit(self._line.insert(pasted(event.text)))
+            return
+        path = pasted_path(event.text)
+        # A whole path takes the place of what is there; a part of one goes where the cursor is.
+        is_whole = path.startswith(("/", "~"))
+        self._edit(Line.at_end(path) if is_whole else self._line.insert(path))
 
     def _edit(self, line: Line) -> None:
         self._line = line

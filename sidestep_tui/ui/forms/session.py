@@ -46,6 +46,8 @@ class FormSession(SessionCosts):
         self.offers: dict[str, str] = {}
         """What enter takes where a setting is empty: the checkpoint and the songs used last."""
         self._on_change = on_change
+        self.watchers: list[Callable[[], None]] = []
+        """Who else is told of every change."""
         self._clock = clock
         self.typing = ""
         """The setting that is being typed into at this moment: nobody judges half a number."""
@@ -71,10 +73,11 @@ class FormSession(SessionCosts):
         return LEVELS[(LEVELS.index(self.level) + 1) % len(LEVELS)]
 
     def shows(self, spec: FieldSpec) -> bool:
-        """Whether a setting is shown: at its level, or because it differs or is wrong."""
-        if LEVELS.index(spec.meta.level) <= LEVELS.index(self.level):
+        """Whether a setting is shown: at its level, or because it differs, is wrong, or the rules object to it."""
+        if LEVELS.index(spec.meta.level) <= LEVELS.index(self.level) or self.draft.is_changed(spec.path):
             return True
-        return bool(self.draft.error(spec.path)) or self.draft.is_changed(spec.path)
+        advice = self.advice_on(spec.path)
+        return advice is not None and advice.severity != "advice"
 
     def row(self, path: str) -> RowState:
         """What a row shows."""
@@ -259,7 +262,8 @@ class FormSession(SessionCosts):
                 self.draft.apply_hardware(layer)
         self._judged = None
         self.forget_costs()
-        self._on_change()
+        for tell in (self._on_change, *self.watchers):
+            tell()
 
     def judge_by(self, device: Device | None) -> None:
         """Judge by a GPU that is not here, or by this machine again."""

@@ -11,10 +11,13 @@ if TYPE_CHECKING:
 
 def found_models() -> list[FoundModel]:
     """Checkpoints on this machine, the one used last first."""
-    from sidestep_tui.launch import discover
+    from sidestep_tui.launch import discover, nearby
 
+    found: dict[Path, FoundModel] = {}
+    for model in (*discover.find_models(), *discover.find_models(nearby.model_roots())):
+        found.setdefault(model.path.resolve(), model)
     recent = {path.resolve(): place for place, path in enumerate(discover.recent_models())}
-    return sorted(discover.find_models(), key=lambda model: recent.get(model.path.resolve(), len(recent)))
+    return sorted(found.values(), key=lambda model: recent.get(model.path.resolve(), len(recent)))
 
 
 def found_songs() -> list[Path]:
