@@ -230,7 +230,7 @@ class ChartPanel(Viewport):
 
     def _label(self, state: RunState, held: HeldOut | None) -> None:
         """Say in the border what is shown, and what the cursor reads: below, and the rest of it above."""
-        room = self.size.width - 2
+        room = self.size.width - 4
         reading = self._reading(state, held)
         said, rest = _as_many_as_fit(reading, room)
         titles, _ = _as_many_as_fit([*self._title_parts(), *rest], room)
@@ -288,14 +288,15 @@ class ChartPanel(Viewport):
         return parts
 
     def _band_values(self, step: float | None) -> list[str]:
-        """Letter, noise level and loss of each line; the newest without a step."""
+        """Letter, upper end and loss of each noise level; the newest without a step."""
         assert self._state is not None
         values: list[str] = []
         for place, key in enumerate(self._keys):
             series = self._state.series[key]
             value = series.last if step is None else _at(series, step)
-            shown = text.number(value) if value is not None else "–"
-            values.append(f"{letter(place)} {key.removeprefix(BAND)}: {shown}")
+            end = key.removeprefix(BAND).rpartition("-")[2]
+            shown = text.number(value, 3) if value is not None else "–"
+            values.append(f"{letter(place)} to {end.rstrip('0').rstrip('.') if '.' in end else end} {shown}")
         return values
 
 

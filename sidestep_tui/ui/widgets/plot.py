@@ -266,7 +266,7 @@ def _signs(
             continue
         offset = _SIGN_EVERY // 2 + place * _SIGN_EVERY // len(signed)
         known = sorted(there)
-        wanted = (known[bisect_left(known, column)] for column in range(offset, known[-1], _SIGN_EVERY))
+        wanted = (known[bisect_left(known, column)] for column in range(offset, known[-1] - 4, _SIGN_EVERY))
         for column in (*wanted, known[-1]):
             stickers[_cell(scale, there[column], height), column] = (trace.sign, trace.style)
     return stickers
