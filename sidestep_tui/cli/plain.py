@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from sidestep_tui.core import text
+from sidestep_tui.protocol import anatomy
+from sidestep_tui.protocol.alerts import AlertBook
 from sidestep_tui.protocol.events import Event
 from sidestep_tui.protocol.facts import Best
 from sidestep_tui.protocol.heldout import HeldOut
@@ -22,6 +24,7 @@ _SECONDS_BETWEEN_STEPS = 1.0
 _SECONDS_OF_SILENCE = 30.0
 _SECONDS_BETWEEN_PROGRESS = 2.0
 _INDENT = " " * 10
+_SONGS_TOLD = 5
 
 
 class PlainViewer:
@@ -38,6 +41,7 @@ class PlainViewer:
         self._last_held_out = ("none yet", -math.inf)
         self._has_trained = False
         self._unsaid_step: Event | None = None
+        self._alerts = AlertBook()
 
     def show(self, events: Sequence[Event]) -> None:
         """Write what is worth a line."""
@@ -64,12 +68,22 @@ class PlainViewer:
         self._line({"t": state.last_t}, where)
         if (held := HeldOut.of(state.evals)) is not None:
             self._write(f"{_INDENT}held out: loss {held.sentence}")
+        self._time_and_songs()
         for info in state.checkpoints[-3:]:
             self._write(f"{_INDENT}checkpoint {info.path} ({info.reason})")
         if state.error is not None:
             self._error_lines(state.error.title, state.error.msg, state.error.hint)
         for adapter in state.adapters:
             self._write(f"{_INDENT}{adapter.kind} adapter: {self._absolute(adapter.path)}")
+
+    def _time_and_songs(self) -> None:
+        """Where the time goes, and which songs stand out."""
+        state = self.state
+        if state.anatomy.steps >= anatomy.FEWEST_STEPS:
+            on_gpu = bool(state.gpus) or state.device.startswith("cuda")
+            self._write(f"{_INDENT}time: {anatomy.told_in_a_line(state.anatomy.shares(), on_gpu=on_gpu)}")
+        for song in [song for song in state.songs.table() if song.hint][:_SONGS_TOLD]:
+            self._write(f"{_INDENT}song {song.name}: {song.ratio:.2f} × the usual loss, {song.hint}")
 
     def final_adapter(self) -> Path | None:
         """The final adapter of the session, if it has one."""
@@ -202,6 +216,11 @@ class PlainViewer:
         detail = f": {event['detail']}" if event.get("detail") else ""
         self._line(event, f"{event.get('name', '')} {event.get('state', '')}, asked by {event.get('by', '')}{detail}")
 
+    def _gauges(self, event: Event, _: str) -> None:
+        for alert in self._alerts.look(self.state, None):
+            if not alert.key.startswith("engine:"):  # Those are lines of their own.
+                self._line(event, f"alert: {alert.sentence}")
+
     def _paused(self, event: Event, _: str) -> None:
         self._line(event, f"paused at step {text.thousands(self.state.step)}")
 
@@ -255,6 +274,7 @@ _LINES: dict[str, Callable[[PlainViewer, Event, str], Any]] = {
     "log": PlainViewer._log,
     "warning": PlainViewer._warning,
     "command": PlainViewer._command,
+    "gpu": PlainViewer._gauges,
     "paused": PlainViewer._paused,
     "resumed": PlainViewer._resumed,
     "adapter": PlainViewer._adapter,

@@ -93,9 +93,11 @@ class AlertBook:
     def _warnings(self, state: RunState) -> Iterator[Alert]:
         """The engine's warnings since the last look, the newest of each kind; those of sessions before are history."""
         newest: dict[str, Event] = {}
-        for event in state.warnings:
-            if int_of(event, "seq", -1) > self._warned and event.get("session") == state.session:
-                newest[text_of(event, "code")] = event
+        for event in reversed(state.warnings):
+            if int_of(event, "seq", -1) <= self._warned:
+                break
+            if event.get("session") == state.session:
+                newest.setdefault(text_of(event, "code"), event)
         self._warned = max(self._warned, state.seq)
         for code, event in newest.items():
             if code in _WARNINGS:

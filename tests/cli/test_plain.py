@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sidestep_tui.cli.plain import PlainViewer
+from sidestep_tui.engine.fake_history import history
 from sidestep_tui.protocol.events import Event
 from sidestep_tui.protocol.rundir import RunDir
 
@@ -147,3 +148,26 @@ def test_catching_up_says_where_a_run_stands() -> None:
     assert lines[0].startswith("story, 100 steps")
     assert "at step 40/100, loss 0.5" in lines[1]
     assert "c/step_000040" in lines[2]
+
+
+def test_a_history_ends_with_where_the_time_goes_and_the_songs_that_stand_out() -> None:
+    lines: list[str] = []
+    viewer = PlainViewer(RunDir(Path("/runs/story")), lines.append)
+    viewer.catch_up(history(400, scenario="live", data_share=0.31))
+    (time,) = [line for line in lines if line.strip().startswith("time: ")]
+    assert "waiting for data 31 %" in time
+    assert "set memory.preload to ram" in time
+    (song,) = [line for line in lines if line.strip().startswith("song ")]
+    assert "song_08: 1.28 × the usual loss, far harder" in song
+    assert any("best loss of training" in line for line in lines)
+
+
+def test_what_needs_a_person_is_told_once() -> None:
+    story = Story()
+    disk = {"disk_free": 2**29, "disk_total": 2**40}
+    for _ in range(3):
+        story.tell("gpu", 2.0, gpus=[], cpu=1.0, ram_used=1, ram_total=2, rss=1, **disk)
+    story.tell("warning", code="loss_spike", msg="The loss jumped.", hint="")
+    story.tell("gpu", 2.0, gpus=[], cpu=1.0, ram_used=1, ram_total=2, rss=1, **disk)
+    assert len(story.matching("alert: The run's disk is nearly full")) == 1
+    assert len(story.matching("The loss jumped.")) == 1

@@ -11,6 +11,7 @@ from typing import Any, get_args
 import pytest
 
 from sidestep_tui.engine.fake_history import SCENARIOS, history
+from sidestep_tui.protocol import anatomy as verdicts
 from sidestep_tui.protocol.facts import LogLine, Status
 from sidestep_tui.protocol.liveness import Death, Liveness
 from sidestep_tui.protocol.pace import Share
@@ -142,14 +143,14 @@ def shares(**parts: float) -> list[Share]:
     ],
 )
 def test_the_verdict_on_the_time_names_the_worst_part(parts: dict[str, float], words: str) -> None:
-    assert words in anatomy.verdict(shares(**parts))[0]
+    assert words in verdicts.verdict(shares(**parts))[0]
 
 
 def test_the_verdict_names_settings_that_exist() -> None:
     from sidestep_tui.schema.fields import all_fields
 
     known = {spec.path for spec in all_fields()}
-    sentences = " ".join(sentence for _, sentence in anatomy._COMPLAINTS.values())
+    sentences = " ".join(sentence for _, sentence in verdicts._COMPLAINTS.values())
     named = set(re.findall(r"\b[a-z]+\.[a-z_]+\b", sentences))
     assert named
     assert named <= known
