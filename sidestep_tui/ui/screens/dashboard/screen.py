@@ -77,6 +77,7 @@ class DashboardScreen(PageKeys):
         self._preview: RunState | None = None
         self._timer: Timer | None = None
         self._due_at = 0.0
+        self._curves = True
         self._urgent_key: tuple[object, ...] = ()
         self._announced = Announced()
 
@@ -197,8 +198,13 @@ class DashboardScreen(PageKeys):
             return
         started = time.monotonic()
         behind = isinstance(self.app, ChangedCellsApp) and self.app.is_behind
-        self._paint()
+        # Curves are most of a picture's bytes and say the least from one to the next: one a second is enough of them.
+        self._curves = self.governor.interval >= 1.0 or not self._curves
+        self._paint(curves=self._curves)
         self.governor.painted(started, scheduled=self._due_at, behind=behind)
+        if not self._curves:
+            self.governor.changed()
+            self.paint_when_due()
 
     def _drop_timer(self) -> None:
         if self._timer is not None:
@@ -231,17 +237,18 @@ class DashboardScreen(PageKeys):
             ascii_only=self.facts.ascii_only,
         )
 
-    def _paint(self) -> None:
+    def _paint(self, *, curves: bool = True) -> None:
         self.paints += 1
         view = self.view()
         state = view.state
         width = self.size.width
         self.query_one("#facts", Rows).put(panels.header_rows(view, width))
         self._paint_verdict(view)
-        self.query_one("#loss", ChartPanel).show(state, live=view.live)
         self.paint_pages(view)
-        schedule = self.query_one("#schedule", Rows)
-        schedule.put(panels.schedule_rows(view, schedule.size.width))
+        if curves:
+            self.query_one("#loss", ChartPanel).show(state, live=view.live)
+            schedule = self.query_one("#schedule", Rows)
+            schedule.put(panels.schedule_rows(view, schedule.size.width))
         self.query_one("#checkpoints", Rows).put(panels.checkpoint_rows(view, offset=self.checkpoint_offset))
         tail = log_tail_rows(self.death) if self.death else []
         lines, count = self.log_lines()
