@@ -46,6 +46,12 @@ def _runs_provider() -> type[Provider]:
     return RunsProvider
 
 
+def _presets_provider() -> type[Provider]:
+    from sidestep_tui.ui.screens.presets.provider import PresetsProvider
+
+    return PresetsProvider
+
+
 class SidestepApp(NoticesApp, TypeAheadApp, ChangedCellsApp, PlacesApp):
     """The terminal interface. Training lives in processes of its own: leaving the app never ends it."""
 
@@ -54,7 +60,7 @@ class SidestepApp(NoticesApp, TypeAheadApp, ChangedCellsApp, PlacesApp):
     ENABLE_COMMAND_PALETTE = True
     COMMAND_PALETTE_BINDING = "ctrl+p"
     # Imported when the palette first opens: 25 ms that the first frame need not wait for.
-    COMMANDS = {_actions_provider, _settings_provider, _runs_provider}
+    COMMANDS = {_actions_provider, _settings_provider, _runs_provider, _presets_provider}
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1,question_mark", "help", "Help", id="app.help", tooltip="Help for the focus, and all keys"),
@@ -62,9 +68,7 @@ class SidestepApp(NoticesApp, TypeAheadApp, ChangedCellsApp, PlacesApp):
         Binding("ctrl+o", "jump", "Jump", id="app.jump", show=False, tooltip="Type a letter to go there"),
         *places.KEYS,
         Binding("ctrl+l", "redraw", "Redraw", id="app.redraw", show=False, tooltip="Paint the whole screen again"),
-        Binding(
-            "ctrl+g", "debug", "Debug line", id="app.debug", show=False, tooltip="What goes to the terminal now"
-        ),
+        Binding("ctrl+g", "debug", "Debug line", id="app.debug", show=False, tooltip="What goes to the terminal now"),
         Binding(
             "ctrl+z", "suspend_process", "Suspend", id="app.suspend", show=False, tooltip="To the shell; fg returns"
         ),

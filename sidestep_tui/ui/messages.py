@@ -21,3 +21,11 @@ class SettingPicked(Message):
     def __init__(self, path: str) -> None:
         super().__init__()
         self.path = path
+
+
+class PresetPicked(Message):
+    """Somebody asked to see one preset, by the path of its file."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self.key = key

@@ -16,7 +16,7 @@ from textual.screen import Screen
 
 from sidestep_tui.core import env, paths
 from sidestep_tui.core.errors import ExitCode
-from sidestep_tui.ui.messages import RunStarted, SettingPicked
+from sidestep_tui.ui.messages import PresetPicked, RunStarted, SettingPicked
 
 if TYPE_CHECKING:
     from sidestep_tui.schema.draft import Draft
@@ -132,6 +132,12 @@ class PlacesApp(App[Any]):
         from sidestep_tui.ui.screens.presets.screen import PresetsScreen
 
         return PresetsScreen()
+
+    def open_presets(self, key: str = "") -> None:
+        """Browse the presets, with the bar on the file `key` where that is said."""
+        self.action_presets()
+        if key:
+            self.call_after_refresh(lambda: self.screen.post_message(PresetPicked(key)))
 
     def leave_presets(self) -> None:
         """Go back to where the presets were opened from."""

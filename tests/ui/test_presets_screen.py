@@ -19,6 +19,7 @@ from sidestep_tui.ui.dialogs.paper import Paper
 from sidestep_tui.ui.dialogs.presets import AskPath, SavePreset, ShowImport
 from sidestep_tui.ui.dialogs.text import AskText
 from sidestep_tui.ui.dialogs.typed import TypeWord
+from sidestep_tui.ui.screens.presets.provider import PresetsProvider
 from sidestep_tui.ui.screens.presets.screen import PresetsScreen
 from sidestep_tui.ui.screens.wizard.screen import WizardScreen
 from sidestep_tui.ui.widgets.rows import Rows
@@ -193,7 +194,13 @@ async def test_without_a_wizard_the_latest_draft_is_compared_and_then_shown(read
         assert app.form_session() is None
         assert screen.session.draft.value("adapter.rank") == 8
         assert screen.session.gpus
-        await go_to(pilot, "quick_test")
+        await press(pilot, "q")
+        provider = PresetsProvider(pilot.app.screen)
+        titles = {str(hit.text): hit async for hit in provider.search("Preset quick_test")}
+        titles["Preset quick_test"].command()
+        await quiet(pilot)
+        assert screen.listing.current is not None
+        assert screen.listing.current.name == "quick_test"
         await press(pilot, "enter", "t")
         await settle(pilot)
         assert isinstance(pilot.app.screen, WizardScreen)

@@ -13,6 +13,7 @@ from textual.widgets import Input
 
 from sidestep_tui.core import text
 from sidestep_tui.ui.forms.session import FormSession
+from sidestep_tui.ui.messages import PresetPicked
 from sidestep_tui.ui.screens.presets.effect import Bench, Cost, Effect, bench_on, edits_of, effect_of, short_origin
 from sidestep_tui.ui.screens.presets.jobs import EffectsKnown, MachineSeen, PresetsListed
 from sidestep_tui.ui.screens.presets.keys import HELP, KEYS, NEEDS_PRESET
@@ -47,6 +48,7 @@ class PresetsScreen(PresetsTrade):
         self.is_reading = False
         self.looked = False
         self._notice: Row = ()
+        self._wanted = ""
         self._top = 0
         self._costs: dict[str, Cost] = {}
         self._effects: dict[str, Effect] = {}
@@ -70,7 +72,6 @@ class PresetsScreen(PresetsTrade):
 
     def on_mount(self) -> None:
         self.query_one("#presets").focus()
-        self.listing.go_to_name(short_origin(self.session.draft.base_name))
         self.look(self.opened)
 
     @on(events.ScreenResume)
@@ -126,16 +127,26 @@ class PresetsScreen(PresetsTrade):
 
     @on(PresetsListed)
     def _listed(self, message: PresetsListed) -> None:
-        if not self.looked:
-            self.looked, self._bench = True, None
-            self.listing.put(message.items)
-            self.listing.go_to_name(short_origin(self.session.draft.base_name))
         if message.items != self.listing.items:
             self.listing.put(message.items)
             self._bench = None
-        if message.at:
-            self.listing.go_to(message.at)
+        if not self.looked:
+            self.looked = True
+            self.listing.go_to_name(short_origin(self.session.draft.base_name))
+        if at := message.at or self._wanted:
+            self.listing.go_to(at)
+            self._wanted = ""
         self.repaint()
+
+    @on(PresetPicked)
+    def _picked(self, message: PresetPicked) -> None:
+        """The bar goes there, now or once the files have been read."""
+        self._wanted, self._top, self.listing.query = message.key, 0, ""
+        self._close_filter()
+        if self.looked:
+            self.listing.go_to(message.key)
+            self._wanted = ""
+            self.repaint()
 
     @on(MachineSeen)
     def _machine_seen(self, message: MachineSeen) -> None:
