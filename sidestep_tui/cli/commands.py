@@ -20,7 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "checkpoint": ("sidestep_tui.cli.steer:checkpoint", "Save a checkpoint now."),
     "abort": ("sidestep_tui.cli.steer:abort", "End a run without saving."),
     "demo": ("sidestep_tui.cli.demo:demo", "The whole path on a tiny model and songs that it makes itself."),
-    "presets": ("sidestep_tui.cli.presets:presets", "List, show, check, import, export, compare, delete presets."),
+    "presets": ("sidestep_tui.cli.presets:presets", "List, check, import, export, compare, rename, copy presets."),
     "dataset": ("sidestep_tui.cli.dataset:dataset", "Look at a folder of songs."),
     "models": ("sidestep_tui.cli.models:models", "Find and check ACE-Step checkpoints."),
     "fit": ("sidestep_tui.cli.fit:fit", "Estimate the memory that a preset needs."),

@@ -24,7 +24,7 @@ _HEADINGS = {"user": "Your own", "project": "This folder's (presets/)"}
 
 @click.group()
 def presets() -> None:
-    """List, show, check, import, export, compare, rename, copy, delete presets.
+    """List, check, import, export, compare, rename, copy presets.
 
     A name is looked for in ./presets, among your own, and among the product's; a path is taken as it is.
     """
