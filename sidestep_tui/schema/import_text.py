@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -94,7 +95,7 @@ def plain(word: str) -> Any:
     if stripped.lower() == "null":
         return None
     try:
-        value = ast.literal_eval(stripped)
+        value = ast.literal_eval(_parsed(stripped, "eval"))
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         inside = re.fullmatch(r"[\[(](.*)[\])]", stripped, re.DOTALL)
         return (
@@ -105,6 +106,13 @@ def plain(word: str) -> Any:
     if isinstance(value, tuple):
         return list(value)
     return value if isinstance(value, (str, int, float, list, dict)) or value is None else stripped
+
+
+def _parsed(source: str, mode: str) -> ast.AST:
+    """The tree of a foreign text. What Python would warn of in a program of one's own is no news here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(source, mode=mode)
 
 
 # A command line
@@ -149,7 +157,7 @@ def _add_flag(block: Block, name: str, values: list[str]) -> None:
 
 def _python(content: str) -> Block | None:
     try:
-        tree = ast.parse(content.strip())
+        tree = _parsed(content.strip(), "exec")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     block = Block("Python")
