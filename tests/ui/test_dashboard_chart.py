@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sidestep_tui.engine.fake_history import FakeRun
+from sidestep_tui.protocol.state import RunState
 from sidestep_tui.ui.widgets.chart import ChartPanel
 from tests.ui.watching import app_on, make_run, settled
 
@@ -80,6 +81,28 @@ async def test_the_axis_counts_steps_samples_or_minutes_on_every_page(make_run: 
             await pilot.press("h", "right_square_bracket")
             assert "NaN" not in str(chart.border_subtitle)
         assert "memory in GiB" in titles and "loss by noise level" in titles and len(set(titles)) == 7
+
+
+async def test_another_axis_shows_the_same_part(make_run: Callable[..., FakeRun]) -> None:
+    async with app_on(make_run("finished", steps=800).path).run_test(size=(120, 40)) as pilot:
+        chart = (await settled(pilot)).query_one(ChartPanel)
+        await pilot.press("greater_than_sign", "comma", "h", "h")
+        read = str(chart.border_subtitle).split(" · ")[0]
+        part = chart.part
+        await pilot.press("x")
+        assert str(chart.border_subtitle).split(" · ")[0] == read
+        assert "zoomed" in str(chart.border_title) and "by samples" in str(chart.border_title)
+        await pilot.press("x", "x")
+        assert str(chart.border_subtitle).split(" · ")[0] == read
+        assert part is not None and chart.part is not None
+        assert abs(chart.part.length - part.length) <= 3
+
+
+def test_a_summary_without_curves_says_that_the_journal_is_read() -> None:
+    state = RunState(history=False)
+    state.step = 4000
+    assert "reading the journal" in ChartPanel()._figure(state, None).empty
+    assert "no steps yet" in ChartPanel()._figure(RunState(), None).empty
 
 
 async def test_outliers_are_left_out_until_they_are_asked_for(make_run: Callable[..., FakeRun]) -> None:

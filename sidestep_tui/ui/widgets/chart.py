@@ -46,6 +46,8 @@ METRICS = (
 SMOOTHINGS: tuple[float | None, ...] = (0.98, None, 0.9)
 
 _SEPARATOR = " · "
+_READING = "reading the journal…"
+_ASCII = str.maketrans({"·": "|", "…": "...", "–": "-"})
 _ALONGSIDE = (("loss", "loss"), ("lr", "lr"), ("grad_norm", "grad"), ("samples_per_s", "samples/s"))
 """What the cursor reads beside the metric that is shown."""
 _WAITING = {"saving": "saving…", "exporting": "exporting…", "validating": "measuring…", "verifying": "verifying…"}
@@ -126,6 +128,22 @@ class ChartPanel(Viewport):
             return ("step",)
         return tuple(across for across in axes.ACROSS if Ruler.of(self._state.series, across).is_known)
 
+    def next_axis(self) -> None:
+        """Steps, samples, or minutes; what is zoomed into and where the cursor stands stays the same."""
+        state, part, cursor = self._state, self.part, self.cursor
+        if state is None:
+            return
+        before = self._ruler(state)
+        span = part.span(*self.reach(), growing=False) if part else (0.0, 0.0)
+        edges = [before.step_at(x) for x in (*span, cursor or 0.0)]
+        super().next_axis()
+        after, last = self._ruler(state), self.reach()[1]
+        start, end, place = (after.at(step) if math.isfinite(step) else last for step in edges)
+        if part is not None and end > start:
+            self.part = axes.Part(end - start, None if part.end is None else end)
+        self.cursor = place if cursor is not None else None
+        self.repaint()
+
     def reach(self) -> tuple[float, float]:
         """From the first measurement to the newest step."""
         if self._state is None:
@@ -185,6 +203,8 @@ class ChartPanel(Viewport):
         smoothed = self.smoothing if self.metric.smooth and len(series) else None
         points = [(ruler.at(step), loss) for step, loss in held.points] if held is not None else []
         bands = self.metric.key == BAND
+        empty = _READING if state.step and not len(state.series["loss"]) else self.metric.empty
+        notes = self._notes(state, ruler)
         return plot.Figure(
             first=start,
             last=end,
@@ -198,10 +218,10 @@ class ChartPanel(Viewport):
             marks=[(mark.kind, ruler.at(mark.step)) for mark in state.marks],
             gaps=plot.RawCurve(series, ruler).gaps,
             points=points,
-            notes=self._notes(state, ruler, end),
+            notes=[(x, words.translate(_ASCII)) for x, words in notes] if self.ascii_only else notes,
             cursor=self.cursor,
             ascii_only=self.ascii_only,
-            empty=self.metric.empty,
+            empty=empty.translate(_ASCII) if self.ascii_only else empty,
         )
 
     def _traces(self, state: RunState, held: HeldOut | None, ruler: Ruler) -> list[plot.Trace]:
@@ -216,7 +236,7 @@ class ChartPanel(Viewport):
         line.extend([step for step, _ in held.points], [loss for _, loss in held.points], rising=True)
         return [plot.Trace(plot.RawCurve(line, ruler), "accent", ascii_sign="-")]
 
-    def _notes(self, state: RunState, ruler: Ruler, end: float) -> list[tuple[float, str]]:
+    def _notes(self, state: RunState, ruler: Ruler) -> list[tuple[float, str]]:
         """How long the run prepared itself before it trained on, and what it does now if that is not training."""
         notes = [
             (ruler.at(stage.step), f"{stage.name} {text.duration(stage.seconds)}")
@@ -239,6 +259,8 @@ class ChartPanel(Viewport):
             words = "  ".join(self._band_values(None))
         elif not reading and held is not None:
             words = f"{plot.POINTS[self.ascii_only]} held out {held.sentence}"
+        if self.ascii_only:
+            title, words = title.translate(_ASCII), words.translate(_ASCII)
         if self.border_title != title:
             self.border_title = title
         if self.border_subtitle != words:

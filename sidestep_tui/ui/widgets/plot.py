@@ -34,6 +34,7 @@ CLIPPED = (("▲", "▼"), ("^", "v"))
 """What stands where a curve leaves the picture, above and below; in both glyph sets."""
 
 _SIGN_EVERY = 24
+_POINT_EVERY = 3
 _NOTE_SHIFT = 8
 """How far a note may stand to the right of its place, where the curve is in its way."""
 _LEAST_TO_CLIP = 20
@@ -176,7 +177,7 @@ def draw(figure: Figure, width: int, height: int) -> Drawing:
     cursor = axis.column(figure.cursor) if figure.cursor is not None else None
     spans = _curves(figure, stack, drawn, scale, columns, plot_height, cursor)
     stickers = _signs(stack, drawn, scale, plot_height, ascii_only=figure.ascii_only)
-    for column, y in points:
+    for column, y in _spaced(points):
         if column != cursor:
             stickers[_cell(scale, y, plot_height), column] = (POINTS[figure.ascii_only], "accent")
     is_clipped = lowest < scale.low or highest > scale.high
@@ -270,6 +271,15 @@ def _signs(
         for column in (*wanted, known[-1]):
             stickers[_cell(scale, there[column], height), column] = (trace.sign, trace.style)
     return stickers
+
+
+def _spaced(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """The points that have room, from the newest back: a row of signs would hide the line."""
+    kept: list[tuple[int, float]] = []
+    for column, y in reversed(points):
+        if not kept or column <= kept[-1][0] - _POINT_EVERY:
+            kept.append((column, y))
+    return kept
 
 
 def _arrows(
