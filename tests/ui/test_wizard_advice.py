@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 from sidestep_tui.dataset.editing import own_file
 from sidestep_tui.schema import drafts
 from sidestep_tui.schema.draft import Draft
+from sidestep_tui.schema.layers import Layer
 from sidestep_tui.ui.forms.panes import HelpPane
 from sidestep_tui.ui.forms.rows import FieldRow
 from sidestep_tui.ui.screens.wizard.screen import WizardScreen
@@ -109,6 +110,20 @@ async def test_vim_keys_work_where_no_text_is_typed(ready_draft: Callable[..., D
         assert focused(pilot) == "adapter.mlp"
         await pilot.press("g", "k")
         assert focused(pilot) == "adapter.kind"
+
+
+async def test_a_preset_is_taken_back_like_any_edit(ready_draft: Callable[..., Draft]) -> None:
+    ready_draft(step="adapter", field="adapter.rank")
+    async with make_app().run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        session = wizard(pilot).session
+        session.draft.apply_layer(Layer("preset small", {"adapter.rank": 4}))
+        session.changed()
+        await pilot.press("u")
+        assert (session.draft.base_name, session.draft.value("adapter.rank")) == ("preset vram_12gb", 32)
+        assert any("Taken back: the preset" in notice.message for notice in pilot.app._notifications)
+        await pilot.press("ctrl+underscore")
+        assert session.draft.value("adapter.rank") == 4
 
 
 async def test_the_same_key_as_in_the_songs_notes_what_name_txt_holds(

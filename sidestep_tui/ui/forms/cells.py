@@ -11,7 +11,7 @@ from sidestep_tui.schema.advice import Advice
 from sidestep_tui.schema.fields import FieldSpec
 from sidestep_tui.schema.values import format_number, format_value
 from sidestep_tui.ui.forms.line import Line
-from sidestep_tui.ui.theme import Glyphs
+from sidestep_tui.ui.theme import UNICODE, Glyphs
 
 LABEL_WIDTH = 22
 _LONGEST_CHOICE = 12
@@ -57,8 +57,9 @@ class Columns:
         return cls(LABEL_WIDTH, value, rest - value, origin)
 
 
-def heading(columns: Columns) -> Content:
+def heading(columns: Columns, glyphs: Glyphs = UNICODE) -> Content:
     """The names of the columns."""
+    hint = f"default {glyphs.separator} range" if columns.hint >= 15 else "default"
     text = "".join(
         (
             "  ",
@@ -66,7 +67,7 @@ def heading(columns: Columns) -> Content:
             " ",
             "value".ljust(columns.value),
             "  ",
-            ("default · range" if columns.hint >= 15 else "default").ljust(columns.hint)[: columns.hint],
+            hint.ljust(columns.hint)[: columns.hint],
             "   ",
             "from",
         )
@@ -225,7 +226,7 @@ def _hint(spec: FieldSpec, state: RowState, width: int, glyphs: Glyphs) -> Conte
     parts = [default or spec.meta.empty_means]
     if bounds := short_bounds(spec):
         parts.append(bounds)
-    text = f" {glyphs.separator} ".join(parts)
+    text = f" {glyphs.separator} ".join(parts).replace("–", glyphs.dash)
     if len(text) > width:
         text = parts[0]
     return Content.styled(" " + _fit(text, width, glyphs), "$faint")

@@ -36,7 +36,7 @@ class Heading(Pane):
     DEFAULT_CSS = "Heading { height: 1; width: 1fr; }"
 
     def build(self) -> Content:
-        return cells.heading(Columns.of_width(self.size.width))
+        return cells.heading(Columns.of_width(self.size.width), self.glyphs)
 
 
 class Note(Pane):
