@@ -168,6 +168,10 @@ async def test_on_a_narrow_window_enter_reads_first_and_escape_goes_one_step_out
     async with make_app().run_test(size=(60, 18)) as pilot:
         screen = await open_browser(pilot)
         assert not screen.query_one("#preview").display
+        await pilot.click("#presets", offset=(5, 2))
+        assert screen.listing.current is not None
+        assert screen.listing.current.name == "recommended"
+        screen.listing.go_to_name("vram_12gb")
         await press(pilot, "down", "enter")
         assert screen.query_one("#preview").display
         assert draft(pilot).base_name == "preset vram_12gb"

@@ -201,6 +201,12 @@ class Listing:
         self.top = min(max(self.top, at - height + 1, 0), first, max(len(lines) - height, 0))
         return lines[self.top : self.top + height]
 
+    def item_at(self, y: int) -> Item | None:
+        """The item in a line of the window."""
+        lines = self._lines()[self.top :]
+        found = lines[y] if 0 <= y < len(lines) else None
+        return found if isinstance(found, Item) else None
+
     def _lines(self) -> list[Line]:
         shown = self.shown
         lines: list[Line] = []
