@@ -57,6 +57,17 @@ def test_opening_the_interface_loads_no_model_library_and_no_network() -> None:
     assert not loaded & {*HEAVY, "requests", "httpx", "huggingface_hub"}
 
 
+def test_the_first_frame_waits_for_textual_and_little_else() -> None:
+    """Each module that this grows by is time before the first picture: defer it to where it is used."""
+    code = (
+        "import sidestep_tui.cli.main, sidestep_tui.ui.app, sidestep_tui.ui.screens.wizard.screen, sys\n"
+        "ours = [name for name in sys.modules if name.startswith('sidestep_tui.')]\n"
+        "assert len(ours) <= 45, sorted(ours)\n"
+        "assert not {'sidestep_tui.ui.palette', 'sidestep_tui.ui.everykey', 'sidestep_tui.schema.settings'} & set(ours)"
+    )
+    assert not loaded_by(code) & {*HEAVY, "pydantic", "click", "psutil", "pynvml", "tomlkit", "soundfile"}
+
+
 def test_the_bare_command_line_loads_neither_textual_nor_the_schema() -> None:
     assert not loaded_by("import sidestep_tui.cli.main") & {"textual", "rich", "pydantic", "psutil", "pynvml"}
 
