@@ -29,7 +29,7 @@ from sidestep_tui.protocol.rundir import RunDir
 _LARGEST_RUN_FILE = 1 << 20
 _SESSION = re.compile(rb'"type": ?"session_started"')
 
-_FORMAT = 1
+_FORMAT = 2
 
 Signature = tuple[str, str, str]
 """What changes when a run's files do: its settings, its snapshot and lock, and everything that takes room."""
@@ -66,6 +66,8 @@ class LedgerRow:
     """Bytes on disk; None until they are measured."""
     reachable: bool = True
     """Whether its directory is there."""
+    device: int | None = None
+    """On which device it lay when it was read."""
 
     @property
     def name(self) -> str:
@@ -112,7 +114,7 @@ class Ledger:
             self.reads += 1
             facts = known[1].facts if known and known[0][0] == signature[0] else read_facts(run_dir.run_toml)
             summary = self._summarise(run_dir, now=now)
-            row = LedgerRow(path, summary, facts, seconds_of(run_dir, summary, now))
+            row = LedgerRow(path, summary, facts, seconds_of(run_dir, summary, now), device=path.stat().st_dev)
             self._read[path] = (signature, row)
         measured = self._sizes.get(path)
         return replace(self._read[path][1], size=measured[1] if measured else None)
@@ -121,7 +123,11 @@ class Ledger:
         """Runs whose disk is not there: those that are remembered, and those that were read in remembered folders."""
         listed = registry.known()
         of_folders = [path for path in self._read if path.parent in listed.folders or path in listed.folders]
-        return [path for path in dict.fromkeys((*listed.runs, *of_folders)) if registry.is_away(path)]
+        return [path for path in dict.fromkeys((*listed.runs, *of_folders)) if self._is_away(path, listed)]
+
+    def _is_away(self, path: Path, listed: registry.Known) -> bool:
+        known = self._read.get(path)
+        return registry.is_away(path, known[1].device if known else listed.devices.get(str(path)))
 
     def _last_known(self, path: Path) -> LedgerRow:
         known, measured = self._read.get(path), self._sizes.get(path)
@@ -169,7 +175,8 @@ class Ledger:
         if state == self._saved:
             return
         self._saved = state
-        gone = [path for path in {*self._read, *self._sizes} if not path.is_dir() and not registry.is_away(path)]
+        listed = registry.known()
+        gone = [path for path in {*self._read, *self._sizes} if not path.is_dir() and not self._is_away(path, listed)]
         for path in gone:
             self._read.pop(path, None)
             self._sizes.pop(path, None)
@@ -186,13 +193,13 @@ def _store() -> Path:
 
 def _plain(row: LedgerRow) -> dict[str, Any]:
     summary = {**asdict(row.summary), "path": str(row.path)} if row.summary else None
-    return {"facts": asdict(row.facts), "summary": summary, "seconds": row.seconds}
+    return {"facts": asdict(row.facts), "summary": summary, "seconds": row.seconds, "device": row.device}
 
 
 def _row_from(path: Path, stored: Mapping[str, Any]) -> LedgerRow:
     told = stored["summary"]
     summary = RunSummary(**{**told, "path": path, "liveness": Liveness(told["liveness"])}) if told else None
-    return LedgerRow(path, summary, RunFacts(**stored["facts"]), stored["seconds"])
+    return LedgerRow(path, summary, RunFacts(**stored["facts"]), stored["seconds"], device=stored["device"])
 
 
 def _signature_from(stored: object) -> Signature:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sidestep_tui.core import atomic, paths
@@ -66,21 +66,23 @@ class Known:
 
     runs: tuple[Path, ...] = ()
     folders: tuple[Path, ...] = ()
+    devices: Mapping[str, int] = field(default_factory=dict)
+    """On which device each run lay when it was last seen."""
 
 
 def register(run_dir: RunDir) -> None:
     """Remember a run, so that it is listed from anywhere. Safe against other processes doing the same."""
     with _changing() as (store, known):
         own = run_dir.path.resolve()
-        kept = [path for path in known.runs if path != own and (path.is_dir() or is_away(path))]
-        _write(store, Known((*kept, own)[-_MOST:], known.folders))
+        kept = [path for path in known.runs if path != own and (path.is_dir() or is_away(path, device_of(path, known)))]
+        _write(store, replace(known, runs=(*kept, own)[-_MOST:]))
 
 
 def forget(run_dir: RunDir) -> None:
     """Leave a run out of the list; its files stay."""
     with _changing() as (store, known):
         gone = {run_dir.path, run_dir.path.resolve()}
-        _write(store, Known(tuple(path for path in known.runs if path not in gone), known.folders))
+        _write(store, replace(known, runs=tuple(path for path in known.runs if path not in gone)))
 
 
 def remember_folder(folder: Path) -> None:
@@ -88,13 +90,13 @@ def remember_folder(folder: Path) -> None:
     with _changing() as (store, known):
         own = folder.resolve()
         kept = [path for path in known.folders if path != own]
-        _write(store, Known(known.runs, (*kept, own)[-_MOST_FOLDERS:]))
+        _write(store, replace(known, folders=(*kept, own)[-_MOST_FOLDERS:]))
 
 
 def forget_folder(folder: Path) -> None:
     """List only those runs of a folder that were started here."""
     with _changing() as (store, known):
-        _write(store, Known(known.runs, tuple(path for path in known.folders if path != folder.resolve())))
+        _write(store, replace(known, folders=tuple(path for path in known.folders if path != folder.resolve())))
 
 
 def known() -> Known:
@@ -102,17 +104,26 @@ def known() -> Known:
     return _remembered(_store())
 
 
-def is_away(path: Path) -> bool:
-    """Whether a run's directory may come back: it is not there, and neither is anything else beside it.
+def is_away(path: Path, device: int | None) -> bool:
+    """Whether a run's directory may come back: it is not there, and neither is the device on which it was last seen.
 
-    A deleted run leaves a folder with others in it; a disk that was taken away, an empty mount point or nothing.
+    Where the device is not known, a run counts as deleted if anything is left in the folders that it lay in.
     """
     if path.is_dir():
         return False
+    nearest = paths.existing_ancestor(path)
     try:
-        return not any(path.parent.iterdir())
+        return not any(nearest.iterdir()) if device is None else nearest.stat().st_dev != device
     except OSError:
         return True
+
+
+def device_of(path: Path, listed: Known | None = None) -> int | None:
+    """The device of a run's directory, or the one where it lay when it was last seen."""
+    try:
+        return path.stat().st_dev
+    except OSError:
+        return (listed or known()).devices.get(str(path))
 
 
 def run_paths(folders: Iterable[Path] = ()) -> list[Path]:
@@ -241,8 +252,9 @@ def _changing() -> Iterator[tuple[Path, Known]]:
 
 
 def _write(store: Path, known: Known) -> None:
+    devices = {str(path): device for path in known.runs if (device := device_of(path, known)) is not None}
     listed = {"runs": [str(path) for path in known.runs], "folders": [str(path) for path in known.folders]}
-    atomic.write_json(store, {"version": 1, **listed})
+    atomic.write_json(store, {"version": 1, **listed, "devices": devices})
 
 
 def _remembered(store: Path) -> Known:
@@ -250,7 +262,9 @@ def _remembered(store: Path) -> Known:
         value = json.loads(store.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return Known()
-    return Known(_paths(value, "runs"), _paths(value, "folders"))
+    stored = value.get("devices") if isinstance(value, dict) else None
+    devices = {path: device for path, device in stored.items() if type(device) is int} if type(stored) is dict else {}
+    return Known(_paths(value, "runs"), _paths(value, "folders"), devices)
 
 
 def _paths(value: object, key: str) -> tuple[Path, ...]:

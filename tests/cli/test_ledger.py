@@ -24,6 +24,15 @@ def make(folder: Path, name: str, scenario: str = "finished", *, age: float = 0.
     return run.run_dir
 
 
+def unplug(disk: Path) -> None:
+    """Take a disk away: its files are gone, and what is left of its folders lies on another device."""
+    shutil.move(disk, disk.with_name("unplugged"))
+    for name in ("runs.json", "ledger.json"):
+        store = paths.state_dir() / name
+        device = str(disk.parent.stat().st_dev)
+        store.write_text(store.read_text().replace(device, str(int(device) + 1)))
+
+
 def test_runs_are_read_once_and_again_only_when_they_changed(home: Path) -> None:
     runs = [make(home / "runs", f"run_{number}", age=number * 100.0) for number in range(5)]
     ledger = Ledger()
@@ -51,7 +60,7 @@ def test_a_living_run_is_read_every_time(home: Path) -> None:
     assert not row.is_alive
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"format": 1}', '{"format": 1, "runs": [{}], "sizes": {}}'])
+@pytest.mark.parametrize("content", ["", "[]", '{"format": 2}', '{"format": 2, "runs": [{}], "sizes": {}}'])
 def test_a_damaged_memory_is_an_empty_one(home: Path, content: str) -> None:
     make(home / "runs", "one")
     (paths.state_dir() / "ledger.json").write_text(content)
@@ -80,7 +89,7 @@ def test_a_run_whose_disk_is_away_stays_listed_as_it_was(home: Path) -> None:
     make(home / "runs", "near")
     registry.register(run)
     Ledger().look([home / "runs"], now=NOW)
-    shutil.move(disk, home / "unplugged")
+    unplug(disk)
     rows = Ledger().look([home / "runs"], now=NOW)
     assert [(row.name, row.reachable) for row in rows] == [("near", True), ("far", False)]
     assert rows[1].summary is not None
@@ -91,12 +100,13 @@ def test_a_run_whose_disk_is_away_stays_listed_as_it_was(home: Path) -> None:
     assert all(row.reachable for row in Ledger().look([home / "runs"], now=NOW))
 
 
-def test_a_run_that_was_deleted_beside_others_is_not_away(home: Path) -> None:
+def test_a_run_that_was_deleted_is_not_away(home: Path) -> None:
     run = make(home / "runs", "gone")
     make(home / "runs", "stays")
     registry.register(run)
     Ledger().look(now=NOW)
     shutil.rmtree(run.path)
+    assert [row.name for row in Ledger().look(now=NOW)] == []
     make(home / "runs", "third")
     assert [row.name for row in Ledger().look([home / "runs"], now=NOW)] == ["stays", "third"]
     assert "gone" not in (paths.state_dir() / "ledger.json").read_text()
@@ -107,7 +117,7 @@ def test_a_folder_is_remembered_with_the_runs_it_receives_later(home: Path) -> N
     registry.remember_folder(home / "elsewhere")
     make(home / "elsewhere", "two")
     assert {row.name for row in Ledger().look(now=NOW)} == {"one", "two"}
-    (home / "elsewhere").rename(home / "unplugged")
+    unplug(home / "elsewhere")
     assert {(row.name, row.reachable) for row in Ledger().look(now=NOW)} == {("one", False), ("two", False)}
     registry.forget_folder(home / "elsewhere")
     assert Ledger().look(now=NOW) == []
@@ -159,4 +169,4 @@ def test_the_memory_holds_numbers_that_are_none(home: Path) -> None:
     assert again.reads == 0
     assert row.summary is not None and row.summary.status == "diverged"
     assert str(row.summary.loss) == str(first[0].summary and first[0].summary.loss) == "nan"
-    assert json.loads((paths.state_dir() / "ledger.json").read_text())["format"] == 1
+    assert json.loads((paths.state_dir() / "ledger.json").read_text())["format"] == 2

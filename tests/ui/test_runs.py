@@ -28,7 +28,7 @@ from sidestep_tui.ui.screens.runs.columns import age
 from sidestep_tui.ui.screens.runs.entries import entry_of_run
 from sidestep_tui.ui.screens.runs.screen import RunsListed, RunsScreen
 from sidestep_tui.ui.widgets.rows import Rows
-from tests.ui.watching import NOW, SIZE, Watch, app_on, make_run, until, utc
+from tests.ui.watching import NOW, SIZE, Watch, app_on, make_run, on_another_device, until, utc
 
 __all__ = ["make_run", "utc"]
 pytestmark = pytest.mark.usefixtures("utc")
@@ -388,6 +388,7 @@ async def test_a_run_that_cannot_be_reached_is_only_forgotten(make_run: MakeRun,
     run = make_run("finished", "far", steps=3)
     registry.register(run.run_dir)
     (tmp_path / "runs").rename(tmp_path / "unplugged")
+    on_another_device()
     async with app_on(None).run_test(size=SIZE) as pilot:
         screen = await listed(pilot)
         assert "not reachable" in lines(screen)[0]

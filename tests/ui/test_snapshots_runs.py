@@ -22,7 +22,7 @@ from sidestep_tui.ui.dialogs.one_of import OneOf
 from sidestep_tui.ui.dialogs.typed import TypeWord
 from sidestep_tui.ui.screens.compare.screen import CompareScreen
 from sidestep_tui.ui.screens.runs.screen import RunsScreen
-from tests.ui.watching import NOW, app_on, make_run, until, utc
+from tests.ui.watching import NOW, app_on, make_run, on_another_device, until, utc
 
 __all__ = ["make_run", "utc"]
 pytestmark = pytest.mark.usefixtures("utc")
@@ -112,6 +112,7 @@ def test_runs_in_ascii_with_one_that_is_away(snap_compare: Any, some_runs: dict[
         far = some_runs["piano"].path.rename(tmp_path / "disk" / "far")
         registry.register(registry.RunDir(far))
         far.rename(tmp_path / "unplugged")
+        on_another_device()
         await pilot.press("r")
         await until(pilot, lambda: any(e.title == "far" for e in screen.listing.entries), "the one that is away")
         await pilot.press("greater_than_sign")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from sidestep_tui.core import env
+from sidestep_tui.core import env, paths
 from sidestep_tui.engine.fake_history import FakeRun, write_run
 from sidestep_tui.ui.app import SidestepApp
 from sidestep_tui.ui.screens.dashboard.screen import DashboardScreen
@@ -101,3 +101,10 @@ def facts_of(screen: DashboardScreen) -> str:
 
 def orders(run: FakeRun) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted(run.run_dir.inbox.glob("*.json"))]
+
+
+def on_another_device() -> None:
+    """Pretend that remembered runs lay on a disk that is not the one of their folders now."""
+    store = paths.state_dir() / "runs.json"
+    listed = json.loads(store.read_text())
+    store.write_text(json.dumps({**listed, "devices": dict.fromkeys(listed["devices"], -1)}))
