@@ -13,7 +13,6 @@ from sidestep_tui.schema.advice import Advice
 from sidestep_tui.schema.draft import Draft
 from sidestep_tui.schema.fields import all_fields, fields_by_path
 from sidestep_tui.schema.layers import Layer
-from sidestep_tui.ui.dialogs.find import matching
 from sidestep_tui.ui.forms import cells
 from sidestep_tui.ui.forms.bar import memory_bar
 from sidestep_tui.ui.forms.cells import Columns, RowState
@@ -289,16 +288,3 @@ def test_a_draft_is_written_only_when_it_changed() -> None:
     from sidestep_tui.schema import drafts
 
     assert drafts.load(session.draft.id).value("adapter.rank") == 8
-
-
-# Search
-
-
-def test_a_setting_is_found_by_name_before_meaning() -> None:
-    found = [spec.path for spec in matching("learning rate")]
-    assert found[0] == "optim.lr"
-    assert "adapter.alpha" in found
-
-
-def test_an_empty_search_lists_everything() -> None:
-    assert len(matching("")) == len(all_fields())

@@ -18,7 +18,6 @@ from sidestep_tui.schema import drafts
 from sidestep_tui.schema.draft import Draft
 from sidestep_tui.schema.fields import all_fields
 from sidestep_tui.ui.dialogs.confirm import Tell
-from sidestep_tui.ui.dialogs.find import FindSetting
 from sidestep_tui.ui.dialogs.help import Help
 from sidestep_tui.ui.forms.rows import ActionRow, FieldRow
 from sidestep_tui.ui.screens.wizard.review import ReviewPage
@@ -297,19 +296,6 @@ async def test_a_new_draft_leaves_the_old_one_in_the_list(ready_draft: Callable[
         assert draft(pilot).value("adapter.rank") == 64
         assert wizard(pilot).pages.current == "model"
         assert drafts.load(old.id).value("adapter.rank") == 7
-
-
-async def test_search_jumps_to_a_setting_of_any_level(ready_draft: Callable[..., Draft]) -> None:
-    ready_draft(step="adapter", field="adapter.rank")
-    async with make_app().run_test(size=SIZE) as pilot:
-        await settle(pilot)
-        await pilot.press("slash")
-        await pilot.pause()
-        assert isinstance(pilot.app.screen, FindSetting)
-        await type_text(pilot, "beta 2")
-        await pilot.press("enter")
-        await settle(pilot)
-        assert focused(pilot) == "optim.beta2"
 
 
 async def test_the_palette_finds_settings_by_name(ready_draft: Callable[..., Draft]) -> None:

@@ -32,6 +32,8 @@ from sidestep_tui.ui.forms.numbers import bumped, nearest
 if TYPE_CHECKING:
     from sidestep_tui.core.nvml import Gpu
 
+OFFERED = frozenset({"model.path", "data.path"})
+"""Settings for which something is looked for on the machine."""
 LEVELS: tuple[Level, ...] = ("basic", "advanced", "expert")
 
 
@@ -181,10 +183,13 @@ class FormSession(SessionCosts):
         self.draft.set(path, text)
         self.changed()
 
-    def take_offer(self, path: str) -> None:
-        """Fill in what is offered where nothing is."""
-        if not self.draft.text(path) and (offer := self.offers.get(path)):
+    def take_offer(self, path: str) -> bool:
+        """Fill in what is offered where nothing is; False while nobody has looked for offers yet."""
+        if path not in OFFERED or self.draft.text(path):
+            return True
+        if offer := self.offers.get(path):
             self.set(path, offer)
+        return self.gpus is not None
 
     def fix(self, advice: Advice) -> None:
         """Follow advice, as one step of undo."""

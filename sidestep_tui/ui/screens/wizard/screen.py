@@ -323,14 +323,14 @@ class WizardScreen(WizardDrafts, WizardPresets, WizardOutlook):
         said = await asyncio.to_thread(txt_role.note, draft.value("data.path"), draft.value("data.txt_role"))
         self.notify(said, timeout=4)
 
-    @work(group="dialog")
-    async def action_find(self) -> None:
-        """Find a setting by name or meaning."""
-        from sidestep_tui.ui.dialogs.find import FindSetting
+    def action_find(self) -> None:
+        """Every setting in one table, to be found by its words and edited in place."""
+        from sidestep_tui.ui.screens.settings.screen import SettingsScreen
 
-        path = await self.app.push_screen_wait(FindSetting(self.session))
-        if path:
-            await self.show_field(path)
+        def show(path: str) -> None:
+            self.run_worker(self.show_field(path), group="open", exclusive=True)
+
+        self.app.push_screen(SettingsScreen(self.session, show, path=self.session.draft.field))
 
     def action_leave(self) -> None:
         """To the runs; the draft is kept."""
