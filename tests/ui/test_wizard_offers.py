@@ -36,6 +36,17 @@ def session(**texts: str) -> FormSession:
     return made
 
 
+def test_enter_waits_for_what_is_offered() -> None:
+    made = FormSession(Draft(), lambda: None, clock=lambda: 0.0)
+    assert made.take_offer("adapter.rank") is True
+    assert made.take_offer("model.path") is False, "the machine has not been looked at"
+    made.offers = {"model.path": "/checkpoints/turbo"}
+    made.machine_known([])
+    assert made.take_offer("model.path") is True
+    assert made.draft.value("model.path") == "/checkpoints/turbo"
+    assert made.take_offer("data.path") is True, "there is nothing to offer, and nothing is looked for any more"
+
+
 def test_folders_with_songs_are_found_here_and_among_the_music(home: Path, tmp_path: Path) -> None:
     songs_in(home / "drums", "a.wav", "b.FLAC")
     songs_in(home / "papers", "a.pdf", "b.txt", "c.wav")

@@ -272,9 +272,9 @@ class FieldRow(FormRow):
             self._session.cycle(self.spec.path, 1)
 
     def action_commit(self) -> None:
-        """Accept what is there, or what is offered where nothing is, and go on."""
-        self._session.take_offer(self.spec.path)
-        super().action_commit()
+        """Accept what is there, or what is offered where nothing is, and go on; not before there was a look for it."""
+        if self._session.take_offer(self.spec.path):
+            super().action_commit()
 
     def action_bump(self, direction: int) -> None:
         """One sensible step."""

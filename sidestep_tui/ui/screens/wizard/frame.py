@@ -100,8 +100,11 @@ class WizardFrame(WizardJobs):
         problems = session.problems() + self._refused("model") + self._refused("data")
         if problems:
             return Content.styled(f"{glyphs.bad} {text.plural(problems, 'problem')}", "$error")
-        if session.model is None or session.manifest is None:
-            return Content.styled(f"{glyphs.todo} not ready", "$muted")
+        if session.model is None:
+            return Content.styled(f"{glyphs.todo} no checkpoint yet", "$muted")
+        if session.manifest is None:
+            words = "no songs yet" if session.scan_progress is None else "reading songs"
+            return Content.styled(f"{glyphs.todo} {words}", "$muted")
         if not session.fits:
             return Content.styled(f"{glyphs.warn} does not fit", "$warning")
         return Content.styled(f"{glyphs.ok} ready", "$success")
