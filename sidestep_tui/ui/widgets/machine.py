@@ -115,6 +115,7 @@ def _told_in_full(gpus: Sequence[Mapping[str, Any]]) -> list[Row]:
 def _holder_rows(gpus: Sequence[Mapping[str, Any]], width: int) -> list[Row]:
     """Who holds memory of which GPU."""
     held = [(gpu, item) for gpu in gpus for item in alerts.holders(gpu)]
+    held.sort(key=lambda pair: bool(pair[1].get("ours")))  # Who else is there is what one comes for.
     if not held:
         return []
     return [row(""), row(("processes", "muted")), *(_holder_row(gpu, item, width) for gpu, item in held)]

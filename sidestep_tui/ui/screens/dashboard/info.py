@@ -200,7 +200,10 @@ class RunInfo(Dialog[None]):
         else:
             rows = []
         rows += summary_rows(run_toml, self._state, self._run_dir, newest_adapter(self._run_dir))
-        self.post_message(_Read([*rows, *settings_rows(run_toml)]))
+        settings = settings_rows(run_toml)
+        if settings:
+            rows.append(row(("every setting, and where it comes from", "strong")))
+        self.post_message(_Read([*rows, *settings]))
 
     @on(_Read)
     def _show(self, message: _Read) -> None:
