@@ -22,12 +22,14 @@ from sidestep_tui.protocol import registry
 from sidestep_tui.schema.draft import Draft
 from sidestep_tui.ui.app import SidestepApp
 from sidestep_tui.ui.dialogs.confirm import Confirm
+from sidestep_tui.ui.screens.compare.screen import CompareScreen
 from sidestep_tui.ui.screens.runs.screen import RunsScreen
+from sidestep_tui.ui.widgets.rows import Rows
 from tests.ui.conftest import make_app, settle
 from tests.ui.slicing import album, ready, slicer_app
 from tests.ui.songs_making import make_manifest, songs_app, songs_screen
 from tests.ui.test_snapshots_doctor import answer, report_on, shown, songs
-from tests.ui.watching import app_on, make_run, settled, until, utc
+from tests.ui.watching import NOW, app_on, make_run, settled, until, utc
 
 __all__ = ["album", "answer", "make_run", "songs", "utc"]
 pytestmark = pytest.mark.usefixtures("utc")
@@ -72,7 +74,7 @@ def _run_info(room: Room) -> Opened:
     async def look(pilot: Pilot[Any]) -> None:
         await settled(pilot)
         await pilot.press("i")
-        await pilot.pause()
+        await until(pilot, lambda: bool(pilot.app.screen.query("#settings").only_one(Rows).rows), "the page")
 
     return app_on(room.run("finished", steps=400).path), look
 
@@ -89,6 +91,18 @@ def _runs(room: Room) -> Opened:
         await settle(pilot)
 
     return app_on(None), look
+
+
+def _compare(room: Room) -> Opened:
+    runs = [room.fixture("make_run")("finished", f"take_{number}", steps=400 + 200 * number) for number in (1, 2)]
+
+    async def look(pilot: Pilot[Any]) -> None:
+        screen = CompareScreen([run.path for run in runs], clock=lambda: NOW)
+        await pilot.app.push_screen(screen)
+        await until(pilot, lambda: len(screen.sides) == 2, "the journals")
+        await pilot.pause()
+
+    return make_app("runs"), look
 
 
 def _songs(room: Room) -> Opened:
@@ -136,6 +150,7 @@ SCREENS: dict[str, Callable[[Room], Opened]] = {
     "died": _died,
     "run_info": _run_info,
     "runs": _runs,
+    "compare": _compare,
     "songs": _songs,
     "doctor": _doctor,
     "slicer": _slicer,
