@@ -61,7 +61,9 @@ def weight(event: Event) -> int:
 
 def read(data: bytes) -> tuple[list[Event], int]:
     """The events of whole lines, with all steps between two other events as one; and how many lines were no events."""
-    lines = data.removesuffix(b"\n").split(b"\n")
+    lines = data.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
     flags = [_STEP in line for line in lines]
     block = _columns(list(compress(lines, flags))) if sum(flags) >= _FEWEST else None
     others, bad = decode_lines(b"\n".join(compress(lines, (not flag for flag in flags)))) if block else ([], 1)
@@ -90,7 +92,7 @@ def read(data: bytes) -> tuple[list[Event], int]:
 def _columns(lines: Sequence[bytes]) -> tuple[list[str], dict[str, array[float]]] | None:
     """Sessions and columns of lines of steps; None unless all of them are cut alike."""
     whole = b",".join(lines)
-    if whole.count(b"}") != len(lines) or b"\\" in whole:
+    if whole.count(b"}") != len(lines) or b"[" in whole or b"\\" in whole:
         return None
     flat = whole.split(b",")
     width, rest = divmod(len(flat), len(lines))
@@ -112,11 +114,13 @@ def _numbers(flat: Sequence[bytes], places: Mapping[bytes, int], width: int, nam
     """One field of all lines; raises ValueError if it is not there in each of them, or not a number."""
     key = b'"%s"' % name.encode()
     column = flat[places[key] :: width]
-    joined = b",".join(column)
-    if joined.count(key + b":") != len(column):
-        raise ValueError(name)
-    values = joined.replace(key + b":", b"").replace(b"}", b"")
-    numbers = from_json(b"[" + (values.replace(b'"', b"") if b'"' in values else values) + b"]")
+    values = b",".join(column).replace(key + b":", b"")
+    if values.endswith(b"}"):
+        values = values.replace(b"}", b"")
+    if b'"' in values:
+        for known in (b"NaN", b"Infinity", b"-Infinity"):
+            values = values.replace(b'"%s"' % known, known)
+    numbers = from_json(b"[%s]" % values)  # Which fails on a cell with another key, or with a part of a text.
     if len(numbers) != len(column):
         raise ValueError(name)
     if name in _WHOLE and not (set(map(type, numbers)) == {int} and 0 <= min(numbers) <= max(numbers) < LARGEST):

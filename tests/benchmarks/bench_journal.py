@@ -1,52 +1,103 @@
-"""How long a viewer takes to read the journal of a day: 430,000 steps, about 85 MB.
+"""How long a viewer takes to attach to a run of a day: 430,000 steps with gauges, epochs and checkpoints, 150 MB.
 
-Run it by hand: `python tests/benchmarks/bench_journal.py`. The budget is two seconds of one core.
+Run it by hand: `python tests/benchmarks/bench_journal.py`. The budgets: a picture from `state.json` within 300 ms,
+the whole history within two seconds, and 100 MB of memory for it.
 """
 
 from __future__ import annotations
 
+import resource
+import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from sidestep_tui.engine.fake_curves import Curves, FakePlan
+from sidestep_tui.protocol import snapshot
 from sidestep_tui.protocol.events import encode
 from sidestep_tui.protocol.journal import Journal
 from sidestep_tui.protocol.rundir import RunDir
 from sidestep_tui.protocol.state import RunState
 from sidestep_tui.protocol.tail import Tail
+from sidestep_tui.ui.feed import Feed
 
 STEPS = 430_000
+PER_EPOCH = 100
 
 
-def write_journal(path: Path) -> int:
-    """A journal of steps; returns its size."""
+def write_day(run_dir: RunDir) -> int:
+    """The journal of a day, and the summary that the engine left; returns the size of the journal."""
     curves = Curves(FakePlan(steps=STEPS, step_seconds=0.2))
     fields = [curves.step_fields(step) for step in range(1, 5_001)]
-    with path.open("wb") as handle:
-        for step in range(STEPS):
-            head = {"v": 1, "seq": step, "t": 1.79e9 + step * 0.2, "session": "a1b2c3d4", "type": "step"}
-            handle.write(encode({**head, **fields[step % 5_000], "step": step + 1, "epoch": step // 100 + 1}))
-    return path.stat().st_size
+    gauge: dict[str, Any] = {"gpus": [gpu.event() for gpu in curves.gpus(3)], "cpu": 14.0, "rss": 4 << 30}
+    seq = 0
+    with run_dir.events.open("wb") as handle:
+
+        def say(kind: str, at: int, **more: Any) -> None:
+            nonlocal seq
+            head = {"v": 1, "seq": seq, "t": round(1.79e9 + at * 0.2, 3), "session": "a1b2c3d4", "type": kind}
+            handle.write(encode({**head, **more}))
+            seq += 1
+
+        for step in range(1, STEPS + 1):
+            epoch = (step - 1) // PER_EPOCH + 1
+            say("step", step, **{**fields[step % 5_000], "step": step, "epoch": epoch})
+            if step % 10 == 0:
+                say("gpu", step, **gauge)
+            if step % PER_EPOCH == 0:
+                bands = {"by_band": {"0.00-0.25": 0.7, "0.25-0.50": 0.5, "0.50-0.75": 0.4, "0.75-1.00": 0.6}}
+                say("epoch", step, epoch=epoch, step=step, loss=0.5, smoothed_loss=0.5, seconds=20.0, **bands)
+    state = RunState(history=False)
+    state.step = state.total_steps = STEPS
+    size = run_dir.events.stat().st_size
+    snapshot.write(run_dir, snapshot.describe(state, heartbeat=1.79e9, journal_offset=size))
+    return size
+
+
+def attach(run_dir: RunDir) -> tuple[float, float, RunState]:
+    """Seconds until there is a picture, and until the whole history is in; the loop and the reader as in the app."""
+    news, done = threading.Event(), threading.Event()
+    feed = Feed(run_dir.path, news.set, time.time)
+    state, picture = RunState(), 0.0
+    start = time.perf_counter()
+    reader = threading.Thread(target=feed.run, args=(done.is_set,))
+    reader.start()
+    while True:
+        news.wait()
+        news.clear()
+        batch = feed.drain()
+        picture = picture or (time.perf_counter() - start if batch.picture else 0.0)
+        state.apply_all(batch.events)
+        if batch.caught_up:
+            break
+    whole = time.perf_counter() - start
+    done.set()
+    reader.join()
+    return picture, whole, state
+
+
+def memory() -> float:
+    """The most this process has used, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 def main() -> None:
-    """Measure reading, drawing and writing."""
+    """Measure attaching, reading, drawing and writing."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "events.jsonl"
-        size = write_journal(path)
-        tail, state = Tail(path), RunState()
-        reading = reducing = 0.0
-        while True:
-            start = time.process_time()
-            events = tail.read()
-            middle = time.process_time()
-            state.apply_all(events)
-            reading += middle - start
-            reducing += time.process_time() - middle
-            if not events:
-                break
-        print(f"{state.step:,} steps, {size / 1e6:.0f} MB: read {reading:.2f} s, reduce {reducing:.2f} s")
+        run_dir = RunDir.create(Path(folder), "day")
+        size = write_day(run_dir)
+        before = memory()
+        cpu = time.process_time()
+        picture, whole, state = attach(run_dir)
+        cpu = time.process_time() - cpu
+        print(f"{state.step:,} steps, {size / 1e6:.0f} MB: picture {picture * 1e3:.0f} ms, whole history {whole:.2f} s")
+        print(f"  of one core {cpu:.2f} s; memory {before:.0f} -> {memory():.0f} MB")
+        tail, reading = Tail(run_dir.events, bulk=True), time.process_time()
+        while not tail.at_end:
+            tail.read()
+        print(f"  reading alone {time.process_time() - reading:.2f} s of one core")
         loss = state.series["loss"]
         for label in ("first", "next"):
             start = time.process_time()
