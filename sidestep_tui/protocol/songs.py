@@ -18,9 +18,8 @@ from sidestep_tui.protocol.fields import float_of, int_of
 
 Trend = Literal["", "falling", "steady", "rising"]
 
-_KEPT = 24
-"""Measurements remembered of a song."""
-_MOST_SONGS = 10_000
+_KEPT = 48
+"""Epochs and measurements that are remembered."""
 _FEWEST = 3
 """Measurements before anything is said about a song."""
 _MOVED = 0.05
@@ -41,7 +40,7 @@ class SongLoss:
     loss: float | None
     """Its plain loss, where it is held out."""
     count: int
-    """How many measurements there were."""
+    """How many of the remembered measurements tell of it."""
     trend: Trend
     ratios: tuple[float, ...]
     """The newest measurements, oldest first."""
@@ -50,74 +49,58 @@ class SongLoss:
     """What may be wrong with a song that stands out; empty for the others."""
 
 
-@dataclass(slots=True)
-class _Song:
-    held_out: bool
-    points: deque[tuple[int, float]]
-    count: int = 0
-    loss: float | None = None
-
-
 class SongLosses:
-    """Takes in the ends of epochs and the measurements of held-out songs."""
+    """Takes in the ends of epochs and the measurements of held-out songs; looks at them when somebody asks.
+
+    A journal of a day may tell a hundred songs at each of thousands of epochs: only the newest are kept.
+    """
 
     def __init__(self) -> None:
-        self._songs: dict[str, _Song] = {}
+        self._told: dict[bool, deque[Event]] = {held_out: deque(maxlen=_KEPT) for held_out in (False, True)}
         self.version = 0
         """Rises with every change."""
 
-    def __len__(self) -> int:
-        return len(self._songs)
-
     def add(self, event: Event, *, held_out: bool) -> None:
         """Take in an `epoch` or an `eval` event."""
-        told = event.get("by_song")
-        if type(told) is not dict:
-            return
-        values = {name: float_of(told, name) for name in told if type(name) is str}
-        values = {name: value for name, value in values.items() if math.isfinite(value) and value >= 0.0}
-        usual = fmean(values.values()) if held_out and values else 1.0
-        if not values or usual <= 0.0:
-            return
-        step = int_of(event, "step")
-        for name, value in values.items():
-            self._note(name, step, value / usual, value if held_out else None, held_out=held_out)
-        self.version += 1
-
-    def _note(self, name: str, step: int, ratio: float, loss: float | None, *, held_out: bool) -> None:
-        song = self._songs.get(name)
-        if song is None or song.held_out != held_out:
-            if song is None and len(self._songs) >= _MOST_SONGS:
-                return
-            song = self._songs[name] = _Song(held_out, deque(maxlen=_KEPT))
-        song.points.append((step, ratio))
-        song.count += 1
-        song.loss = loss
+        if event.get("by_song"):
+            self._told[held_out].append(event)
+            self.version += 1
 
     def go_back_to(self, step: int) -> None:
         """Forget what was measured past `step`."""
-        for song in self._songs.values():
-            while song.points and song.points[-1][0] > step:
-                song.points.pop()
-                song.count -= 1
-        self._songs = {name: song for name, song in self._songs.items() if song.points}
+        for held_out, told in self._told.items():
+            self._told[held_out] = deque((event for event in told if int_of(event, "step") <= step), maxlen=_KEPT)
         self.version += 1
 
     def table(self) -> list[SongLoss]:
         """Every song, those first that are hardest for what they are."""
         rows: list[SongLoss] = []
-        for held_out in (False, True):
-            songs = {name: song for name, song in self._songs.items() if song.held_out is held_out}
-            strange = _outliers({name: song.points[-1][1] for name, song in songs.items()})
-            rows += [_row(name, song, strange.get(name, "")) for name, song in songs.items()]
+        for held_out, told in self._told.items():
+            songs: dict[str, list[tuple[float, float]]] = {}
+            for event in told:
+                for name, ratio, loss in _measured(event, held_out=held_out):
+                    songs.setdefault(name, []).append((ratio, loss))
+            strange = _outliers({name: points[-1][0] for name, points in songs.items()})
+            rows += [_row(name, points, strange.get(name, ""), held_out=held_out) for name, points in songs.items()]
         return sorted(rows, key=lambda row: (-row.ratio, row.name))
 
 
-def _row(name: str, song: _Song, strange: str) -> SongLoss:
-    ratios = tuple(ratio for _, ratio in song.points)
+def _measured(event: Event, *, held_out: bool) -> list[tuple[str, float, float]]:
+    """Name, loss against what is usual, and plain loss of each song in an event."""
+    told = event.get("by_song")
+    if type(told) is not dict:
+        return []
+    values = {name: float_of(told, name) for name in told if type(name) is str}
+    values = {name: value for name, value in values.items() if math.isfinite(value) and value >= 0.0}
+    usual = fmean(values.values()) if held_out and values else 1.0
+    return [(name, value / usual, value) for name, value in values.items()] if usual > 0.0 else []
+
+
+def _row(name: str, points: list[tuple[float, float]], strange: str, *, held_out: bool) -> SongLoss:
+    ratios = tuple(ratio for ratio, _ in points)
     trend = _trend(ratios)
     hint = _hint(strange, trend) if len(ratios) >= _FEWEST else ""
-    return SongLoss(name, ratios[-1], song.loss, song.count, trend, ratios, song.held_out, hint)
+    return SongLoss(name, ratios[-1], points[-1][1] if held_out else None, len(points), trend, ratios, held_out, hint)
 
 
 def _trend(ratios: tuple[float, ...]) -> Trend:

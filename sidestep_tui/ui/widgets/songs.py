@@ -94,6 +94,7 @@ class SongsPanel(Rows, can_focus=True):
         super().__init__(id=id, classes=classes)
         self.ascii_only = ascii_only
         self.filter = ""
+        self._songs: SongLosses | None = None
         self._all: list[SongLoss] = []
         self._seen: tuple[int, int] = (-1, -1)
         self._at = 0
@@ -111,8 +112,9 @@ class SongsPanel(Rows, can_focus=True):
         return found[min(self._at, len(found) - 1)] if found else None
 
     def show(self, songs: SongLosses) -> None:
-        """Show the songs as they are now; the selection stays on its song."""
-        if self._seen == (id(songs), songs.version):
+        """Show the songs as they are now; the selection stays on its song. Nothing is made while nobody sees it."""
+        self._songs = songs
+        if not self.size.width or self._seen == (id(songs), songs.version):
             return
         self._seen = (id(songs), songs.version)
         name = self.selected.name if self.selected is not None and self._at else ""
@@ -166,4 +168,6 @@ class SongsPanel(Rows, can_focus=True):
 
     def on_resize(self, event: events.Resize) -> None:
         """Show as many songs as fit."""
+        if self._songs is not None:
+            self.show(self._songs)
         self.repaint()
