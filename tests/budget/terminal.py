@@ -111,12 +111,12 @@ class Terminal:
         for key in keys:
             os.write(self._master, key.encode())
 
-    def read(self, timeout: float = 0.05) -> bytes:
+    def read(self, timeout: float = 0.05, *, most: int = 65536) -> bytes:
         """What the program wrote within `timeout`, at most 64 KiB; also fed to the screen and counted."""
         if self._master < 0 or not select.select([self._master], [], [], timeout)[0]:
             return b""
         try:
-            data = os.read(self._master, 65536)
+            data = os.read(self._master, most)
         except OSError:  # Linux answers EIO when the other side has closed.
             return b""
         self.received += len(data)
