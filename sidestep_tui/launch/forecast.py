@@ -115,7 +115,9 @@ def disk_rows(disk: DiskNeeds, room: DiskRoom | None) -> list[tuple[str, str]]:
     kept = f"{text.plural(disk.checkpoints, 'checkpoint')} of {text.file_size(disk.checkpoint.total)}"
     songs = f", songs {text.file_size(disk.cache)}" if disk.cache else ""
     rows = [("disk", f"{text.file_size(disk.total)}: {kept}{songs}")]
-    if room is not None:
+    if room is None:
+        rows.append(("", "nobody knows yet how much is free"))
+    else:
         free = f"{text.file_size(room.free)} free in {paths.shorten(room.output)}"
         cache = f", {text.file_size(room.cache_free)} in {paths.shorten(room.cache)}"
         rows.append(("", free + ("" if room.is_shared else cache)))

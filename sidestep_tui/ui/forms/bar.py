@@ -33,16 +33,16 @@ def memory_bar(parts: Sequence[tuple[str, int]], room: int, width: int, glyphs: 
     return Content.assemble(*cells)
 
 
-def legend(parts: Sequence[tuple[str, int]], glyphs: Glyphs, *, others: int = 0, free: int = 0) -> list[Content]:
-    """One entry per part: its shade, name and size in GiB; then what others hold, and what stays free."""
+def legend(
+    parts: Sequence[tuple[str, int]], glyphs: Glyphs, *, others: int | None = None, free: int = 0
+) -> list[Content]:
+    """One entry per part: its shade, name and size in GiB; then what others hold of a device, and what stays free."""
     shown = [
         (_shade(index, glyphs), _COLOURS[index % len(_COLOURS)], _NAMES.get(name, name), size)
         for index, (name, size) in enumerate(parts)
     ]
-    if others:
-        shown.append((glyphs.rule, OTHERS, "others", others))
-    if free > 0:
-        shown.append((glyphs.empty, "$faint", "free", free))
+    if others is not None:
+        shown += [(glyphs.rule, OTHERS, "others", others), (glyphs.empty, "$faint", "free", max(0, free))]
     return [
         Content.assemble((sign * 2, colour), f" {name} ", (f"{size / 1024**3:.1f}", "bold"))
         for sign, colour, name, size in shown

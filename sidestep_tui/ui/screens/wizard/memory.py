@@ -117,10 +117,10 @@ class MemoryPage(Page):
         for row, rung in zip(self.query("#ladder ActionRow").results(ActionRow), self.choices.ladder, strict=False):
             row.help_text = rung_help(self.session, self.choices, rung)
         self._show_device_row()
-        probe = self.query_one("#probe", ActionRow)
-        if probe.has_focus:
-            # What it found stands above it, and must not push it out of sight.
-            self.call_after_refresh(probe.scroll_visible, animate=False)
+        focused = self.screen.focused
+        if focused is not None and self in focused.ancestors:
+            # What stands above it may have become longer, and must not push it out of sight.
+            self.call_after_refresh(focused.scroll_visible, animate=False)
 
     # What it takes
 
@@ -155,7 +155,7 @@ class MemoryPage(Page):
     def _parts(self, width: int) -> Content:
         """The legend of the bar."""
         estimate, device = self.session.cost().estimate, self.session.device
-        others = _others(device.total, device.free) if device is not None else 0
+        others = _others(device.total, device.free) if device is not None else None
         free = device.free - estimate.total if device is not None else 0
         entries = legend(estimate.parts(), self.glyphs, others=others, free=free)
         lines = flowing(entries, width - len(" GiB"))

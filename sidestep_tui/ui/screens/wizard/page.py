@@ -47,21 +47,24 @@ class Note(Pane):
     def __init__(self, make: Callable[[int], Content], *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._make = make
+        self._lines = 0
+        """What it was laid out for; a paint may have shown longer words since."""
 
     def build(self) -> Content:
         return self._make(self.size.width)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        return _height(self._make(width), width)
+        self._lines = _height(self._make(width), width)
+        return self._lines
 
     def update(self) -> None:
         """Paint again if it reads differently; lay out again if it got longer or shorter."""
         if not self.is_mounted:
             return
         content = self.build()
-        if content != self._shown:
-            width = self.size.width
-            self.refresh(layout=_height(content, width) != _height(self._shown, width))
+        is_longer_or_shorter = _height(content, self.size.width) != self._lines
+        if content != self._shown or is_longer_or_shorter:
+            self.refresh(layout=is_longer_or_shorter)
 
 
 def _height(content: Content, width: int) -> int:
