@@ -48,8 +48,10 @@ class DashboardScreen(PageKeys):
     Watch a run and steer it. Leaving with `q` never stops the training: the engine is a process of its own, and
     what you see is read from its files. Lower-case keys are safe; upper-case keys change the run.
 
-    The chart shows the raw values as a faint cloud and their moving average as the line. `h` and `l` move a cursor
-    that reads exact values; `w` chooses the steps, `s` the smoothing, `v` the scale, `[` and `]` the metric.
+    The chart shows the raw values as a faint cloud, their moving average as the line and held-out songs as circles.
+    Below it: ◆ checkpoint, ★ best, ↻ resume, ‖ pause, × a step without a number. `h` and `l` move a cursor that reads
+    exact values, `m` takes it to the next mark. `[` and `]` choose the metric, `w` the steps, `>` and `<` zoom, `,` and
+    `.` move, `x` counts steps, samples or minutes, `s` smooths, `v` is logarithmic, `b` shows outliers too.
 
     `1` to `7` go to the panels: loss, schedule, machine, checkpoints, log, songs (the hardest first) and time (where
     it goes, with a verdict); `z` gives one the whole screen. What needs you stands above the chart until `d` clears
