@@ -106,7 +106,7 @@ async def test_three_keys_start_from_another_preset_and_undo_takes_it_back(ready
         await pilot.press("ctrl+y")
         assert draft(pilot).base_name == "preset vram_12gb"
         await open_browser(pilot)
-        await press(pilot, "ctrl+_")
+        await press(pilot, "ctrl+underscore")
         assert draft(pilot).base_name == "preset vram_16gb"
         await press(pilot, "u")
         assert draft(pilot).base_name == "preset vram_12gb"

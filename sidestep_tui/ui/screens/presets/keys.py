@@ -48,7 +48,7 @@ KEYS: Final = (
     _key("v", "check", "Check", "check", "What the rules say about this preset"),
     _key("o", "open", "Open path", "open", "List a preset, run.toml or run folder by its path"),
     _key("u,ctrl+y", "undo", "Undo", "undo", "Take back what was applied last"),
-    _key("ctrl+_", "redo", "Redo", "redo", "Do it again"),
+    _key("ctrl+underscore", "redo", "Redo", "redo", "Do it again"),
     _key("y", "copy", "Copy path", "copy", "Copy the path of the file"),
     _key("r", "look", "Look again", "look", "Read the files again"),
     _key("right,l", "read(True)", "Read", "read", "Read the preview to its end"),

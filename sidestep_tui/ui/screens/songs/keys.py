@@ -43,7 +43,7 @@ KEYS: Final = (
     _key("f", "replace", "Find and replace", "replace", "In captions, lyrics, …"),
     _key("x", "review", "Reviewed", "review", "You have read these words"),
     _key("u,ctrl+y", "undo", "Undo", "undo", "Take the last step back"),
-    _key("ctrl+r,ctrl+_", "redo", "Redo", "redo", "Do it again"),
+    _key("ctrl+r,ctrl+underscore", "redo", "Redo", "redo", "Do it again"),
     _key("equals_sign", "measure", "Measure", "measure", "Hear BPM and key", shown="="),
     _key("plus", "accept", "Take heard", "accept", "Take BPM and key over as heard", shown="+"),
     _key("v", "mark_range", "Mark range", "range", "From the last mark to here"),
