@@ -28,7 +28,7 @@ from sidestep_tui.ui.screens.wizard.memory_rows import (
     rung_help,
     rung_line,
 )
-from sidestep_tui.ui.screens.wizard.outlook import Outlook, WizardOutlook, probe_key
+from sidestep_tui.ui.screens.wizard.outlook import STOPPING, Outlook, WizardOutlook, probe_key
 from sidestep_tui.ui.screens.wizard.page import Heading, Note, Page, RowList, section
 from sidestep_tui.ui.screens.wizard.places import choice_line
 
@@ -319,7 +319,7 @@ class MemoryPage(Page):
         doing = self.outlook.doing
         again = " again" if self._found() is not None else ""
         words = f"{doing}{self.glyphs.ellipsis}" if doing else f"measure{again} on the device"
-        note = "enter stops it" if doing else "loads the model, trains 3 steps"
+        note = "loads the model, trains 3 steps" if not doing else "" if doing == STOPPING else "enter stops it"
         return Content.assemble(
             (f"{self.glyphs.focus} " if focused else "  ", "$primary"),
             (f"{self.glyphs.todo if doing else self.glyphs.arrow} ", "$primary"),

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sidestep_tui.ui.forms.session import FormSession
     from sidestep_tui.ui.screens.wizard.page import Page
 
+STOPPING = "stopping"
+"""What a probe does that was told to leave."""
 _PHASES = {
     "loading": "loading the model",
     "training": "training on the longest batch",
@@ -190,7 +192,7 @@ class WizardOutlook(WizardJobs):
     def stop_probe(self) -> None:
         """Let the probe's process go; it is gone within a moment."""
         if self._probe is not None and self.outlook.doing:
-            self.outlook.doing = "stopping"
+            self.outlook.doing = STOPPING
             self._probe.cancel()
             self._show_outlook()
 
@@ -222,7 +224,7 @@ class WizardOutlook(WizardJobs):
 
     @on(ProbeAdvanced)
     def _probe_advanced(self, message: ProbeAdvanced) -> None:
-        if self.outlook.doing and self.outlook.doing != "stopping":
+        if self.outlook.doing and self.outlook.doing != STOPPING:
             self.outlook.doing = message.words
             self._show_outlook()
 
