@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 from sidestep_tui.core import env
 from sidestep_tui.engine.fake_history import FakeRun
 from sidestep_tui.ui.dialogs.confirm import Confirm
+from sidestep_tui.ui.widgets.rows import Rows
 from tests.ui.watching import SIZE, app_on, make_run, settled, until, utc
 
 __all__ = ["make_run", "utc"]
@@ -51,6 +52,36 @@ def test_dashboard_with_cursor_and_filter(snap_compare: Any, make_run: MakeRun) 
         await pilot.pause()
 
     assert snap_compare(app_on(make_run("live", steps=2000).path), terminal_size=SIZE, run_before=look)
+
+
+@by_size
+@pytest.mark.parametrize("key", ["3", "6", "7"], ids=["machine", "songs", "time"])
+def test_page(snap_compare: Any, make_run: MakeRun, key: str, size: tuple[int, int]) -> None:
+    async def look(pilot: Pilot[Any]) -> None:
+        screen = await settled(pilot)
+        await pilot.press(key, *("z" if key == "3" and size == SIZE else ""))
+        await until(pilot, lambda: screen.has_class("-zoom"), "the page")
+        await pilot.pause()
+
+    run = make_run("live", steps=2000, gpus=4, held_out=2, songs=14)
+    assert snap_compare(app_on(run.path), terminal_size=size, run_before=look)
+
+
+@by_size
+def test_alerts(snap_compare: Any, make_run: MakeRun, size: tuple[int, int]) -> None:
+    run = make_run("live", steps=2000, gpu_gib=23.0, disk_gib=1.0, gpu_heat=86)
+    assert snap_compare(app_on(run.path), terminal_size=size, run_before=read)
+
+
+@by_size
+def test_information(snap_compare: Any, make_run: MakeRun, size: tuple[int, int]) -> None:
+    async def look(pilot: Pilot[Any]) -> None:
+        await settled(pilot)
+        await pilot.press("i")
+        await until(pilot, lambda: bool(pilot.app.screen.query_one("#settings", Rows).rows), "the page")
+        await pilot.pause()
+
+    assert snap_compare(app_on(make_run("finished", held_out=2).path), terminal_size=size, run_before=look)
 
 
 def test_dashboard_in_ascii(snap_compare: Any, make_run: MakeRun) -> None:
