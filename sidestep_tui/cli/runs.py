@@ -36,30 +36,39 @@ _SORTS = (
 @click.option("--sort", type=click.Choice(_SORTS), help="By a column; living ones first, then the newest, without it.")
 @click.option("--reverse", is_flag=True, help="Turn the order of --sort.")
 @click.option("--folder", "folders", metavar="DIR", multiple=True, help="Also the runs in DIR, from now on.")
+@click.option("--drafts", "with_drafts", is_flag=True, help="Also the drafts of runs that were never started.")
 @options.json_option
 @click.pass_context
 def runs(
-    ctx: click.Context, words: str, sort: str | None, reverse: bool, folders: tuple[str, ...], as_json: bool
+    ctx: click.Context,
+    words: str,
+    sort: str | None,
+    reverse: bool,
+    folders: tuple[str, ...],
+    with_drafts: bool,
+    as_json: bool,
 ) -> None:
     """List the known runs: those started on this account, those in ./runs and in folders opened before.
 
     The table is as wide as the terminal and shows the most telling columns. With a command: do something with runs.
     """
     if ctx.invoked_subcommand is None:
-        _list(words, sort, folders, reverse=reverse, as_json=as_json)
+        _list(words, sort, folders, reverse=reverse, with_drafts=with_drafts, as_json=as_json)
 
 
 for command in (compare, tidy, delete, forget, duplicate, build_on, export, feed):
     runs.add_command(command)
 
 
-def _list(words: str, sort: str | None, folders: Sequence[str], *, reverse: bool, as_json: bool) -> None:
+def _list(
+    words: str, sort: str | None, folders: Sequence[str], *, reverse: bool, with_drafts: bool, as_json: bool
+) -> None:
     for folder in folders:
         place = paths.expand(folder)
         if not place.is_dir():
             raise UsageError(f"There is no folder {folder}.", "", "Check --folder.")
         registry.remember_folder(place)
-    everything = _entries(is_measured=True)
+    everything = _runs() + (_drafts() if with_drafts else [])
     entries = _arranged(everything, words, sort, reverse=reverse)
     if as_json:
         render.data_json([_fields(entry) for entry in entries])
@@ -73,16 +82,29 @@ def _list(words: str, sort: str | None, folders: Sequence[str], *, reverse: bool
         render.data(line)
 
 
-def _entries(*, is_measured: bool) -> list[Entry]:
-    """The ledger's runs as the list shows them."""
+def _runs() -> list[Entry]:
+    """The ledger's runs as the list shows them, with their sizes."""
     from sidestep_tui.launch.ledger import Ledger
     from sidestep_tui.ui.screens.runs.entries import entry_of_run
 
     ledger, folders = Ledger(), [paths.default_output_dir()]
     rows = ledger.look(folders, now=time.time())
-    if is_measured and any(True for _ in ledger.measure(rows)):
+    if list(ledger.measure(rows)):
         rows = ledger.look(folders, now=time.time())
     return [entry_of_run(row) for row in rows]
+
+
+def _drafts() -> list[Entry]:
+    """The drafts, newest first."""
+    # 90 ms of schema, which a list of runs does not need.
+    from sidestep_tui.launch.offspring import facts_of_draft
+    from sidestep_tui.schema import drafts
+    from sidestep_tui.ui.screens.runs.entries import Entry
+
+    return [
+        Entry("draft", item.id, item.title, facts=facts_of_draft(item.path), t=item.saved)
+        for item in drafts.list_drafts()
+    ]
 
 
 def _arranged(entries: Sequence[Entry], words: str, sort: str | None, *, reverse: bool) -> list[Entry]:
@@ -119,9 +141,11 @@ def _table(entries: Sequence[Entry]) -> list[str]:
 
 
 def _fields(entry: Entry) -> dict[str, object]:
-    assert entry.row is not None
-    facts, summary = entry.facts, entry.row.summary
-    run = entry.run
+    facts = entry.facts
+    if entry.row is None:
+        made = {"kind": facts.kind, "rank": facts.rank, "model": facts.model, "dataset": facts.dataset_path}
+        return {"name": entry.title, "draft": entry.key, "status": "draft", "edited": entry.t, **made}
+    summary, run = entry.row.summary, entry.run
     return {
         "name": entry.title,
         "path": entry.key,

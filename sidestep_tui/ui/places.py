@@ -84,6 +84,11 @@ class PlacesApp(App[Any]):
             self.current_run = run_path
         self.switch_mode("dashboard")
 
+    def forget_run(self, run_path: Path) -> None:
+        """A run is gone: it is no longer the current one."""
+        if self.current_run == run_path:
+            self._forget_dashboard()
+
     def _dashboard_screen(self, run_path: Path) -> Screen[Any]:
         from sidestep_tui.ui.screens.dashboard.screen import DashboardScreen
 

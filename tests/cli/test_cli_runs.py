@@ -112,4 +112,8 @@ def test_a_run_becomes_a_draft(run_cli: Cli, three: Path) -> None:
     (summary,) = drafts.list_drafts()
     assert summary.id == made
     assert summary.title.endswith("run drums")
+    listed = run_cli("runs", "--drafts", "--json").json
+    assert [item.get("draft") for item in listed] == [None, None, None, made]
+    assert listed[-1]["rank"] == 64
+    assert "drums-2 · run drums" in run_cli("runs", "--drafts").out
     assert run_cli("runs", "build-on", "drums", "--adapter", "nothing").code == 2

@@ -11,6 +11,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from sidestep_tui.core import paths
 from sidestep_tui.core.errors import RunError
 from sidestep_tui.engine.fake_history import FakeRun
 from sidestep_tui.protocol import registry
@@ -24,7 +25,7 @@ from sidestep_tui.ui.dialogs.text import AskText
 from sidestep_tui.ui.dialogs.typed import TypeWord
 from sidestep_tui.ui.screens.compare.screen import CompareScreen
 from sidestep_tui.ui.screens.dashboard.screen import DashboardScreen
-from sidestep_tui.ui.screens.runs.columns import age
+from sidestep_tui.ui.screens.runs.columns import Order, age
 from sidestep_tui.ui.screens.runs.entries import entry_of_run
 from sidestep_tui.ui.screens.runs.screen import RunsListed, RunsScreen
 from sidestep_tui.ui.widgets.rows import Rows
@@ -224,6 +225,18 @@ async def test_sorting_is_said_and_turned(some_runs: dict[str, FakeRun]) -> None
         await pilot.press(">")
         assert "name▾" in screen.query_one("#heading", Rows).plain
         assert screen.listing.shown[0].title == "run_live"
+
+
+async def test_the_order_comes_back_in_the_next_session(some_runs: dict[str, FakeRun]) -> None:
+    for keys in (("s", "s", "greater_than_sign"), ()):
+        async with app_on(None).run_test(size=SIZE) as pilot:
+            screen = await listed(pilot)
+            await pilot.press(*keys)
+            await pilot.app.workers.wait_for_complete()
+            assert screen.listing.order == Order("name", falling=True)
+    (paths.state_dir() / "runs-order.json").write_text('{"by": "nonsense", "falling": 3}')
+    async with app_on(None).run_test(size=SIZE) as pilot:
+        assert (await listed(pilot)).listing.order == Order()
 
 
 async def test_only_visible_rows_are_painted(make_run: MakeRun) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from sidestep_tui.core import env
 from sidestep_tui.engine.fake_history import FakeRun
@@ -121,6 +122,11 @@ def test_runs_in_ascii_with_one_that_is_away(snap_compare: Any, some_runs: dict[
     assert snap_compare(app_on(None, facts=facts), terminal_size=(100, 20), run_before=look)
 
 
+def typing(pilot: Pilot[Any]) -> bool:
+    """Whether the question is there as a whole: the focus comes last."""
+    return isinstance(pilot.app.focused, Input)
+
+
 def asking(run: str, key: str, *, through: bool = False) -> Steps:
     """The question that a key asks about a run; `through` the first line of what it offers."""
 
@@ -130,9 +136,10 @@ def asking(run: str, key: str, *, through: bool = False) -> Steps:
         screen.repaint()
         await pilot.press(key)
         if through:
-            await until(pilot, lambda: isinstance(pilot.app.screen, OneOf), "the choice")
+            await until(pilot, lambda: isinstance(pilot.app.screen, OneOf) and typing(pilot), "the choice")
             await pilot.press("enter")
-        await until(pilot, lambda: isinstance(pilot.app.screen, TypeWord), "the question")
+        await until(pilot, lambda: isinstance(pilot.app.screen, TypeWord) and typing(pilot), "the question")
+        await pilot.pause()
         await pilot.pause()
 
     return ask

@@ -287,6 +287,7 @@ class RunDeeds(Screen[None]):
             if not await self.app.push_screen_wait(TypeWord("Delete a run", body, entry.title)):
                 return
             left = removal.delete(plan)
+            self.app.forget_run(entry.path)
         except SidestepError as error:
             self.app.tell(error)
         except OSError as error:

@@ -18,7 +18,8 @@ from textual.worker import get_current_worker
 from sidestep_tui.core import env, paths, text
 from sidestep_tui.launch.ledger import Ledger, LedgerRow
 from sidestep_tui.ui.base import SidestepScreen
-from sidestep_tui.ui.screens.runs.columns import BY_NAME, layout
+from sidestep_tui.ui.screens.runs import kept
+from sidestep_tui.ui.screens.runs.columns import BY_NAME, Order, layout
 from sidestep_tui.ui.screens.runs.deeds import RunDeeds
 from sidestep_tui.ui.screens.runs.details import detail_rows
 from sidestep_tui.ui.screens.runs.entries import Entry, ended_word, entry_of_run
@@ -40,9 +41,11 @@ _BATCH = 50
 class RunsListed(Message):
     """The runs and drafts have been looked up."""
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    def __init__(self, entries: Sequence[Entry], order: Order | None = None) -> None:
+        """`order` is that of the last session, told once."""
         super().__init__()
         self.entries = list(entries)
+        self.order = order
 
 
 class RunsMeasured(Message):
@@ -142,7 +145,7 @@ class RunsScreen(RunDeeds, SidestepScreen):
                 Entry("draft", item.id, item.title, facts=facts_of_draft(item.path), t=item.saved)
                 for item in drafts.list_drafts()
             ]
-            self.post_message(RunsListed(entries))
+            self.post_message(RunsListed(entries, None if self.looked else kept.kept()))
             sizes: dict[Path, int] = {}
             for path, size in self._ledger.measure(rows, is_cancelled=lambda: worker.is_cancelled):
                 sizes[path] = size
@@ -155,6 +158,8 @@ class RunsScreen(RunDeeds, SidestepScreen):
     @on(RunsListed)
     def _listed(self, message: RunsListed) -> None:
         before = {entry.key: entry for entry in self.listing.entries if entry.is_alive}
+        if message.order is not None and not self.looked:
+            self.listing.order = message.order
         self.listing.take(message.entries, self._clock())
         self.looked = True
         over = (ended_word(before[entry.key], entry) for entry in message.entries if entry.key in before)
@@ -269,13 +274,19 @@ class RunsScreen(RunDeeds, SidestepScreen):
     def action_sort(self) -> None:
         """Sort by the next column."""
         self.listing.next_order()
+        self._keep_order(self.listing.order)
         by = self.listing.order.by
         self.say(f"sorted by {BY_NAME[by].title}" if by else "sorted: living first, then the newest", "muted")
 
     def action_order(self, falling: bool) -> None:
         """The smallest or the largest first."""
         self.listing.turn(falling=falling)
+        self._keep_order(self.listing.order)
         self.repaint()
+
+    @work(thread=True, exit_on_error=False, group="keep")
+    def _keep_order(self, order: Order) -> None:
+        kept.keep(order)
 
     def action_filter(self) -> None:
         """Type what the entries must hold."""
