@@ -185,4 +185,7 @@ def test_a_window_of_the_preview_says_how_much_is_below() -> None:
     assert len(shown) == 10
     assert "21 lines more" in shown[-1][0][0]
     assert window_of(rows, 99, 10) == (rows[20:], 20)
-    assert window_of(rows[:3], 5, 10) == (rows[:3], 0)
+    assert window_of(rows[:3], 5, 10, reading=True) == (rows[:3], 0)
+    shown, _ = window_of(rows[:3], 0, 10)
+    assert len(shown) == 10
+    assert "l reads more" in shown[-1][0][0]

@@ -67,6 +67,8 @@ class Cost:
 class Effect:
     """The draft with a preset under it."""
 
+    base: str
+    """The origin that the draft starts from now."""
     changes: tuple[Change, ...]
     settings: Settings
     cost: Cost
@@ -84,7 +86,7 @@ def effect_of(bench: Bench, layers: Iterable[Layer], *, keep: Collection[str] = 
     then.apply_layer(*layers, keep=keep)
     if bench.device is not None:
         then.apply_hardware(hardware.layer(then.settings, device=bench.device, shape=bench.shape))
-    return Effect(tuple(_changes(now, then)), then.settings, cost_of(bench, then.settings))
+    return Effect(now.base_name, tuple(_changes(now, then)), then.settings, cost_of(bench, then.settings))
 
 
 def bench_on(bench: Bench, layers: Iterable[Layer]) -> Bench:

@@ -21,6 +21,7 @@ from sidestep_tui.ui.screens.presets.listing import Item
 if TYPE_CHECKING:
     from sidestep_tui.core.nvml import Gpu
     from sidestep_tui.launch.models import FoundModel
+    from sidestep_tui.ui.app import SidestepApp
 
 
 @dataclass
@@ -49,6 +50,8 @@ class EffectsKnown(Message):
 
 class PresetsJobs(SidestepScreen):
     """The part of the browser that waits."""
+
+    app: SidestepApp
 
     @work(thread=True, group="look", exclusive=True, exit_on_error=False)
     def look(self, opened: Sequence[Path] = (), at: str = "") -> None:
@@ -87,6 +90,7 @@ class PresetsJobs(SidestepScreen):
         """A worker's border: a mistake in it is a sentence and a file, never the end of the screen."""
         if event.state.name != "ERROR" or event.worker.error is None:
             return
+        self.app.release_keys()
         path = crashes.write_log(event.worker.error)
         self.notify(
             f"{event.worker.error} (details in {path})", title="That did not work", severity="error", timeout=15

@@ -53,7 +53,7 @@ def preview_rows(
     rows = [head, *described, *([row("")] * (2 - len(described))), *_facts(item, preset, effect, also, width, glyphs)]
     rows += [row(""), *_changes(effect, width, glyphs, against)]
     if not whole:
-        return [*rows, row(""), fit(row((" l reads more: when it is for, its source", "muted")), width)]
+        return rows
     for title, entries in _papers(item, preset):
         rows += [row(""), row((f" {title}", "muted"))]
         for word, said in entries:
@@ -61,13 +61,19 @@ def preview_rows(
     return rows
 
 
-def window_of(rows: Sequence[Row], top: int, height: int, *, key: str = "l") -> tuple[list[Row], int]:
-    """The rows that fit, from `top` on or as far as there are more, and that top; the last one says by which `key`."""
+def window_of(rows: Sequence[Row], top: int, height: int, *, reading: bool = False) -> tuple[list[Row], int]:
+    """The rows that fit, from `top` on or as far as there are more, and that top.
+
+    The last one says how to read on, always at the same place, so that it need not be painted again for each preset.
+    """
     top = max(0, min(top, len(rows) - height))
     shown = list(rows[top : top + height])
     below = len(rows) - top - height
     if below > 0 and shown:
-        shown[-1] = row((f" {text.plural(below + 1, 'line')} more: {key} reads on", "muted"))
+        shown[-1] = row((f" {text.plural(below + 1, 'line')} more: {'j' if reading else 'l'} reads on", "muted"))
+    elif not reading and len(shown) < height:
+        shown += [row("")] * (height - len(shown) - 1)
+        shown.append(row((" l reads more: when it is for, its source", "muted")))
     return shown, top
 
 
@@ -116,10 +122,14 @@ def _changes(effect: Effect, width: int, glyphs: Glyphs, against: str) -> list[R
         words = f" changes {many}" + (f", {lost} of them yours {glyphs.changed}" if lost else "")
     else:
         words = " changes nothing in the draft"
-    return [fit(row((words, "muted")), width), *(_change_row(change, width, glyphs) for change in changes)]
+    return [fit(row((words, "muted")), width), *(_change_row(change, effect.base, width, glyphs) for change in changes)]
 
 
-def _change_row(change: Change, width: int, glyphs: Glyphs) -> Row:
+def _change_row(change: Change, base: str, width: int, glyphs: Glyphs) -> Row:
+    """A setting now and then; origins where they say more than that it was the draft's `base` and will be the preset.
+
+    The same name in every row would be noise, and half of the bytes.
+    """
     mark = glyphs.changed if change.yours else " "
     label = min(_LABEL, max(10, width - 2 * _VALUE - 6))
     values = f"{_cut(change.now, _VALUE, glyphs):>{_VALUE}} {glyphs.arrow} "
@@ -128,10 +138,9 @@ def _change_row(change: Change, width: int, glyphs: Glyphs) -> Row:
     if width < _WITH_ORIGINS:
         return fit((*left, *row(change.then)), width - 1)
     then = f"{_cut(change.then, _VALUE, glyphs):<{_VALUE}}  "
-    origin = f"was {short_origin(change.origin_now)}"
-    if change.origin_then in (DEFAULT, HARDWARE):
-        origin += f", then {change.origin_then}"
-    return fit((*left, *row(then, (origin, "muted"))), width - 1)
+    origins = [f"was {short_origin(change.origin_now)}"] if change.origin_now != base else []
+    origins += [f"then {change.origin_then}"] if change.origin_then in (DEFAULT, HARDWARE) else []
+    return fit((*left, *row(then, (", ".join(origins), "muted"))), width - 1)
 
 
 def _papers(item: Item, preset: Preset) -> list[tuple[str, list[tuple[str, str]]]]:

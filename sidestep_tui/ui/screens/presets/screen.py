@@ -43,7 +43,12 @@ class PresetsScreen(PresetsView):
 
     def on_mount(self) -> None:
         self.query_one("#presets").focus()
+        self.app.hold_keys()  # what is typed already is meant for the list
         self.look(self.opened)
+
+    @on(events.ScreenSuspend)
+    def _left(self) -> None:
+        self.app.release_keys()
 
     @on(events.ScreenResume)
     def _resumed(self) -> None:
@@ -67,6 +72,7 @@ class PresetsScreen(PresetsView):
         if not self.looked:
             self.looked = True
             self.listing.go_to_name(short_origin(self.session.draft.base_name))
+            self.app.release_keys()
         if at := message.at or self._wanted:
             self.listing.go_to(at)
             self._wanted = ""

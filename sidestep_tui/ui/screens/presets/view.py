@@ -144,7 +144,7 @@ class PresetsView(PresetsTrade):
             whole=self.is_reading,
             against=compared.name if compared is not None else "",
         )
-        shown, self._top = window_of(rows, self._top, pane.size.height, key="j" if self.is_reading else "l")
+        shown, self._top = window_of(rows, self._top, pane.size.height, reading=self.is_reading or item.preset is None)
         pane.put(shown)
 
     def _time_and_disk(self, effect: Effect) -> list[str]:
