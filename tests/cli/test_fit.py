@@ -64,6 +64,14 @@ def test_a_gpu_that_is_not_here_is_asked_about_by_name(run_cli: Cli) -> None:
     assert "--vram" in unknown.err
 
 
+def test_every_profile_is_weighed(run_cli: Cli) -> None:
+    found = {profile["name"]: profile for profile in run_cli("fit", "recommended", "--xl", "--json").json["profiles"]}
+    assert [name for name, profile in found.items() if profile["fits"]] == ["8 GB"], "10 of 12 GiB are free"
+    assert [name for name, profile in found.items() if profile["is_for_this"]] == ["12 GB"]
+    assert found["8 GB"]["values"]["memory.base"] == "int8"
+    assert "memory.base=int8" in run_cli("fit", "recommended", "--xl").out
+
+
 def test_a_gpu_of_which_only_the_memory_is_known_has_no_time(run_cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvml, "gpus", lambda: [])
     found = run_cli("fit", "recommended", "--vram", "12", "--songs", "12", "--json").json
