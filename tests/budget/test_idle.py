@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from sidestep_tui.engine.fake_history import write_run
-from tests.budget.terminal import ESC, F1, F2, F3, F9, F10, Terminal, ctrl
+from tests.budget.terminal import ESC, F1, F2, F3, F6, F9, F10, Terminal, ctrl
 from tests.ui.places import write_checkpoint, write_songs
 
 RUN = (
@@ -24,7 +24,7 @@ REST = 1.05
 
 WALK: list[tuple[str, list[str], str]] = [
     ("the dashboard of a silent engine", [], "● training"),
-    ("the settings of a run", ["i"], "settings and their origins"),
+    ("the settings of a run", ["i"], "what it is made of"),
     ("the runs", [ESC, F2], "finished"),
     ("a filter being typed", ["/"], "words"),
     ("the wizard's first step", [ESC, F3], "1/6 Model"),
@@ -35,6 +35,9 @@ WALK: list[tuple[str, list[str], str]] = [
     ("the songs", [ESC, F10], "song_00"),
     ("the doctor", ["d"], "tries again"),
     ("the slicer", [ESC, "z"], "song_00"),
+    ("the presets", [ESC, F3, ctrl("f")], "vram_12gb"),
+    ("the table of settings", ["q", F6], "All settings"),
+    ("two runs side by side", [ESC, F2, "g", " ", " ", "="], "compare 2 runs"),
 ]
 
 

@@ -146,6 +146,7 @@ SCREENS: dict[str, Callable[[Room], Opened]] = {
     "palette": lambda room: room.wizard("adapter"),
     "jump": lambda room: room.wizard("adapter"),
     "presets": lambda room: room.wizard("adapter", "ctrl+f"),
+    "settings": lambda room: room.wizard("adapter", "f6"),
     "dashboard": _dashboard,
     "died": _died,
     "run_info": _run_info,
