@@ -44,6 +44,7 @@ def test_an_outlier_that_is_being_learnt_is_told_as_such() -> None:
     [
         [{"a": 1.0, "b": 1.0, "c": 1.0, "bad": 1.9}] * 2,  # too early
         [{"a": 1.0, "bad": 1.9}] * 5,  # too few to compare
+        [{"a": 0.5, "b": 0.8, "c": 1.0, "d": 1.3, "e": 1.4}] * 5,  # as far apart as all of them
         [{"a": 1.0, "b": 1.0, "c": 1.001, "d": 1.0, "odd": 1.1}] * 5,  # far in spreads, near in loss
     ],
 )
