@@ -241,6 +241,8 @@ async def test_saving_keeps_the_recipe_and_leaves_paths_out(
         assert "1 setting differs from mine" in kept
         assert "train.epochs = 7" in kept
         assert isinstance(await answer(pilot, "recommended"), SavePreset)
+        assert isinstance(await answer(pilot, "mine"), SavePreset)
+        assert "needs another name" in str(pilot.app.screen.query_one("#problem", Static).render())
         await answer(pilot, "drums")
         await settle(pilot)
         assert screen.listing.current is not None

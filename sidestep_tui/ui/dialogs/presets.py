@@ -125,9 +125,10 @@ class SavePreset(Dialog[Saved | None]):
         *,
         places: Sequence[Place],
         is_taken: Callable[[str, Place], Preset | None],
-        problem: Callable[[str, Place], str],
+        problem: Callable[[str, Place, str], str],
     ) -> None:
-        """`is_taken` finds the preset that would be overwritten, `problem` says why a name cannot be."""
+        """`is_taken` finds the preset that would be overwritten; `problem` says why a name cannot be, there and on top
+        of the preset that it extends."""
         super().__init__()
         self._ways = ways
         self._name_given = name
@@ -195,7 +196,7 @@ class SavePreset(Dialog[Saved | None]):
         self._judge(event.value)
 
     def _judge(self, name: str) -> None:
-        problem = self._problem(name, self._place) if name else ""
+        problem = self._problem(name, self._place, self._way.extends) if name else ""
         taken = self._taken(name, self._place) if not problem else None
         words = problem or (f"'{name}' is yours already: enter asks before it is overwritten." if taken else "")
         line = self.query_one("#problem", Static)
@@ -209,7 +210,7 @@ class SavePreset(Dialog[Saved | None]):
     @on(Cycle.Accepted)
     def _submitted(self) -> None:
         name, purpose = (self.query_one(f"#preset-{part}", Input).value.strip() for part in ("name", "purpose"))
-        if not name or self._problem(name, self._place):
+        if not name or self._problem(name, self._place, self._way.extends):
             self.query_one("#preset-name", Input).focus()
             return
         self.dismiss(Saved(name, purpose, self._way.extends, self._place))

@@ -3,6 +3,7 @@ without its name."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sidestep_tui.core.errors import SidestepError
@@ -28,12 +29,19 @@ async def save_draft(app: SidestepApp, session: FormSession) -> Preset | None:
     except SidestepError as error:
         app.push_screen(Tell(error.title, error.message, error.hint or "Correct them, then save."))
         return None
+    names = Names(presets.list_presets())
     answer = await app.push_screen_wait(
-        SavePreset(ways_of(draft), suggested_name(draft), places=places(), is_taken=own_named, problem=problem_of)
+        SavePreset(
+            ways_of(draft, names),
+            names.suggested(draft.base_name.partition(" ")[2]),
+            places=places(),
+            is_taken=names.taken,
+            problem=names.problem,
+        )
     )
     if answer is None:
         return None
-    taken = own_named(answer.name, answer.place)
+    taken = names.taken(answer.name, answer.place)
     if taken is not None and not await app.push_screen_wait(
         TypeWord("Overwrite", f"'{answer.name}' is a preset of yours. Its settings would be replaced.", answer.name)
     ):
@@ -68,12 +76,45 @@ def _save(app: SidestepApp, draft: Draft, answer: Saved, taken: Preset | None) -
     return None
 
 
-def ways_of(draft: Draft) -> list[Savable]:
+class Names:
+    """The names that there are, looked up once: a form asks about them with every key."""
+
+    def __init__(self, known: Sequence[Preset]) -> None:
+        self._known = known
+
+    def base(self, name: str) -> Preset | None:
+        """The preset that a name means."""
+        return next((preset for preset in self._known if preset.name == name and not preset.hidden), None)
+
+    def taken(self, name: str, place: Place) -> Preset | None:
+        """The preset of that name among the user's own in a place."""
+        return next((preset for preset in self._known if preset.name == name and preset.source == place), None)
+
+    def problem(self, name: str, place: Place, extends: str = "") -> str:
+        """Why a draft cannot be saved under a name; one of the user's own may be overwritten."""
+        if self.taken(name, place) is None:
+            return presets.name_problem(name, place=place)
+        if extends == name:
+            return f"On top of '{name}' it needs another name."
+        followers = [preset.name for preset in self._known if preset.extends == name and preset.is_own]
+        if extends and followers:
+            return f"'{followers[0]}' stands on top of '{name}', which must stand by itself."
+        return ""
+
+    def suggested(self, stem: str) -> str:
+        """The name where that is the user's own already, or one beside it that is free."""
+        stem = presets.safe_name(stem or "mine")
+        tries = (stem, *(f"{stem[:56]}_mine{number}" for number in ("", *(f"_{n}" for n in range(2, 99)))))
+        own = self.taken(stem, "user") is not None
+        return stem if own else next((name for name in tries if not presets.name_problem(name)), stem)
+
+
+def ways_of(draft: Draft, names: Names) -> list[Savable]:
     """By itself; and on top of the preset that the draft starts from, where that does not extend another one."""
     ways = [Savable("", presets.differing(draft.sparse))]
     kind, _, name = draft.base_name.partition(" ")
-    base = next((known for known in presets.list_presets() if known.name == name and not known.hidden), None)
-    if kind == "preset" and base is not None and not base.extends:
+    base = names.base(name) if kind == "preset" else None
+    if base is not None and not base.extends:
         above = presets.differing(draft.sparse, extends=name)
         ways += [Savable(name, above)] if above else []
     return ways
@@ -83,19 +124,3 @@ def places() -> list[Place]:
     """Where a preset may be kept: among the user's own, and with the folder that already keeps some."""
     kept: list[Place] = ["user"]
     return [*kept, "project"] if any(source == "project" for _, source in presets.places()) else kept
-
-
-def own_named(name: str, place: Place = "user") -> Preset | None:
-    """The preset of that name among the user's own in a place."""
-    return next((known for known in presets.list_presets() if known.name == name and known.source == place), None)
-
-
-def problem_of(name: str, place: Place = "user") -> str:
-    """Why a draft cannot be saved under a name; one of the user's own may be overwritten."""
-    return "" if own_named(name, place) is not None else presets.name_problem(name, place=place)
-
-
-def suggested_name(draft: Draft) -> str:
-    """The name of the preset that the draft starts from where that is the user's; one beside it otherwise."""
-    stem = presets.safe_name(draft.base_name.partition(" ")[2] or "mine")
-    return stem if not problem_of(stem) else f"{stem}_mine"[-64:]
