@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from sidestep_tui.ui.display import Traffic
 from sidestep_tui.ui.governor import Governor
+from sidestep_tui.ui.widgets import debug
 
 
 def _late(governor: Governor, now: float, *, by: float = 0.4) -> None:
@@ -115,3 +117,19 @@ def test_the_slowest_chosen_rate_survives_lateness() -> None:
     _late(governor, 1.0)
     _late(governor, 2.0)
     assert governor.interval == 4.0
+
+
+def test_the_debug_line_tells_what_was_sent_and_what_was_held() -> None:
+    said = debug.line(Traffic(10, 0, 1000), Traffic(14, 3, 3000), seconds=2.0, late=0.25)
+    assert said == "2.0 frames/s  1,000 B/s  250 ms late  3 held back"
+    assert debug.line(Traffic(), Traffic(), seconds=1.0, late=0.001) == "0.0 frames/s  0 B/s  on time"
+
+
+def test_the_debug_line_tells_the_rate_and_why() -> None:
+    governor = Governor(rate_hz=2.0)
+    assert debug.pace(governor) == "paints at 2/s"
+    governor.painted(1.0, scheduled=1.0, behind=True)
+    governor.painted(1.5, scheduled=1.5, behind=True)
+    assert debug.pace(governor) == "paints at 1/s (slow line)"
+    governor.freeze(frozen=True)
+    assert "frozen" in debug.pace(governor)

@@ -28,6 +28,10 @@ class Help(Dialog[None]):
         Binding("enter,q,question_mark,f1", "dismiss_dialog", "Close", id="dialog.close"),
         Binding("j,down", "scroll_text(1)", "Down", id="help.down", show=False),
         Binding("k,up", "scroll_text(-1)", "Up", id="help.up", show=False),
+        Binding("ctrl+d,pagedown,space", "scroll_text(12)", "Page down", id="help.page_down", show=False),
+        Binding("ctrl+u,pageup", "scroll_text(-12)", "Page up", id="help.page_up", show=False),
+        Binding("g,home", "scroll_text(-9999)", "First line", id="help.first", show=False),
+        Binding("G,end", "scroll_text(9999)", "Last line", id="help.last", show=False),
     ]
 
     def __init__(self, title: str, text: str, keys: list[tuple[str, str]]) -> None:
