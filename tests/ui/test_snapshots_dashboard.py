@@ -89,17 +89,6 @@ def test_dashboard_in_ascii(snap_compare: Any, make_run: MakeRun) -> None:
     assert snap_compare(app_on(make_run("live", steps=2000).path, facts=facts), terminal_size=SIZE, run_before=read)
 
 
-@pytest.mark.parametrize("theme", ["sidestep-light", "ansi-dark", "textual-dark"])
-def test_dashboard_in_other_themes(snap_compare: Any, make_run: MakeRun, theme: str) -> None:
-    app = app_on(make_run("live", steps=2000).path)
-    app.theme = theme
-    assert snap_compare(app, terminal_size=SIZE, run_before=read)
-
-
-def test_dashboard_in_the_smallest_window(snap_compare: Any, make_run: MakeRun) -> None:
-    assert snap_compare(app_on(make_run("crashed", steps=2000).path), terminal_size=(60, 18), run_before=read)
-
-
 def test_question_over_the_dashboard(snap_compare: Any, make_run: MakeRun) -> None:
     async def ask(pilot: Pilot[Any]) -> None:
         await settled(pilot)

@@ -141,22 +141,6 @@ def test_smallest_windows(snap_compare: SnapCompare, ready_draft: Callable[..., 
 # Looks
 
 
-@pytest.mark.parametrize("look", ["sidestep-light", "ansi-dark", "textual-dark"])
-def test_other_themes(snap_compare: SnapCompare, ready_draft: Callable[..., Draft], look: str) -> None:
-    ready_draft(step="memory")
-    app = make_app()
-    app.theme = look
-    assert snap_compare(app, terminal_size=(80, 24), run_before=after())
-
-
-def test_without_colour(
-    snap_compare: SnapCompare, ready_draft: Callable[..., Draft], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
-    ready_draft(step="review", adapter__rank="9999")
-    assert snap_compare(make_app(), terminal_size=(80, 24), run_before=after())
-
-
 def test_ascii_only(snap_compare: SnapCompare, ready_draft: Callable[..., Draft]) -> None:
     ready_draft(step="memory")
     assert snap_compare(make_app(ascii_only=True), terminal_size=(80, 24), run_before=after())
