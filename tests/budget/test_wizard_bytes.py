@@ -96,7 +96,7 @@ def test_the_screen_of_a_real_terminal_is_whole(tmp_path: Path, columns: int, ro
     with start(tmp_path, columns=columns, rows=rows) as terminal:
         terminal.wait_for("GiB")
         terminal.send(ctrl("n"), ctrl("n"), ENTER, "7", F7)
-        terminal.wait_for("2/6 Dataset")
+        terminal.wait_for("2/6 Data")
         terminal.send(ctrl("n"))
         terminal.wait_for("▸ kind")
         terminal.settle()
