@@ -257,6 +257,7 @@ class PlainViewer:
         if state.best is not None:
             words += f"; best loss of {state.best.whose} {text.number(state.best.loss)} in epoch {state.best.epoch}"
         self._line(event, words)
+        self._time_and_songs()
 
 
 def _time(event: Event) -> float:
