@@ -18,6 +18,9 @@ from sidestep_tui.ui.screens.presets.view import PresetsView
 from sidestep_tui.ui.widgets.keybar import KeyBar
 from sidestep_tui.ui.widgets.rows import Rows
 
+_PATIENCE = 2.0
+"""Seconds for which keys wait for the files."""
+
 
 class PresetsScreen(PresetsView):
     """The list of presets with the one under the bar beside it."""
@@ -43,7 +46,9 @@ class PresetsScreen(PresetsView):
 
     def on_mount(self) -> None:
         self.query_one("#presets").focus()
-        self.app.hold_keys()  # what is typed already is meant for the list
+        # What is typed already is meant for the list; but a slow disk must not take the keyboard away.
+        self.app.hold_keys()
+        self.set_timer(_PATIENCE, self.app.release_keys)
         self.look(self.opened)
 
     @on(events.ScreenSuspend)

@@ -122,7 +122,7 @@ class PresetsView(PresetsTrade):
         marks = {
             item.key: self.glyphs.changed
             for item in self.listing.items
-            if item.preset is not None and item.preset.layer_name == base
+            if item.preset is not None and item.preset.layer_name == base and not item.preset.hidden
         }
         compared = self.listing.compared
         return marks | ({compared.key: "="} if compared is not None else {})
