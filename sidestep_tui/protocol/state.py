@@ -39,6 +39,7 @@ from sidestep_tui.protocol.stages import Stages
 LOG_LINES = 1000
 HOST_GAUGES = ("cpu", "ram_used", "ram_total", "rss", "disk_free", "disk_total")
 SERIES = (*STEP_METRICS, *columns.ADDED_UP, columns.MEMORY, "epoch_loss", "smoothed")
+_NEWEST = (*STEP_METRICS, *(f"{part}_s" for part in PARTS))
 
 
 class RunState:
@@ -157,14 +158,9 @@ class RunState:
     def _apply_steps(self, events: Sequence[Event]) -> None:
         self._notice_session(events[0])
         newest = events[-1]
-        for name in STEP_METRICS:
-            if name in newest:
-                self.metrics[name] = float_of(newest, name)
+        self.metrics |= {name: float_of(newest, name) for name in _NEWEST if name in newest}
         self.step = newest["step"]
         self.epoch = int_of(newest, "epoch", self.epoch)
-        for part in PARTS:
-            if f"{part}_s" in newest:
-                self.metrics[f"{part}_s"] = float_of(newest, f"{part}_s")
         self.pace.add(events)
         self.anatomy.add(events)
         self.last_t = self.pace.newest_t or self.last_t
