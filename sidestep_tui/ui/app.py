@@ -261,7 +261,12 @@ def run(
     """Run the interface until it is left; returns the process's exit code."""
     facts = env.terminal_facts()
     if not facts.usable:
-        print(facts.problem, facts.hint, file=sys.stderr)
+        hint = (
+            facts.hint
+            if songs is None
+            else "`sidestep-tui dataset scan`, `set` and `doctor` do the same in plain text."
+        )
+        print(facts.problem, hint, file=sys.stderr)
         return int(ExitCode.USAGE)
     app = SidestepApp(start=start, run=run, songs=songs, readonly=readonly, facts=facts)
     app.run(mouse=mouse and app.config.mouse)

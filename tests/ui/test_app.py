@@ -19,6 +19,7 @@ from sidestep_tui.ui import keymap
 from sidestep_tui.ui.dialogs.confirm import Choose, Confirm
 from sidestep_tui.ui.dialogs.typed import TypeWord
 from sidestep_tui.ui.screens.wizard.screen import WizardScreen
+from sidestep_tui.ui.songs_place import SongsPlace
 from tests.ui.conftest import make_app
 
 SIZE = (80, 24)
@@ -142,6 +143,8 @@ def test_a_terminal_that_cannot_place_text_is_refused_with_two_ways_out(
     said = capsys.readouterr().err
     assert "attach --plain" in said
     assert "--headless" in said
+    assert app_module.run(songs=SongsPlace(Path("songs"))) == ExitCode.USAGE
+    assert "dataset scan" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
