@@ -98,11 +98,22 @@ async def test_another_axis_shows_the_same_part(make_run: Callable[..., FakeRun]
         assert abs(chart.part.length - part.length) <= 3
 
 
-def test_a_summary_without_curves_says_that_the_journal_is_read() -> None:
-    state = RunState(history=False)
-    state.step = 4000
-    assert "reading the journal" in ChartPanel()._figure(state, None).empty
-    assert "no steps yet" in ChartPanel()._figure(RunState(), None).empty
+async def test_a_journal_that_is_being_read_fills_the_axis_of_the_summary(make_run: Callable[..., FakeRun]) -> None:
+    run = make_run("finished", steps=800)
+    async with app_on(run.path).run_test(size=(120, 40)) as pilot:
+        screen = await settled(pilot)
+        chart, whole = screen.query_one(ChartPanel), screen.state
+        chart.show(RunState(), live=False, until=800)
+        assert "reading the journal…" in chart.plain
+        half = RunState.from_events(run.events[: len(run.events) // 2])
+        chart.show(half, live=False, until=800)
+        drawing = chart.drawing
+        assert drawing is not None and "reading the journal" in str(chart.border_title)
+        assert drawing.axis.column(800) is not None
+        assert 0.4 < sum(drawing.measured) / len(drawing.measured) < 0.6
+        chart.show(whole, live=False)
+        assert chart.drawing is not None and all(chart.drawing.measured)
+        assert "reading" not in str(chart.border_title)
 
 
 async def test_outliers_are_left_out_until_they_are_asked_for(make_run: Callable[..., FakeRun]) -> None:

@@ -63,6 +63,7 @@ class ChartPanel(Viewport):
         self.smoothing: float | None = SMOOTHINGS[0]
         self._state: RunState | None = None
         self._live = False
+        self._until: int | None = None
 
     @property
     def metric(self) -> Metric:
@@ -97,10 +98,11 @@ class ChartPanel(Viewport):
             self.cursor = later[0] if later else places[0]
             self.repaint()
 
-    def show(self, state: RunState, *, live: bool) -> None:
-        """Paint the run as it is now."""
+    def show(self, state: RunState, *, live: bool, until: int | None = None) -> None:
+        """Paint the run as it is now, or what has been read of its steps, which go on `until`."""
         self._state = state
         self._live = live
+        self._until = until
         self.repaint()
 
     # What there is
@@ -158,7 +160,7 @@ class ChartPanel(Viewport):
         held = HeldOut.of(state.evals) if self.metric.held_out else None
         if held is not None and first is not None:
             first = min(first, held.points[0][0])
-        return first or 0.0, last or 0.0
+        return first or 0.0, max(last or 0.0, self._until or 0.0)
 
     def snap(self, start: float, end: float) -> float:
         """The last measured step in the column."""
@@ -203,7 +205,7 @@ class ChartPanel(Viewport):
         smoothed = self.smoothing if self.metric.smooth and len(series) else None
         points = [(ruler.at(step), loss) for step, loss in held.points] if held is not None else []
         bands = self.metric.key == BAND
-        empty = _READING if state.step and not len(state.series["loss"]) else self.metric.empty
+        empty = _READING if self._until else self.metric.empty
         notes = self._notes(state, ruler)
         return plot.Figure(
             first=start,
@@ -270,6 +272,8 @@ class ChartPanel(Viewport):
         parts = [self.metric.title, self.window_name if self.part is None else "zoomed"]
         if self.metric.smooth:
             parts.append(f"ema {self.smoothing}" if self.smoothing else "raw")
+        if self._until:
+            parts.append("reading the journal")
         if self.across != "step":
             parts.append(f"by {self.across}")
         if self.log_scale:

@@ -248,7 +248,8 @@ class DashboardScreen(PageKeys):
         self._paint_verdict(view)
         self.paint_pages(view)
         if curves:
-            self.query_one("#loss", ChartPanel).show(state, live=view.live)
+            until = state.step if state is not self.state else None  # The curves come in while the journal is read.
+            self.query_one("#loss", ChartPanel).show(self.state, live=view.live, until=until)
             schedule = self.query_one("#schedule", Rows)
             schedule.put(panels.schedule_rows(view, schedule.size.width))
         self.query_one("#checkpoints", Rows).put(panels.checkpoint_rows(view, offset=self.checkpoint_offset))
