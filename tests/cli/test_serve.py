@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,8 @@ from sidestep_tui.cli import serve
 from sidestep_tui.cli.main import main
 from sidestep_tui.core import env, paths
 from sidestep_tui.core.errors import ExitCode
+from sidestep_tui.engine.fake_history import write_run
+from sidestep_tui.ui import app, keymap
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]", "127.8.9.1"])
@@ -89,3 +93,24 @@ def test_a_keymap_is_checked_on_the_command_line(capsys: pytest.CaptureFixture[s
     assert "Did you mean 'app.debug'" in capsys.readouterr().err
     config.write_text('[keymap]\n"app.debug" = "f12"\n')
     assert main(["keys", "--check"]) == ExitCode.DONE
+
+
+def test_options_of_the_session_reach_the_interface(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("SIDESTEP_THEME", "SIDESTEP_ASCII", "SIDESTEP_MOUSE", "SIDESTEP_DISPLAY")
+    for name in names:
+        monkeypatch.setenv(name, "")  # so that it is put back afterwards
+    monkeypatch.setattr(app, "run", lambda: 0)
+    assert main(["--theme", "nord", "--ascii", "--no-mouse", "--stock-display"]) == ExitCode.DONE
+    config = keymap.for_session(keymap.TuiConfig(), os.environ)
+    assert (config.theme, config.ascii, config.mouse, config.display) == ("nord", True, False, keymap.STOCK)
+    assert keymap.for_session(keymap.TuiConfig(theme="nord"), {}) == keymap.TuiConfig(theme="nord")
+
+
+def test_attach_readonly_only_looks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(app, "run", lambda **wishes: asked.append(wishes) or 0)
+    facts = env.terminal_facts({"TERM": "xterm"}, stdin_is_tty=True, stderr_is_tty=True, size=(80, 24))
+    monkeypatch.setattr(env, "terminal_facts", lambda: facts)
+    with write_run(tmp_path / "runs" / "drums", "finished", steps=20) as run:
+        assert main(["attach", "--readonly", str(run.path)]) == ExitCode.DONE
+    assert asked[0]["readonly"] is True
