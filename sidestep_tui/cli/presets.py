@@ -55,6 +55,15 @@ def list_presets(as_json: bool) -> None:
 
 
 @presets.command()
+def browse() -> int:
+    """Look through them in the terminal interface, compare, save, import."""
+    # Deferred: the interface costs 150 ms to import.
+    from sidestep_tui.ui import app
+
+    return app.run(start="presets")
+
+
+@presets.command()
 @options.preset_argument
 @click.option("--resolved", is_flag=True, help="Every setting with its value and origin, not only what differs.")
 @options.json_option

@@ -156,6 +156,8 @@ def save(
     and its description and provenance unless others are given.
     """
     path = _free_path(name, place, overwrite=overwrite)
+    if extends:
+        _refuse_if_extended(name, path)
     good, problems = check_values(values)
     refuse(problems)
     head = {
@@ -322,6 +324,17 @@ def _extending(preset: Preset) -> list[Preset]:
     return [other for other in others if other.path != preset.path]
 
 
+def _refuse_if_extended(name: str, path: Path) -> None:
+    """One level deep: what others extend cannot extend another."""
+    others = [other.name for other in list_presets() if other.is_own and other.extends == name and other.path != path]
+    if others:
+        raise SettingsError(
+            f"'{name}' cannot extend another preset: {text.listing(others)} would stand on two.",
+            "Presets are extended one level deep.",
+            "Save it by itself, or under another name.",
+        )
+
+
 def _about_name(content: str, old: str, new: str) -> str:
     """A preset's text under another name: the command in its comment follows."""
     return re.sub(rf"(?m)^(# Run: .*\btrain ){re.escape(old)}(?=\s|$)", rf"\g<1>{new}", content)
@@ -341,6 +354,8 @@ def _scan() -> list[tuple[Preset | None, Path, SettingsError | None]]:
     for directory, source in sorted(places(), key=lambda place: order.index(place[1])):
         here: list[tuple[Preset | None, Path, SettingsError | None]] = []
         for path in sorted(directory.glob("*.toml"), key=_list_order):
+            if path.exists() and not path.is_file():
+                continue  # reading a pipe would wait for a writer
             try:
                 here.append((read(path, source=source), path, None))
             except SettingsError as error:

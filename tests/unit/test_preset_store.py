@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,19 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     work.mkdir()
     monkeypatch.chdir(work)
     return work
+
+
+def test_a_pipe_among_the_presets_keeps_nobody_waiting() -> None:
+    os.mkfifo(paths.user_presets_dir() / "pipe.toml")
+    assert "recommended" in {preset.name for preset in presets.list_presets()}
+
+
+def test_what_others_extend_is_not_put_on_top_of_another() -> None:
+    presets.save("base", {"adapter.rank": 8})
+    presets.save("child", {"adapter.rank": 9}, extends="base")
+    with pytest.raises(SettingsError, match="child would stand on two"):
+        presets.save("base", {"adapter.rank": 10}, overwrite=True, extends="recommended")
+    assert presets.find("child").values["adapter.rank"] == 9
 
 
 def _mine(content: str = WRITTEN, name: str = "mine") -> Path:
