@@ -13,7 +13,7 @@ from textual.widgets import Input
 
 from sidestep_tui.core import env
 from sidestep_tui.engine.fake_history import FakeRun
-from sidestep_tui.launch import ledger
+from sidestep_tui.launch import ledger, tidy
 from sidestep_tui.protocol import registry
 from sidestep_tui.schema import drafts, presets
 from sidestep_tui.schema import run as run_file
@@ -50,7 +50,8 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
 @pytest.fixture
 def some_runs(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeRun]:
     """A run of each kind and a draft; sizes on disk that do not depend on this machine's name."""
-    monkeypatch.setattr(ledger, "size_of", lambda path: (len(path.name) * 37 + 11) << 20)
+    for module in (ledger, tidy):
+        monkeypatch.setattr(module, "size_of", lambda path: (len(path.name) * 37 + 11) << 20)
     made = {}
     for place, (name, (scenario, values)) in enumerate(RUNS.items()):
         run = make_run(scenario, name, steps=400 + 300 * place, held_out=3 if name.startswith("drums") else 0)
