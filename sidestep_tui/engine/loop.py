@@ -45,6 +45,8 @@ from sidestep_tui.engine.trainer import Material, StepResult, Trainer
 from sidestep_tui.engine.validation import Validator
 from sidestep_tui.engine.writer import Writer
 from sidestep_tui.protocol.rundir import RunDir
+from sidestep_tui.schema import memory_model
+from sidestep_tui.schema.model_shape import model_shape
 from sidestep_tui.schema.run import read_run
 
 
@@ -98,6 +100,7 @@ class TrainingRun:
             steps_per_epoch=steps_per_epoch,
             device=devices.describe(self.device, self.dtype),
             resumed_from=self.step if self.saved else None,
+            adapter_parameters=memory_model.adapter_parameters(model_shape(self.base.config), settings),
         )
         self.reporter.phase("loading")
         if devices.is_slow(self.device, self.dtype):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from sidestep_tui.core.errors import DivergedError, ExitCode, RunError, SettingsError, SidestepError
 from sidestep_tui.engine import __main__ as entry
@@ -97,6 +98,8 @@ def test_a_run_trains_saves_exports_and_verifies(new_run, session, tiny_checkpoi
     started = events(run_dir, "session_started")[0]
     assert (started["total_steps"], started["epochs"], started["steps_per_epoch"]) == (18, 6, STEPS_PER_EPOCH)
     assert started["resumed_from"] is None
+    final = load_file(run_dir.adapter / "final" / "adapter_model.safetensors")
+    assert started["adapter_parameters"] == sum(tensor.numel() for tensor in final.values())
     phases = list(dict.fromkeys(event["name"] for event in events(run_dir, "phase")))
     assert phases == [
         "loading",
