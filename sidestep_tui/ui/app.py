@@ -218,6 +218,8 @@ class SidestepApp(NoticesApp, TypeAheadApp, ChangedCellsApp, PlacesApp):
             loop.add_signal_handler(number, self._leave_on_signal, number)
 
     def _leave_on_signal(self, number: signal.Signals) -> None:
+        if number == signal.SIGHUP:
+            self.drop_output()
         self.exit(return_code=128 + number)
 
     def tell(self, error: SidestepError) -> None:

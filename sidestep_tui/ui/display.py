@@ -85,6 +85,18 @@ class ChangedCellsApp(App[Any]):
 
         driver.write = counted  # type: ignore[method-assign]
 
+    def drop_output(self) -> None:
+        """The terminal is gone, and with it what emptied the queue of writes: a full one would hold the end up."""
+        driver = self._driver
+        if driver is None:
+            return
+
+        def nowhere(data: str) -> None:
+            """Nobody is there to read it."""
+
+        driver.write = nowhere  # type: ignore[method-assign]
+        vars(driver)["_writer_thread"] = None
+
     def when_painted(self, callback: Callable[[], object]) -> None:
         """Call back once the next frame is on its way to the terminal. `call_after_refresh` comes before that while
         updates are batched, as they are until the app has started."""

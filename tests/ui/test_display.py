@@ -258,3 +258,18 @@ async def test_a_line_that_is_full_is_written_nothing_and_gets_the_last_picture_
         app._drain()
         assert 0 < len(driver.written) - before <= 3
         assert _rows(driver.written, 30, 3)[0] == "picture 19"
+
+
+async def test_after_a_hangup_the_queue_that_nobody_empties_is_left_alone() -> None:
+    app = _Page()
+    async with app.run_test(headless=False, size=(30, 3)) as pilot:
+        await pilot.pause()
+        driver = app._driver
+        assert isinstance(driver, _Recorder)
+        before = len(driver.written)
+        app.drop_output()
+        app.query_one(Static).update("for nobody")
+        await pilot.pause()
+        assert len(driver.written) == before
+        assert vars(driver)["_writer_thread"] is None
+        assert not app.is_behind
