@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from sidestep_tui.launch import encode, spawn
+from sidestep_tui.launch import encode, job, spawn
 from sidestep_tui.schema.layers import Layer, resolve
 
 from .conftest import Outcome
@@ -89,7 +89,7 @@ def test_the_encoder_gets_the_settings_that_a_run_would_have(
     pretend("say('result', request=request)")
     outcome = run_cli(*arguments, "--preset", "quick_test", "-s", "data.variants=2", "--plan", "--json")
     request = outcome.json["request"]
-    assert request["plan"] is True
+    assert request["do"] == "plan"
     assert request["settings"]["data"]["path"] == str(songs)
     assert request["settings"]["data"]["variants"] == 2
     assert request["settings"]["model"]["path"] == str(checkpoint)
@@ -203,7 +203,7 @@ def test_whoever_stops_listening_ends_the_encoder(pretend: Pretend, arguments: l
 def test_an_encoder_that_will_not_leave_is_killed(
     pretend: Pretend, arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encode, "_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(job, "_PATIENCE_SECONDS", 0.1)
     pretend(
         """
         say("progress", phase="encoding_audio", done=0, total=2, detail=str(os.getpid()))
