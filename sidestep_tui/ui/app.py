@@ -28,28 +28,10 @@ if TYPE_CHECKING:
     from sidestep_tui.ui.songs_place import SongsPlace
 
 
-def _actions_provider() -> type[Provider]:
-    from sidestep_tui.ui.palette import ActionsProvider
+def _palette_provider() -> type[Provider]:
+    from sidestep_tui.ui.palette import EverythingProvider
 
-    return ActionsProvider
-
-
-def _settings_provider() -> type[Provider]:
-    from sidestep_tui.ui.palette import SettingsProvider
-
-    return SettingsProvider
-
-
-def _runs_provider() -> type[Provider]:
-    from sidestep_tui.ui.palette import RunsProvider
-
-    return RunsProvider
-
-
-def _presets_provider() -> type[Provider]:
-    from sidestep_tui.ui.screens.presets.provider import PresetsProvider
-
-    return PresetsProvider
+    return EverythingProvider
 
 
 class SidestepApp(NoticesApp, TypeAheadApp, ChangedCellsApp, PlacesApp):
@@ -60,7 +42,7 @@ class SidestepApp(NoticesApp, TypeAheadApp, ChangedCellsApp, PlacesApp):
     ENABLE_COMMAND_PALETTE = True
     COMMAND_PALETTE_BINDING = "ctrl+p"
     # Imported when the palette first opens: 25 ms that the first frame need not wait for.
-    COMMANDS = {_actions_provider, _settings_provider, _runs_provider, _presets_provider}
+    COMMANDS = {_palette_provider}
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1,question_mark", "help", "Help", id="app.help", tooltip="Help for the focus, and all keys"),

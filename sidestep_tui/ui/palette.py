@@ -8,6 +8,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
+from textual.screen import Screen
+from textual.style import Style
 from textual.widgets import Input
 
 from sidestep_tui.schema.fields import all_fields
@@ -96,3 +98,25 @@ class RunsProvider(ListProvider):
         for row in Ledger().look(now=time.time()):
             if row.summary is not None and row.reachable:
                 yield Entry(f"Open run {row.name}", f"{row.summary.status} {row.path}", partial(app.open_run, row.path))
+
+
+class EverythingProvider(Provider):
+    """All lists, one after the other: Textual keeps providers in a set, in another order each time."""
+
+    def __init__(self, screen: Screen[Any], match_style: Style | None = None) -> None:
+        # It is made of what is above.
+        from sidestep_tui.ui.screens.presets.provider import PresetsProvider
+
+        super().__init__(screen, match_style)
+        kinds = (ActionsProvider, PresetsProvider, SettingsProvider, RunsProvider)
+        self._parts = [kind(screen, match_style) for kind in kinds]
+
+    async def discover(self) -> Hits:
+        for part in self._parts:
+            async for hit in part.discover():
+                yield hit
+
+    async def search(self, query: str) -> Hits:
+        for part in self._parts:
+            async for hit in part.search(query):
+                yield hit
