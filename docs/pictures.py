@@ -13,7 +13,9 @@ HERE = Path(__file__).resolve().parent
 SNAPSHOTS = HERE.parent / "tests" / "ui" / "__snapshots__"
 FONT = "DejaVu Sans Mono"
 PICTURES = {
-    "wizard": "test_snapshots_wizard/test_page[memory-120x40].svg",
+    "wizard": "test_snapshots_wizard/test_page_of_the_expert[adapter-120x40].svg",
+    "presets": "test_snapshots_presets/test_list[120x40].svg",
+    "compare": "test_snapshots_runs/test_four_runs_by_minutes_with_a_cursor.svg",
     "songs": "test_snapshots_songs/test_marks_edits_reviews_and_what_was_heard[120x40].svg",
     "dashboard": "test_snapshots_dashboard/test_dashboard[live-120x40].svg",
 }
