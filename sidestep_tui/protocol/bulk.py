@@ -7,10 +7,12 @@ curves are the same.
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress
+from itertools import compress, repeat
+from operator import contains, not_
 from typing import Any
 
 from pydantic_core import from_json
@@ -21,23 +23,25 @@ from sidestep_tui.protocol.fields import LARGEST
 STEPS = "steps"
 """The type of an event that stands for many steps. Readers make it; it is never written."""
 
-COLUMNS = ("seq", "step", "t", "epoch", "seconds", "loss", "lr", "grad_norm", "samples_per_s")
+COLUMNS = ("step", "t", "epoch", "seconds", "loss", "lr", "grad_norm", "samples_per_s")
 
-_WHOLE = ("seq", "step", "epoch")
+_WHOLE = ("step", "epoch")
 _STEP = b'"type":"step","step":'
 _FEWEST = 64
 _GAUGE = b'"type":"gpu"'
-_USED = b'"mem_used":'
+_USED = re.compile(rb'"mem_used":(\d+)').findall
 _GROUP = 8
 
 
 @dataclass(frozen=True, slots=True)
 class StepColumns:
-    """Steps `start` to `stop` of a block, one array for each field."""
+    """Steps `start` to `stop` of a block, one array for each field, with the gauges between them."""
 
     block: Mapping[str, array[float]]
     start: int
     stop: int
+    gauges: tuple[tuple[int, Event], ...] = ()
+    """Each with the place in the block of the step before it; one of `start` to `stop`, but not the last."""
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -56,41 +60,72 @@ class StepColumns:
 def weight(event: Event) -> int:
     """How many lines of the journal an event stands for."""
     columns = event.get("columns")
-    return len(columns) if isinstance(columns, StepColumns) else 1
+    return len(columns) + len(columns.gauges) if isinstance(columns, StepColumns) else 1
 
 
-def read(data: bytes) -> tuple[list[Event], int]:
-    """The events of whole lines, with all steps between two other events as one; and how many lines were no events."""
+def read(data: bytes, *, thin: bool = False) -> tuple[list[Event], int]:
+    """The events of whole lines, with all steps between two other events as one; and how many lines were no events.
+
+    With `thin` most of the gauges between the steps are left out: see `thinned`.
+    """
     lines = data.split(b"\n")
     if not lines[-1]:
         lines.pop()
-    flags = [_STEP in line for line in lines]
+    flags = list(map(contains, lines, repeat(_STEP)))
+    places = compress(range(len(lines)), map(not_, flags))
+    others = [(place - number, lines[place]) for number, place in enumerate(places)]
+    others = thinned(others) if thin else others
     block = _columns(list(compress(lines, flags))) if sum(flags) >= _FEWEST else None
-    others, bad = decode_lines(b"\n".join(compress(lines, (not flag for flag in flags)))) if block else ([], 1)
-    if block is None or bad or len(others) != len(flags) - sum(flags):
+    events, bad = decode_lines(b"\n".join([line for _, line in others])) if block else ([], 1)
+    if block is None or bad or len(events) != len(others):
         return decode_lines(data)
-    sessions, columns = block
-    seqs = columns["seq"]
+    try:
+        return _woven(*block, [(stop, event) for (stop, _), event in zip(others, events, strict=True)]), 0
+    except (ValueError, TypeError):
+        return decode_lines(data)
+
+
+def _woven(
+    heads: tuple[Sequence[bytes], Sequence[bytes]],
+    columns: Mapping[str, array[float]],
+    others: Sequence[tuple[int, Event]],
+) -> list[Event]:
+    """Steps and other events in order, the latter with how many steps come before each; gauges cut nothing.
+
+    Raises ValueError if a session ends without a word, or a number of an event is none.
+    """
+    sessions, seqs = heads
     events: list[Event] = []
+    gauges: list[tuple[int, Event]] = []
     start = 0
-    places = [place for place, flag in enumerate(flags) if not flag]
-    for number, place in enumerate([*places, len(flags)]):
-        stop = place - number
+    for stop, other in [*others, (len(sessions), None)]:
+        if other is not None and other.get("type") == "gpu" and stop > start:
+            gauges.append((stop - 1, other))
+            continue
         if stop > start:
-            if len(of := set(sessions[start:stop])) != 1:
-                return decode_lines(data)
-            session = of.pop()
-            part = StepColumns(columns, start, stop)
-            newest = {"seq": int(seqs[stop - 1]), "t": columns["t"][stop - 1], "session": session}
-            events.append({**newest, "type": STEPS, "columns": part})
+            within = tuple(gauge for gauge in gauges if gauge[0] < stop - 1)
+            seq, session = _value(b"seq", seqs[stop - 1]), _value(b"session", sessions[stop - 1])
+            alike = len(set(sessions[start:stop])) == 1 and all(gauge.get("session") == session for _, gauge in within)
+            if not alike or type(seq) is not int or type(session) is not str:
+                raise ValueError("steps that need a look at each")
+            newest = {"seq": seq, "t": columns["t"][stop - 1], "session": session}
+            events.append({**newest, "type": STEPS, "columns": StepColumns(columns, start, stop, within)})
+            events += [gauge for _, gauge in gauges[len(within) :]]
+            gauges = []
             start = stop
-        if number < len(others):
-            events.append(others[number])
-    return events, 0
+        if other is not None:
+            events.append(other)
+    return events
 
 
-def _columns(lines: Sequence[bytes]) -> tuple[list[str], dict[str, array[float]]] | None:
-    """Sessions and columns of lines of steps; None unless all of them are cut alike."""
+def _value(name: bytes, cell: bytes) -> Any:
+    return from_json(cell.removeprefix(b'"%s":' % name).rstrip(b"}"))  # Which fails on another key.
+
+
+def _columns(
+    lines: Sequence[bytes],
+) -> tuple[tuple[Sequence[bytes], Sequence[bytes]], dict[str, array[float]]] | None:
+    """Cells of sessions and numbers, and the columns, of lines of steps; None unless all of them are cut alike."""
     whole = b",".join(lines)
     if whole.count(b"}") != len(lines) or b"[" in whole or b"\\" in whole:
         return None
@@ -100,14 +135,10 @@ def _columns(lines: Sequence[bytes]) -> tuple[list[str], dict[str, array[float]]
     try:
         if rest or len(set(flat[places[b'"type"'] :: width])) != 1:
             return None
-        cells = flat[places[b'"session"'] :: width]
-        names = {cell: from_json(cell.partition(b":")[2]) for cell in set(cells)}
         columns = {name: array("d", _numbers(flat, places, width, name)) for name in COLUMNS}
+        return (flat[places[b'"session"'] :: width], flat[places[b'"seq"'] :: width]), columns
     except (KeyError, ValueError, TypeError, OverflowError):
         return None
-    if set(map(type, names.values())) != {str}:
-        return None
-    return [names[cell] for cell in cells], columns
 
 
 def _numbers(flat: Sequence[bytes], places: Mapping[bytes, int], width: int, name: str) -> list[Any]:
@@ -120,42 +151,28 @@ def _numbers(flat: Sequence[bytes], places: Mapping[bytes, int], width: int, nam
     if b'"' in values:
         for known in (b"NaN", b"Infinity", b"-Infinity"):
             values = values.replace(b'"%s"' % known, known)
-    numbers = from_json(b"[%s]" % values)  # Which fails on a cell with another key, or with a part of a text.
+    numbers: list[Any] = from_json(
+        b"[%s]" % values
+    )  # Which fails on a cell with another key, or with a part of a text.
     if len(numbers) != len(column):
         raise ValueError(name)
     if name in _WHOLE and not (set(map(type, numbers)) == {int} and 0 <= min(numbers) <= max(numbers) < LARGEST):
         raise ValueError(name)
-    return list(numbers)
+    return numbers
 
 
-def thinned(data: bytes) -> bytes:
-    """Whole lines, with one of every few gauges: the one of the fullest GPU, and the newest of them all."""
-    gauges: list[tuple[int, int]] = []
-    place = data.find(_GAUGE)
-    while place >= 0:
-        end = data.find(b"\n", place) + 1 or len(data)
-        gauges.append((data.rfind(b"\n", 0, place) + 1, end))
-        place = data.find(_GAUGE, end)
+def thinned(lines: Sequence[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    """One of every few gauges: the one of the fullest GPU, and the newest of them all; and every other line."""
+    gauges = [place for place, (_, line) in enumerate(lines) if _GAUGE in line]
     if len(gauges) < 2 * _GROUP:
-        return data
+        return list(lines)
     kept = {gauges[-1]}
     for start in range(0, len(gauges), _GROUP):
-        kept.add(max(gauges[start : start + _GROUP], key=lambda line: _fullest(data, *line)))
-    parts, begin = [], 0
-    for line in gauges:
-        if line not in kept:
-            parts.append(data[begin : line[0]])
-            begin = line[1]
-    return b"".join((*parts, data[begin:]))
+        kept.add(max(gauges[start : start + _GROUP], key=lambda place: _fullest(lines[place][1])))
+    dropped = set(gauges) - kept
+    return [line for place, line in enumerate(lines) if place not in dropped]
 
 
-def _fullest(data: bytes, start: int, end: int) -> tuple[int, bytes]:
-    """Bytes in use on the fullest GPU of a gauge, as digits that compare by their number."""
-    fullest = (0, b"")
-    place = data.find(_USED, start, end)
-    while place >= 0:
-        begin = place + len(_USED)
-        digits = data[begin : begin + 20].partition(b",")[0].partition(b"}")[0]
-        fullest = max(fullest, (len(digits), digits))
-        place = data.find(_USED, begin, end)
-    return fullest
+def _fullest(line: bytes) -> int:
+    """Bytes in use on the fullest GPU of a gauge."""
+    return max(map(int, _USED(line)), default=0)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import replace
 from itertools import accumulate, compress, islice
 from operator import itemgetter, mul, ne
 from typing import Any
@@ -56,8 +55,13 @@ class Intake:
 
     def add_columns(self, columns: StepColumns, series: Mapping[str, Series]) -> None:
         """Take in steps that a reader handed over as columns; `series` take what cannot wait for its turn."""
+        for place, gauge in columns.gauges:
+            used = _memory(gauge)
+            if math.isfinite(used):
+                self._memory_steps.append(int(columns.block["step"][place]))
+                self._memory.append(used / _GIB)
         if self._columns is not None and not self._steps and columns.follows(self._columns):
-            self._columns = replace(self._columns, stop=columns.stop)
+            self._columns = StepColumns(columns.block, self._columns.start, columns.stop)
             return
         self.settle(series)
         self._columns = columns
@@ -82,7 +86,7 @@ def extend_columns(series: Mapping[str, Series], columns: Mapping[str, array[flo
     falls = [n for n in range(1, len(steps)) if steps[n] <= steps[n - 1]] if not is_rising(steps) else []
     for start, stop in zip([0, *falls], [*falls, len(steps)], strict=True):
         part = columns if not falls else {name: column[start:stop] for name, column in columns.items()}
-        _extend_with(series, part["step"], part, list(map(int, part["epoch"])))
+        _extend_with(series, part["step"], part, part["epoch"])
 
 
 def parted(events: Sequence[Event]) -> tuple[Sequence[Event], Sequence[Event]]:
@@ -189,7 +193,7 @@ def _note_epochs(series: Series, steps: Sequence[float], epochs: Sequence[Any]) 
     """Add the steps at which another epoch began."""
     starts = [0, *compress(range(1, len(epochs)), map(ne, islice(epochs, 1, None), epochs))]
     for place in starts:
-        epoch = epochs[place]
+        epoch = int(epochs[place]) if isinstance(epochs, array) else epochs[place]
         if type(epoch) is int and epoch != series.last and abs(epoch) < LARGEST:
             series.append(steps[place], epoch)
 

@@ -174,6 +174,8 @@ class RunState:
             return
         if self._history:
             self._intake.add_columns(block, self.series)
+        for _, gauge in block.gauges[-1:]:
+            self._on_gpu(gauge)
         self._apply_steps([block.newest()])
         self._new_stretch()  # Where its time went is told by the steps that come one by one.
 

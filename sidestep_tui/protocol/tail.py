@@ -47,7 +47,7 @@ class Tail:
             os.close(fd)
         self.offset += len(data)
         far = self.bulk and self._left > limit_bytes
-        events, bad = bulk.read(bulk.thinned(data)) if far else decode_lines(data)
+        events, bad = bulk.read(data, thin=True) if far else decode_lines(data)
         self.skipped += bad
         return events
 
