@@ -29,7 +29,7 @@ _WHOLE = ("step", "epoch")
 _STEP = b'"type":"step","step":'
 _FEWEST = 64
 _GAUGE = b'"type":"gpu"'
-_USED = re.compile(rb'"mem_used":(\d+)').findall
+_USED = re.compile(rb'"mem_used":(\d{1,20})').findall
 _GROUP = 8
 
 
@@ -95,6 +95,7 @@ def _woven(
     Raises ValueError if a session ends without a word, or a number of an event is none.
     """
     sessions, seqs = heads
+    one = sessions.count(sessions[0]) == len(sessions)
     events: list[Event] = []
     gauges: list[tuple[int, Event]] = []
     start = 0
@@ -105,7 +106,9 @@ def _woven(
         if stop > start:
             within = tuple(gauge for gauge in gauges if gauge[0] < stop - 1)
             seq, session = _value(b"seq", seqs[stop - 1]), _value(b"session", sessions[stop - 1])
-            alike = len(set(sessions[start:stop])) == 1 and all(gauge.get("session") == session for _, gauge in within)
+            alike = (one or len(set(sessions[start:stop])) == 1) and all(
+                gauge.get("session") == session for _, gauge in within
+            )
             if not alike or type(seq) is not int or type(session) is not str:
                 raise ValueError("steps that need a look at each")
             newest = {"seq": seq, "t": columns["t"][stop - 1], "session": session}
@@ -133,7 +136,8 @@ def _columns(
     width, rest = divmod(len(flat), len(lines))
     places = {field.partition(b":")[0]: place for place, field in enumerate(flat[:width])}
     try:
-        if rest or len(set(flat[places[b'"type"'] :: width])) != 1:
+        types = flat[places[b'"type"'] :: width]
+        if rest or types.count(types[0]) != len(types):
             return None
         columns = {name: array("d", _numbers(flat, places, width, name)) for name in COLUMNS}
         return (flat[places[b'"session"'] :: width], flat[places[b'"seq"'] :: width]), columns
@@ -168,11 +172,13 @@ def thinned(lines: Sequence[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
         return list(lines)
     kept = {gauges[-1]}
     for start in range(0, len(gauges), _GROUP):
-        kept.add(max(gauges[start : start + _GROUP], key=lambda place: _fullest(lines[place][1])))
+        kept.add(_fullest(lines, gauges[start : start + _GROUP]))
     dropped = set(gauges) - kept
     return [line for place, line in enumerate(lines) if place not in dropped]
 
 
-def _fullest(line: bytes) -> int:
-    """Bytes in use on the fullest GPU of a gauge."""
-    return max(map(int, _USED(line)), default=0)
+def _fullest(lines: Sequence[tuple[int, bytes]], gauges: Sequence[int]) -> int:
+    """The gauge, of a few, that tells the most bytes in use on one GPU; the first of them if none tells any."""
+    most = max(map(int, _USED(b"".join([lines[place][1] for place in gauges]))), default=None)
+    told = b'"mem_used":%d' % most if most is not None else b""  # No other number begins with these digits.
+    return next((place for place in gauges if told in lines[place][1]), gauges[0])
