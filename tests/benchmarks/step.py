@@ -48,6 +48,7 @@ CASES = (
     Case("compiled, 750 tokens", 750, 1, torch.float32, 1.4, compiled=True),
     Case("compiled, 2 × 750 tokens, bfloat16", 750, 2, torch.bfloat16, 1.6, compiled=True),
     Case("memory of checkpoints, 750 tokens", 750, 1, torch.float32, 1.8, compiled=True, checkpointed=True),
+    Case("… 2 × 750 tokens, bfloat16", 750, 2, torch.bfloat16, 1.8, compiled=True, checkpointed=True),
 )
 
 
