@@ -11,8 +11,9 @@ from types import SimpleNamespace
 import pytest
 from textual.pilot import Pilot
 
-from sidestep_tui.launch import forecast, spawn
+from sidestep_tui.launch import forecast, measured, spawn
 from sidestep_tui.schema.draft import Draft
+from sidestep_tui.schema.pace import Measured
 from sidestep_tui.ui.forms.rows import ActionRow, FieldRow
 from sidestep_tui.ui.forms.session import FormSession
 from sidestep_tui.ui.screens.wizard.memory import MemoryPage
@@ -111,6 +112,23 @@ async def test_a_rung_is_taken_by_enter_and_taken_back(ready_draft: Callable[...
         assert "-30 %" in rung(pilot, 0).render().plain
         await pilot.press("ctrl+y")
         assert session.settings.memory.gradient_checkpointing == "auto"
+
+
+async def test_a_run_that_has_ended_meanwhile_tells_how_fast_this_machine_is(
+    ready_draft: Callable[..., Draft], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready_draft(step="memory")
+    async with make_app().run_test(size=(80, 40)) as pilot:
+        await settle(pilot)
+        session = wizard(pilot).session
+        assert session.measured is None
+        known = Measured("drums", 0.5, session.settings)
+        monkeypatch.setattr(measured, "earlier", lambda device, shape: known)
+        await pilot.press("f2")
+        await settle(pilot)
+        await pilot.press("f3")
+        await until(pilot, lambda: session.measured is known, "the earlier run")
+        assert session.pace().basis == "as measured in drums"
 
 
 async def test_a_measurement_counts_as_long_as_what_it_depends_on_stays(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from textual import on, work
+from textual.events import ScreenResume
 from textual.message import Message
 from textual.worker import Worker, get_current_worker
 
@@ -135,6 +136,13 @@ class WizardOutlook(WizardJobs):
         super().start_run()
 
     # Earlier runs and disks
+
+    @on(ScreenResume)
+    def _look_for_new_runs(self) -> None:
+        """A run may have ended meanwhile, and tell how fast this machine is."""
+        if hasattr(self, "_asked") and self.session.measured is None:
+            self._asked.pop("pace", None)
+            self.refresh_jobs()
 
     @work(thread=True, group="pace", exclusive=True, exit_on_error=False)
     def _look_for_pace(self, device: Device, shape: ModelShape) -> None:
