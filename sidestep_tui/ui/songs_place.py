@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from sidestep_tui.core import paths
 from sidestep_tui.dataset.captions import TagPosition
 from sidestep_tui.dataset.prompts import DurationText
 from sidestep_tui.dataset.sidecars import TxtSetting
+
+if TYPE_CHECKING:
+    from sidestep_tui.schema.data import DataSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +35,21 @@ class SongsPlace:
     """Percent of the songs that are described by their genre."""
     validation: int = 0
     """Percent of the songs that are held out of training."""
+
+    @classmethod
+    def of(cls, data: DataSettings, model: Path | None = None) -> SongsPlace:
+        """The folder that a run of these settings trains on, read as the run reads it."""
+        return cls(
+            root=paths.expand(data.path).absolute(),
+            txt_role=data.txt_role,
+            language=data.language,
+            tag=data.tag,
+            tag_position=data.tag_position,
+            crop_seconds=data.crop_seconds,
+            max_duration=data.max_duration,
+            duration_text=data.duration_text,
+            model=model,
+            repeats=data.repeats,
+            genre_ratio=data.genre_ratio,
+            validation=data.validation,
+        )

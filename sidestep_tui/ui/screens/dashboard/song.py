@@ -27,16 +27,4 @@ def songs_of_run(run_dir: RunDir) -> SongsPlace:
             f"{paths.shorten(root)} is no folder." if data.path else "The run names no folder of songs.",
             "They may be on another machine, or have been moved.",
         )
-    return SongsPlace(
-        root=root,
-        txt_role=data.txt_role,
-        language=data.language,
-        tag=data.tag,
-        tag_position=data.tag_position,
-        crop_seconds=data.crop_seconds,
-        max_duration=data.max_duration,
-        duration_text=data.duration_text,
-        repeats=data.repeats,
-        genre_ratio=data.genre_ratio,
-        validation=data.validation,
-    )
+    return SongsPlace.of(data)

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sidestep_tui.core import text
+from sidestep_tui.ui.query import understand
 from sidestep_tui.ui.screens.runs.entries import Entry, haystack
 
 Test = Callable[[Entry, float], bool]
 """Of a line, at a time (unix seconds)."""
 
-_PART: Final = re.compile(r'(-?)(?:([A-Za-z]+):)?(?:"([^"]*)"?|(\S*))')
 _COMPARISON: Final = re.compile(r"(<=|>=|<|>|=)?([0-9]+(?:\.[0-9]*)?(?:e-?[0-9]+)?)([a-z]*)")
 _UNITS: Final = {
     "": 1.0, "k": 1024.0, "m": 1024.0**2, "mib": 1024.0**2, "mb": 1024.0**2, "g": 1024.0**3, "gib": 1024.0**3,
@@ -68,19 +68,7 @@ class Query:
 
 def parse(typed: str) -> Query:
     """Understand what was typed."""
-    tests: list[Test] = []
-    problems: list[str] = []
-    for minus, name, quoted, bare in _PART.findall(typed):
-        value = quoted or bare
-        if not name and not value:
-            continue
-        try:
-            test = _condition(name.casefold(), value)
-        except ValueError as error:
-            problems.append(str(error))
-            continue
-        tests.append(_not(test) if minus else test)
-    return Query(typed.strip(), tuple(tests), tuple(problems))
+    return Query(typed.strip(), *understand(typed, _condition))
 
 
 def _condition(name: str, value: str) -> Test:
@@ -109,10 +97,6 @@ def _state(needle: str) -> Test:
         return told or any(group(entry) for group in groups)
 
     return test
-
-
-def _not(test: Test) -> Test:
-    return lambda entry, now: not test(entry, now)
 
 
 def _number(name: str, value: str) -> Test:

@@ -13,12 +13,12 @@ from typing import Final
 
 from sidestep_tui.core import text
 from sidestep_tui.dataset.manifest import Song
+from sidestep_tui.ui.query import understand
 from sidestep_tui.ui.screens.songs.facts import SongFacts, is_sung, missing, states
 
 Condition = Callable[[SongFacts, str], bool]
 """Of a song and its text in lower case."""
 
-_PART: Final = re.compile(r'(-?)(?:([A-Za-z]+):)?(?:"([^"]*)"?|(\S*))')
 _COMPARISON: Final = re.compile(r"(<=|>=|<|>|=)?([0-9:.]+)(?:-([0-9:.]+))?")
 
 _FIELDS: Final = {
@@ -89,22 +89,12 @@ def haystack_of(song: Song) -> str:
 
 def parse(typed: str) -> Query:
     """Understand what was typed into the filter."""
-    conditions: list[Condition] = []
-    problems: list[str] = []
-    for minus, name, quoted, bare in _PART.findall(typed):
-        value = quoted or bare
-        if not name and not value:
-            continue
-        try:
-            condition = _condition(name.casefold(), value) if name else _word(value)
-        except ValueError as error:
-            problems.append(str(error))
-            continue
-        conditions.append(_not(condition) if minus else condition)
-    return Query(typed.strip(), tuple(conditions), tuple(problems))
+    return Query(typed.strip(), *understand(typed, _condition))
 
 
 def _condition(name: str, value: str) -> Condition:
+    if not name:
+        return _word(value)
     if name not in _NAMES:
         # A colon in ordinary words: a caption may say "mood: dark".
         return _word(f"{name}:{value}")
@@ -125,10 +115,6 @@ def _condition(name: str, value: str) -> Condition:
 def _word(value: str) -> Condition:
     needle = value.casefold()
     return lambda _, haystack: needle in haystack
-
-
-def _not(condition: Condition) -> Condition:
-    return lambda facts, haystack: not condition(facts, haystack)
 
 
 def _states(value: str, *, wanted: bool) -> Condition:

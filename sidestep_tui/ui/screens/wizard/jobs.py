@@ -17,7 +17,7 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.worker import Worker, get_current_worker
 
-from sidestep_tui.core import crashes, ids, paths
+from sidestep_tui.core import crashes, ids
 from sidestep_tui.core.errors import SidestepError
 from sidestep_tui.ui.base import SidestepScreen
 from sidestep_tui.ui.dialogs.confirm import Tell
@@ -260,24 +260,10 @@ class WizardJobs(SidestepScreen):
             return None
         from sidestep_tui.ui.songs_place import SongsPlace
 
-        settings = self.session.settings
-        data = settings.data
+        data = self.session.settings.data
         if not data.path or self.session.data_problem is not None:
             return None
-        return SongsPlace(
-            root=paths.expand(data.path).absolute(),
-            txt_role=data.txt_role,
-            language=data.language,
-            tag=data.tag,
-            tag_position=data.tag_position,
-            crop_seconds=data.crop_seconds,
-            max_duration=data.max_duration,
-            duration_text=data.duration_text,
-            model=self.session.model.path if self.session.model is not None else None,
-            repeats=data.repeats,
-            genre_ratio=data.genre_ratio,
-            validation=data.validation,
-        )
+        return SongsPlace.of(data, self.session.model.path if self.session.model is not None else None)
 
     def open_songs(self) -> None:
         """Show the songs of the draft; when one comes back, the folder is looked at again."""
